@@ -1,0 +1,54 @@
+"""hitsr: a reproducibility and ablation suite for hierarchical super-resolution transformers.
+
+The public names below are resolved on first use, so that importing `hitsr` loads no torch.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hitsr.convert import to_hierarchical
+    from hitsr.data.bicubic import imresize
+    from hitsr.api import complexity
+    from hitsr.metrics import psnr, ssim
+    from hitsr.models.backbone import create
+    from hitsr.models.checkpoints import load_weights
+    from hitsr.spec import NetworkSpec
+    from hitsr.zoo import NETWORKS
+
+__version__ = version("hitsr")
+
+_HOME = {
+    "NETWORKS": "hitsr.zoo",
+    "NetworkSpec": "hitsr.spec",
+    "complexity": "hitsr.api",
+    "create": "hitsr.models.backbone",
+    "imresize": "hitsr.data.bicubic",
+    "load_weights": "hitsr.models.checkpoints",
+    "psnr": "hitsr.metrics",
+    "ssim": "hitsr.metrics",
+    "to_hierarchical": "hitsr.convert",
+}
+
+__all__ = [
+    "NETWORKS",
+    "NetworkSpec",
+    "complexity",
+    "create",
+    "imresize",
+    "load_weights",
+    "psnr",
+    "ssim",
+    "to_hierarchical",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'hitsr' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOME]

@@ -1,0 +1,1 @@
+"""Pictures in and out: reading, MATLAB's bicubic, where data come from, training patches."""

@@ -1,0 +1,39 @@
+"""The six networks of the paper as values: three baselines and their conversions."""
+
+from hitsr.convert import to_hierarchical
+from hitsr.errors import SpecError, did_you_mean
+from hitsr.spec import Ffn, NetworkSpec, Ngram, PermutedAttention, WindowAttention, Windows
+
+SWINIR_LIGHT = NetworkSpec(name="swinir_light", mixer=WindowAttention(), stochastic_depth=0.1)
+SWINIR_NG = NetworkSpec(name="swinir_ng", mixer=WindowAttention(), context=Ngram())
+SRFORMER_LIGHT = NetworkSpec(
+    name="srformer_light",
+    mixer=PermutedAttention(),
+    ffn=Ffn(kind="conv"),
+    windows=Windows(base=16),
+    stochastic_depth=0.1,
+)
+
+NETWORKS: dict[str, NetworkSpec] = {
+    "swinir_light": SWINIR_LIGHT,
+    "swinir_ng": SWINIR_NG,
+    "srformer_light": SRFORMER_LIGHT,
+    "hit_sir": to_hierarchical(SWINIR_LIGHT, name="hit_sir"),
+    "hit_sng": to_hierarchical(SWINIR_NG, name="hit_sng"),
+    "hit_srf": to_hierarchical(SRFORMER_LIGHT, name="hit_srf"),
+}
+
+# Each conversion beside what it was made from.
+BASELINE = {"hit_sir": "swinir_light", "hit_sng": "swinir_ng", "hit_srf": "srformer_light"}
+
+
+def find(name_or_spec: str | NetworkSpec) -> NetworkSpec:
+    """The network of that name, or the spec itself; SpecError names the nearest known name."""
+    if isinstance(name_or_spec, NetworkSpec):
+        return name_or_spec
+    try:
+        return NETWORKS[name_or_spec]
+    except KeyError:
+        raise SpecError(
+            f"no network {name_or_spec!r}; {did_you_mean(name_or_spec, NETWORKS)}"
+        ) from None
