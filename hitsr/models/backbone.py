@@ -1,0 +1,103 @@
+"""The one backbone: shallow features, groups of blocks, and a pixel shuffle.
+
+Features are (b, h, w, c) between blocks; convolutions see the same memory as channels-last
+(b, c, h, w), so nothing is copied from one layout to the other.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from hitsr.errors import SpecError
+from hitsr.models.block import Block
+from hitsr.models.windows import extend
+from hitsr.spec import Formulation, NetworkSpec, Scale, ScaledNetwork
+from hitsr.zoo import find
+
+
+class Group(nn.Module):
+    """Blocks, then a convolution, around a skip: (b, h, w, c) -> (b, h, w, c)."""
+
+    def __init__(self, blocks: list[Block], width: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*blocks)
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x_bhwc: Tensor) -> Tensor:
+        """Features of the same shape."""
+        return x_bhwc + convolve(self.conv, self.blocks(x_bhwc))
+
+
+class SuperResolver(nn.Module):
+    """A network for one upscaling factor: (b, 3, h, w) in [0, 1] -> (b, 3, h*scale, w*scale).
+
+    Any h, w >= 1. Outputs are not clamped.
+    """
+
+    mean: Tensor
+
+    def __init__(self, network: NetworkSpec, scale: Scale, formulation: Formulation) -> None:
+        super().__init__()
+        self.network, self.scale = network, scale
+        width = network.width
+        self.multiple = math.lcm(*network.multiples) if network.padding == "picture" else 1
+        self.register_buffer("mean", torch.tensor(network.mean).view(1, 3, 1, 1), persistent=False)
+        self.first = nn.Conv2d(3, width, 3, padding=1)
+        self.first_norm = nn.LayerNorm(width)
+        rates = iter(_drop_rates(network))
+        self.groups = nn.Sequential(
+            *(
+                Group([Block(network, i, next(rates), formulation) for i in range(depth)], width)
+                for depth in network.depths
+            )
+        )
+        self.last_norm = nn.LayerNorm(width)
+        self.last = nn.Conv2d(width, width, 3, padding=1)
+        self.upsample = nn.Sequential(
+            nn.Conv2d(width, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale)
+        )
+        self.apply(_initialise)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Upscale a batch of pictures."""
+        h, w = lr.shape[-2:]
+        x = extend((lr - self.mean).permute(0, 2, 3, 1), self.multiple)
+        shallow = convolve(self.first, x)
+        deep = self.last_norm(self.groups(self.first_norm(shallow)))
+        features = shallow + convolve(self.last, deep)
+        hr: Tensor = self.upsample(features.permute(0, 3, 1, 2)) + self.mean
+        return hr[..., : h * self.scale, : w * self.scale]
+
+
+def create(
+    network: str | NetworkSpec, scale: int, *, formulation: Formulation = "fused"
+) -> SuperResolver:
+    """Build a network by name or spec, with fresh weights drawn from torch's global generator.
+
+    `formulation` is "fused", or "paper": the same function, computed as the paper writes it.
+    Raises SpecError for an unknown name or formulation, or a scale other than 2, 3 and 4.
+    """
+    if formulation not in ("paper", "fused"):
+        raise SpecError(f"formulation {formulation!r}: must be 'paper' or 'fused'")
+    checked = ScaledNetwork.parse({"network": find(network), "scale": scale}, "create")
+    return SuperResolver(checked.network, checked.scale, formulation)
+
+
+def convolve(conv: nn.Conv2d, x_bhwc: Tensor) -> Tensor:
+    """A convolution on channels-last features: (b, h, w, c) -> (b, h, w, c')."""
+    out: Tensor = conv(x_bhwc.permute(0, 3, 1, 2))
+    return out.permute(0, 2, 3, 1)
+
+
+def _drop_rates(network: NetworkSpec) -> list[float]:
+    """Rising linearly over all blocks, from 0 to the spec's rate (SwinIR)."""
+    last = max(network.blocks - 1, 1)
+    return [network.stochastic_depth * i / last for i in range(network.blocks)]
+
+
+def _initialise(module: nn.Module) -> None:
+    """Linear layers as in SwinIR; convolutions and norms stay as PyTorch makes them."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,77 @@
+"""One block: a mixer and a feed-forward network, each with its norm, as residual branches."""
+
+import torch
+from torch import Tensor, nn
+
+from hitsr import spec
+from hitsr.models.attention import Attention
+from hitsr.models.correlation import Correlation
+from hitsr.models.ffn import FeedForward
+from hitsr.models.ngram import NgramContext
+from hitsr.models.windows import extend
+
+
+class Block(nn.Module):
+    """(b, h, w, c) -> (b, h, w, c); extends the mixer's input to whole windows where needed."""
+
+    def __init__(
+        self, network: spec.NetworkSpec, index: int, drop_rate: float, formulation: spec.Formulation
+    ) -> None:
+        super().__init__()
+        width, ffn = network.width, network.ffn
+        self.multiple = network.multiples[index]
+        self.norm_after = network.norm == "after"
+        self.drop_rate = drop_rate
+        self.norm1 = nn.LayerNorm(width)
+        self.mixer = _mixer(network, index, formulation)
+        self.norm2 = nn.LayerNorm(width)
+        self.ffn = FeedForward(width, ffn.ratio, ffn.kernel if ffn.kind == "conv" else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x + norm(branch(x))` or `x + branch(norm(x))`, for both branches in turn."""
+        if self.norm_after:
+            x = x + self._drop(self.norm1(self._mix(x)))
+            return x + self._drop(self.norm2(self.ffn(x)))
+        x = x + self._drop(self._mix(self.norm1(x)))
+        return x + self._drop(self.ffn(self.norm2(x)))
+
+    def _mix(self, x_bhwc: Tensor) -> Tensor:
+        _, h, w, _ = x_bhwc.shape
+        mixed: Tensor = self.mixer(extend(x_bhwc, self.multiple))
+        return mixed[:, :h, :w]
+
+    def _drop(self, branch: Tensor) -> Tensor:
+        """Stochastic depth: in training, leave the branch out for some of the batch."""
+        if not self.training or self.drop_rate == 0:
+            return branch
+        keep = 1 - self.drop_rate
+        kept = torch.rand(len(branch), 1, 1, 1, device=branch.device) < keep
+        return branch * (kept.to(branch.dtype) / keep)
+
+
+def _mixer(
+    network: spec.NetworkSpec, index: int, formulation: spec.Formulation
+) -> Attention | Correlation:
+    """What the spec's tag names; where context enters follows from the mixer."""
+    width, mixer, windows = network.width, network.mixer, network.windows
+    window = windows.sizes[index]
+    context = None
+    if network.context:
+        shared = mixer.kind == "correlation"
+        context = NgramContext(width, mixer.heads, window, network.context.grams, shared)
+    shift = window // 2 if windows.shift and index % 2 else 0
+    match mixer:
+        case spec.WindowAttention():
+            return Attention(width, mixer.heads, window, shift, 1, context, formulation)
+        case spec.PermutedAttention():
+            return Attention(width, mixer.heads, window, shift, 2, None, formulation)
+        case spec.Correlation():
+            return Correlation(
+                width,
+                mixer.heads,
+                window,
+                windows.base,
+                mixer.position_width,
+                context,
+                formulation,
+            )

@@ -1,0 +1,60 @@
+"""Position biases: a learned table of offsets, or a small MLP that makes one (HiT-SR, 3.3)."""
+
+import torch
+from torch import Tensor, nn
+
+from hitsr.models.windows import cells
+
+
+class DynamicPosition(nn.Module):
+    """An MLP from raw integer offsets to one bias per head."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(2, width)
+        self.layers = nn.Sequential(
+            *(
+                nn.Sequential(nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, out))
+                for out in (width, width, heads)
+            )
+        )
+
+    def forward(self, side: int) -> Tensor:
+        """Biases of every offset within a window: (m, 2 side - 1, 2 side - 1)."""
+        offsets = cells(2 * side - 1, self.embed.weight.device) - (side - 1)
+        table: Tensor = self.layers(self.embed(offsets.to(self.embed.weight.dtype)))
+        return table.t().view(-1, 2 * side - 1, 2 * side - 1)
+
+
+def pooled_bias(table: Tensor, ratio: int) -> Tensor:
+    """Bias of each token towards each base cell: (m, 2H-1, 2H-1) -> (m, t, s).
+
+    A base cell stands for ratio x ratio tokens, and its bias is their mean. Along a cell's tokens
+    offsets are consecutive, so the means are an average pooling of the table, and the offsets of
+    all tokens to one cell are a window of it.
+    """
+    heads, side = table.shape[0], (table.shape[1] + 1) // 2
+    pooled = nn.functional.avg_pool2d(table, ratio, stride=1) if ratio > 1 else table
+    # Windows slide with falling offset of the cell: the first one belongs to the last cell.
+    views = pooled.unfold(1, side, ratio).unfold(2, side, ratio).flip(1, 2)
+    return views.permute(0, 3, 4, 1, 2).reshape(heads, side * side, -1)
+
+
+def averaged_bias(table: Tensor, ratio: int) -> Tensor:
+    """The same, by the textbook: gather every token pair, then average over each cell's tokens."""
+    heads, side = table.shape[0], (table.shape[1] + 1) // 2
+    row, column = cells(side, table.device).unbind(1)
+    down = row[:, None] - row[None, :] + side - 1
+    right = column[:, None] - column[None, :] + side - 1
+    pairs = table[:, down, right]  # (m, t, t)
+    base = side // ratio
+    return pairs.view(heads, side * side, base, ratio, base, ratio).mean((3, 5)).flatten(2)
+
+
+def table_bias(table: Tensor, side: int, fold: int) -> Tensor:
+    """Gather a learned table: ((2s-1)², m) -> (m, t, s²), s = side / fold key cells a side."""
+    device, keys = table.device, side // fold
+    queries = torch.div(cells(side, device), fold, rounding_mode="floor")
+    offset = queries[:, None, :] - cells(keys, device)[None, :, :] + keys - 1
+    index = offset[..., 0] * (2 * keys - 1) + offset[..., 1]
+    return table[index].permute(2, 0, 1)

@@ -1,0 +1,58 @@
+"""Window arithmetic on channels-last pictures: extend, split, merge, and what a shift separates."""
+
+import torch
+from torch import Tensor
+
+
+def reflected(length: int, extra: int, device: torch.device) -> Tensor:
+    """Indices that continue 0..length-1 by `extra` more, as numpy's `reflect` does.
+
+    The period is 2 (length - 1), so any extension is defined; a single sample is repeated.
+    """
+    period = max(2 * (length - 1), 1)
+    index = torch.arange(length, length + extra, device=device) % period
+    return torch.minimum(index, period - index) if length > 1 else torch.zeros_like(index)
+
+
+def extend(x_bhwc: Tensor, multiple: int) -> Tensor:
+    """Reflect on the right and bottom until both sides are multiples: (b, h, w, c)."""
+    for dim in (1, 2):
+        length = x_bhwc.shape[dim]
+        extra = -length % multiple
+        if extra:
+            tail = x_bhwc.index_select(dim, reflected(length, extra, x_bhwc.device))
+            x_bhwc = torch.cat([x_bhwc, tail], dim)
+    return x_bhwc
+
+
+def split(x_bhwc: Tensor, window: int) -> Tensor:
+    """Cut into windows: (b, h, w, c) -> (n, t, c), t = window²; sides must be multiples."""
+    b, h, w, c = x_bhwc.shape
+    x = x_bhwc.view(b, h // window, window, w // window, window, c)
+    return x.transpose(2, 3).reshape(-1, window * window, c)
+
+
+def merge(x_ntc: Tensor, window: int, height: int, width: int) -> Tensor:
+    """Lay windows back into pictures: (n, t, c) -> (b, h, w, c). Undoes `split`."""
+    rows, columns, c = height // window, width // window, x_ntc.shape[-1]
+    x = x_ntc.view(-1, rows, columns, window, window, c)
+    return x.transpose(2, 3).reshape(-1, height, width, c)
+
+
+def regions(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:
+    """Number the parts that a cyclic shift brings together: (1, h, w, 1) float.
+
+    Tokens attend to each other only within one part (SwinIR, `calculate_mask`).
+    """
+
+    def bands(length: int) -> Tensor:
+        position = torch.arange(length, device=device)
+        return (position >= length - window).float() + (position >= length - shift).float()
+
+    return (3 * bands(height)[:, None] + bands(width)[None, :])[None, :, :, None]
+
+
+def cells(side: int, device: torch.device) -> Tensor:
+    """Row and column of every cell of a square, row by row: (side², 2) integers."""
+    line = torch.arange(side, device=device)
+    return torch.cartesian_prod(line, line).view(-1, 2)
