@@ -1,8 +1,8 @@
 """MATLAB's `imresize`, bicubic and antialiased: the downsampling all benchmarks are made with.
 
 Each pass resizes the rows of a matrix: a weighted sum of a few input rows per output row, in
-float64 and in a fixed order, so that every machine gives the same samples. At factors 1/2, 1/3 and
-1/4 no exact sum lies half way between two integers, or floats hold it exactly.
+float64 and in a fixed order. At factors 1/2 and 1/4 floats hold all sums exactly, and at 1/3 no sum
+lies half way between two integers: so rounding is the same on every machine, and as MATLAB's.
 """
 
 import math
@@ -21,11 +21,13 @@ def imresize(image: Picture, factor: float) -> Picture:
     `factor` is MATLAB's: 1/2 halves, 2 doubles. Rows first, then columns, rounded to uint8 after
     each pass; borders are mirrored. Reproduces Set5's published X2, X3 and X4 files exactly.
     Raises ValueError for another shape or type, an empty picture, or a factor not above 0.
-    Source: MathWorks' imresize.m (R2016 and later mirror at the borders).
+    Source: MathWorks' imresize.m (older versions clamp at the borders instead).
     """
     grey = image.ndim == 2
     if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] == 3)):
-        raise ValueError(f"image must be (h, w, 3) or (h, w) uint8, got {image.shape} {image.dtype}")
+        raise ValueError(
+            f"image must be (h, w, 3) or (h, w) uint8, got {image.shape} {image.dtype}"
+        )
     if image.size == 0:
         raise ValueError(f"image is empty: {image.shape}")
     if not (math.isfinite(factor) and factor > 0):

@@ -1,0 +1,115 @@
+"""Training batches cut at random from pairs, each a pure function of the seed and the step.
+
+So a run that resumes at step n sees the batches it would have seen, with no state to save.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hitsr.data.images import Picture
+from hitsr.data.sources import pairs, read_pair
+from hitsr.errors import DataError
+
+Batch: TypeAlias = NDArray[np.float32]
+
+
+class Patches:
+    """Random aligned patches of LR and HR pictures, kept in memory as uint8.
+
+    `pictures` are (lr, hr) of (h, w, 3) and (h*scale, w*scale, 3) uint8; `patch` is the side in LR
+    pixels. Raises DataError, by the picture's name, if one is smaller than the patch or no pair.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[tuple[Picture, Picture]],
+        *,
+        scale: int,
+        patch: int,
+        batch: int,
+        seed: int,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        if not pictures:
+            raise DataError("no pictures to train on; name a folder that holds some")
+        if min(patch, batch) < 1 or seed < 0:
+            raise ValueError(f"want patch, batch >= 1, seed >= 0; got {patch}, {batch}, {seed}")
+        names = names or [f"picture {number}" for number in range(len(pictures))]
+        for name, (lr, hr) in zip(names, pictures, strict=True):
+            _check(name, lr, hr, scale, patch)
+        self.pictures = list(pictures)
+        self.scale, self.patch, self.batch, self.seed = scale, patch, batch, seed
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Path,
+        *,
+        scale: int,
+        patch: int,
+        batch: int,
+        seed: int,
+        progress: Callable[[str], None],
+    ) -> Self:
+        """Read all pairs of a prepared folder; `progress` gets a line per picture."""
+        found = pairs(folder, scale)
+        pictures = []
+        for number, pair in enumerate(found, start=1):
+            pictures.append(read_pair(pair, scale))
+            progress(f"{folder.name}/{pair.name}: read {number} of {len(found)}")
+        names = [str(pair.lr) for pair in found]
+        return cls(pictures, scale=scale, patch=patch, batch=batch, seed=seed, names=names)
+
+    def at(self, step: int) -> tuple[Batch, Batch]:
+        """The batch of one step: LR (b, 3, p, p) and HR (b, 3, p*scale, p*scale), in [0, 1].
+
+        Each sample: a picture, then a position in it, then one of the square's eight symmetries,
+        all uniform. Raises ValueError for a negative step.
+        """
+        if step < 0:
+            raise ValueError(f"step must be 0 or more, got {step}")
+        # Philox is made for this: every key is a stream of its own.
+        random = np.random.Generator(np.random.Philox(key=[self.seed, step]))
+        samples = [self._sample(random) for _ in range(self.batch)]
+        lr, hr = (_to_batch(patches) for patches in zip(*samples))
+        return lr, hr
+
+    def _sample(self, random: np.random.Generator) -> tuple[Picture, Picture]:
+        lr, hr = self.pictures[random.integers(len(self.pictures))]
+        top, left = random.integers(np.array(lr.shape[:2]) - self.patch + 1)
+        symmetry = int(random.integers(8))
+        return (
+            _transform(_cut(lr, top, left, self.patch), symmetry),
+            _transform(_cut(hr, *(n * self.scale for n in (top, left, self.patch))), symmetry),
+        )
+
+
+def _check(name: str, lr: Picture, hr: Picture, scale: int, patch: int) -> None:
+    height, width = lr.shape[:2]
+    if hr.shape[:2] != (height * scale, width * scale):
+        raise DataError(f"{name}: LR is {lr.shape}, HR is {hr.shape}: not a x{scale} pair")
+    if min(height, width) < patch:
+        raise DataError(
+            f"{name}: {width}x{height} is smaller than the patch of {patch};"
+            " leave it out, or train on smaller patches"
+        )
+
+
+def _cut(image: Picture, top: int, left: int, side: int) -> Picture:
+    return image[top : top + side, left : left + side]
+
+
+def _transform(image: Picture, symmetry: int) -> Picture:
+    """One of the eight symmetries of a square: a rotation by 90 degrees times 0..3, then a flip."""
+    turned = np.rot90(image, symmetry % 4)
+    return turned[:, ::-1] if symmetry >= 4 else turned
+
+
+def _to_batch(patches: Sequence[Picture]) -> Batch:
+    """b of (p, p, 3) uint8 -> (b, 3, p, p) float32 in [0, 1], contiguous."""
+    planes = np.stack(patches).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(planes, dtype=np.float32) / np.float32(255)

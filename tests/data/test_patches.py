@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hitsr.data.images import Picture, write_png
+from hitsr.data.patches import Patches
+from hitsr.data.sources import prepare
+from hitsr.errors import DataError
+
+
+def enlarge(lr: Picture, scale: int) -> Picture:
+    """Each LR sample as a block, so that any aligned cut of HR is the enlarged cut of LR."""
+    return lr.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def picture_pairs(scale: int, *shapes: tuple[int, int]) -> list[tuple[Picture, Picture]]:
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
+    return [(lr, enlarge(lr, scale)) for lr in pictures]
+
+
+def test_batches_are_float_in_the_unit_range() -> None:
+    pictures = picture_pairs(3, (9, 12), (10, 8))
+    lr, hr = Patches(pictures, scale=3, patch=8, batch=5, seed=1).at(0)
+    assert (lr.shape, hr.shape) == ((5, 3, 8, 8), (5, 3, 24, 24))
+    for batch in (lr, hr):
+        assert batch.dtype == np.float32
+        assert batch.flags.c_contiguous
+        assert 0 <= batch.min() < 0.1 < 0.9 < batch.max() <= 1
+
+
+def test_lr_and_hr_stay_aligned() -> None:
+    patches = Patches(picture_pairs(2, (9, 12), (10, 8)), scale=2, patch=6, batch=32, seed=1)
+    lr, hr = patches.at(7)
+    np.testing.assert_array_equal(hr, lr.repeat(2, axis=2).repeat(2, axis=3))
+
+
+def test_a_batch_is_a_function_of_seed_and_step() -> None:
+    pictures = picture_pairs(2, (20, 20))
+    one, again = (Patches(pictures, scale=2, patch=4, batch=8, seed=1) for _ in range(2))
+    later = one.at(9)[0]
+    one.at(3)
+    np.testing.assert_array_equal(again.at(9)[0], later)
+    assert not np.array_equal(one.at(8)[0], later)
+    other = Patches(pictures, scale=2, patch=4, batch=8, seed=2)
+    assert not np.array_equal(other.at(9)[0], later)
+
+
+def test_all_eight_symmetries_come_up_equally_often() -> None:
+    lr = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
+    patches = Patches([(lr, enlarge(lr, 2))], scale=2, patch=4, batch=800, seed=0)
+    seen, counts = np.unique(patches.at(0)[0].reshape(800, -1), axis=0, return_counts=True)
+    assert len(seen) == 8
+    assert counts.min() > 60
+
+
+def test_all_positions_and_pictures_come_up_equally_often() -> None:
+    lr = np.zeros((3, 4, 3), np.uint8)
+    lr[...] = np.arange(12).reshape(3, 4, 1)
+    pictures = [(lr, enlarge(lr, 2)), (lr + 100, enlarge(lr + 100, 2))]
+    patches = Patches(pictures, scale=2, patch=1, batch=2400, seed=0)
+    seen, counts = np.unique(patches.at(0)[0][:, 0], return_counts=True)
+    assert len(seen) == 24
+    assert 60 < counts.min() < counts.max() < 150
+
+
+def test_memory_holds_bytes_and_the_pictures_stay_as_they_were() -> None:
+    pictures = picture_pairs(2, (9, 9))
+    before = pictures[0][0].copy()
+    patches = Patches(pictures, scale=2, patch=4, batch=2, seed=0)
+    patches.at(0)[0][:] = 0
+    assert all(image.dtype == np.uint8 for pair in patches.pictures for image in pair)
+    np.testing.assert_array_equal(pictures[0][0], before)
+
+
+def test_from_folder_reads_every_pair(tmp_path: Path) -> None:
+    (_, hr), (_, small) = picture_pairs(2, (13, 10), (9, 9))
+    for name, image in (("ant", hr), ("bee", small)):
+        write_png(tmp_path / "HR" / f"{name}.png", image)
+    sources = {name: tmp_path / "HR" / f"{name}.png" for name in ("ant", "bee")}
+    prepare(sources, tmp_path, (2,), lambda _: None)
+    lines: list[str] = []
+    make = {"scale": 2, "batch": 3, "seed": 0}
+    patches = Patches.from_folder(tmp_path, patch=9, progress=lines.append, **make)
+    assert patches.at(0)[1].shape == (3, 3, 18, 18)
+    assert lines == [f"{tmp_path.name}/{n}: read {i} of 2" for i, n in ((1, "ant"), (2, "bee"))]
+    with pytest.raises(DataError, match=r"beex2\.png: 9x9 is smaller than the patch of 10"):
+        Patches.from_folder(tmp_path, patch=10, progress=lines.append, **make)
+
+
+def test_refusals_name_the_picture() -> None:
+    pictures = picture_pairs(2, (20, 20), (20, 7))
+    with pytest.raises(DataError, match="picture 1: 7x20 is smaller than the patch of 8"):
+        Patches(pictures, scale=2, patch=8, batch=1, seed=0)
+    with pytest.raises(DataError, match=r"picture 0: .*not a x3 pair"):
+        Patches(pictures, scale=3, patch=4, batch=1, seed=0)
+    with pytest.raises(DataError, match="no pictures"):
+        Patches([], scale=2, patch=4, batch=1, seed=0)
+    with pytest.raises(ValueError, match="seed >= 0"):
+        Patches(pictures, scale=2, patch=4, batch=1, seed=-1)
+    with pytest.raises(ValueError, match="step must be 0 or more"):
+        Patches(pictures, scale=2, patch=4, batch=1, seed=0).at(-1)
