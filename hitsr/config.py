@@ -112,7 +112,6 @@ class Config(Value):
     data: Data
     train: Train
     efficiency: Efficiency
-    pictures: tuple[str, ...] = ()  # `<set>/<name>@x,y,size`: crops to show, in HR pixels
 
     @model_validator(mode="after")
     def _networks_exist(self) -> Self:
@@ -153,6 +152,13 @@ def runs(config: Config) -> dict[str, RunSpec]:
         )
         made[run.name] = run
     return made
+
+
+def available_device(asked: Device) -> Literal["cpu", "cuda"]:
+    """What `auto` means on this machine, found without torch: a GPU where its driver answers."""
+    if asked != "auto":
+        return asked
+    return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
 
 
 def load_config(path: Path) -> Config:

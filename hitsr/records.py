@@ -138,6 +138,25 @@ class LogLine(Value):
     validation_psnr_db: float | None = None
 
 
+class PictureFile(Value):
+    """One pair of a prepared set: which files, of what size."""
+
+    name: str
+    lr_size: tuple[PositiveInt, PositiveInt]  # width, height
+    hr_size: tuple[PositiveInt, PositiveInt]  # width, height; before cropping to a multiple
+    lr_sha256: str
+    hr_sha256: str
+
+
+class DatasetRecord(Record):
+    """The pairs of one set at one scale, as they were found when the pipeline ran."""
+
+    KIND = "dataset"
+
+    scale: Scale
+    pictures: tuple[PictureFile, ...] = Field(min_length=1)
+
+
 class PictureScore(Value):
     name: str
     psnr_db: float | None  # None where the pictures are identical (infinite)

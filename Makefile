@@ -1,0 +1,37 @@
+# Each target does all the set-up it needs: Python 3.11 or newer and a package index suffice.
+.PHONY: report test lint latency setup
+
+PYTHON ?= python3
+CONFIG ?= configs/demo.yaml
+BIN := .venv/bin
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+report: setup ## the whole reproduction of CONFIG, to results/<name>/report/index.html
+	$(RUN) snakemake --configfile $(CONFIG)
+
+test: setup
+	$(RUN) pytest
+
+lint: setup
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) snakefmt --check Snakefile workflow
+	$(RUN) mypy
+
+latency: setup ## x2, x3, x4 in both formulations, then the report anew
+	$(RUN) snakemake --configfile $(CONFIG) latency_all
+	$(RUN) snakemake --configfile $(CONFIG) --forcerun report
+
+setup: .venv/installed
+
+# uv installs the locked packages, with every index that pip is configured to use.
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hitsr needs Python 3.11 or newer; make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	export VIRTUAL_ENV="$(CURDIR)/.venv"; \
+	extra="$$($(BIN)/pip config get global.extra-index-url 2>/dev/null || true)"; \
+	if [ -n "$$extra" ]; then export UV_INDEX="$$extra" UV_INDEX_STRATEGY=unsafe-best-match; fi; \
+	$(BIN)/uv pip install --quiet --require-hashes --no-deps -r requirements.lock && \
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@

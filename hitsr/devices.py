@@ -1,0 +1,28 @@
+"""Turn the device a user asks for into the one that is there."""
+
+import torch
+
+from hitsr.config import Device
+from hitsr.errors import SpecError
+
+
+def pick_device(name: Device) -> torch.device:
+    """`auto` is the current CUDA device where there is one, else the CPU.
+
+    Raises SpecError if CUDA is asked for and torch finds none.
+    """
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        built = torch.version.cuda
+        reason = (
+            f"no GPU answers (torch is built for CUDA {built})" if built else "a CPU-only torch"
+        )
+        raise SpecError(f"device 'cuda': {reason}; mend the driver or torch, or use 'cpu'")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what was asked of it; the CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

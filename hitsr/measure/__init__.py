@@ -1,0 +1,1 @@
+"""What is measured: complexity, latency, and the quality of finished pictures."""

@@ -1,0 +1,11 @@
+"""The report, made from records alone: tables, figures, words, one HTML page. Loads no torch.
+
+    gather → measures → views, figures, findings, words → sections → page
+
+Read `gather` for what is on disk, `cells` for what a table cell may say, `page` for the whole.
+"""
+
+from hitsr.report.page import render
+from hitsr.report.tables import collect
+
+__all__ = ["collect", "render"]

@@ -1,0 +1,73 @@
+"""Tables in LaTeX: booktabs rules, quoted numbers in italics, everything escaped."""
+
+from hitsr.report.cells import Cell, Column, Group, Row, Table
+
+_ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
+        "%": r"\%", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+        "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "∞": r"$\infty$", "·": r"$\cdot$",
+        "\u202f": r"\,", "\u00a0": "~", "–": "--", "’": "'",
+    }
+)  # fmt: skip
+
+
+def escape(text: str) -> str:
+    return text.translate(_ESCAPES)
+
+
+def to_latex(table: Table, caption: str) -> str:
+    """A table environment; needs `\\usepackage{booktabs}`."""
+    body = [line for group in table.groups for line in _group(group, len(table.columns))]
+    lines = [
+        r"\begin{table}",
+        rf"\caption{{{escape(caption)}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+        r"\toprule",
+        *_heads(table),
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _heads(table: Table) -> list[str]:
+    heads = [escape(table.first), *map(_head, table.columns)]
+    if not any(column.group for column in table.columns):
+        return [_line(heads)]
+    groups = (_across(width, "c", title) for title, _, width in table.spans)
+    return [_line(["", *groups]), _line(heads)]
+
+
+def _head(column: Column) -> str:
+    return escape(f"{column.head} ({column.unit})" if column.unit else column.head)
+
+
+def _group(group: Group, columns: int) -> list[str]:
+    title = [_line([_across(columns + 1, "l", group.title)])] if group.title else []
+    return title + [_row(row) for row in group.rows]
+
+
+def _across(width: int, align: str, text: str) -> str:
+    return rf"\multicolumn{{{width}}}{{{align}}}{{{escape(text)}}}"
+
+
+def _row(row: Row) -> str:
+    return _line([escape(row.label), *map(_cell, row.cells)])
+
+
+def _cell(cell: Cell) -> str:
+    text = escape(cell.text) + (rf" {{\scriptsize {escape(cell.spread)}}}" if cell.spread else "")
+    match cell.rank:
+        case "best":
+            text = rf"\textbf{{{text}}}"
+        case "second":
+            text = rf"\underline{{{text}}}"
+    return rf"\textit{{{text}}}" if cell.kind in ("paper", "absent") else text
+
+
+def _line(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"

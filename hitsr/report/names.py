@@ -1,0 +1,83 @@
+"""How networks are called and paired: a family is a baseline beside its conversion."""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from hitsr.zoo import BASELINE
+
+Role = Literal["baseline", "conversion", "control"]
+
+
+class Family(NamedTuple):
+    """A baseline and its conversion: one hue, one shape, one key in style sheet and palette."""
+
+    key: str
+    baseline: str
+    conversion: str
+
+    @property
+    def networks(self) -> tuple[str, str]:
+        return self.baseline, self.conversion
+
+
+FAMILIES = tuple(
+    Family(conversion.removeprefix("hit_"), baseline, conversion)
+    for conversion, baseline in BASELINE.items()
+)
+
+BICUBIC = "bicubic"
+
+_LABELS = {
+    BICUBIC: "Bicubic",
+    "hr": "HR",
+    "swinir_light": "SwinIR-Light",
+    "swinir_ng": "SwinIR-NG",
+    "srformer_light": "SRFormer-Light",
+    "hit_sir": "HiT-SIR",
+    "hit_sng": "HiT-SNG",
+    "hit_srf": "HiT-SRF",
+}
+
+
+def label(network: str) -> str:
+    return _LABELS.get(network, network)
+
+
+def short_label(network: str) -> str:
+    """For figures, where SwinIR-Light is SwinIR-L, as in the paper's Table 2."""
+    return label(network).replace("-Light", "-L")
+
+
+def family_of(network: str) -> Family | None:
+    return next((family for family in FAMILIES if network in family.networks), None)
+
+
+def family_key(network: str) -> str:
+    """The style key of a network; "ctl" for bicubic and what belongs to no family."""
+    family = family_of(network)
+    return family.key if family else "ctl"
+
+
+def role_of(network: str) -> Role:
+    family = family_of(network)
+    if family is None:
+        return "control"
+    return "conversion" if network == family.conversion else "baseline"
+
+
+def method_of(run: str) -> str:
+    """The network of hit_sir-x2-s1, the control of bicubic-x2."""
+    return run.rpartition("-x")[0]
+
+
+def in_pairs(networks: Iterable[str]) -> list[str]:
+    """Each baseline followed by its conversion; networks of no family last, as they came."""
+    given = list(networks)
+    paired = [name for family in FAMILIES for name in family.networks if name in given]
+    return paired + [name for name in given if name not in paired]
+
+
+def whole_families(networks: Iterable[str]) -> list[Family]:
+    """Families of which both members are among `networks`."""
+    given = set(networks)
+    return [family for family in FAMILIES if given.issuperset(family.networks)]

@@ -1,0 +1,124 @@
+"""Render the report: one self-contained page, its tables as CSV and LaTeX, its figures as SVG.
+
+The page is a function of the config, the records, the published numbers and the templates: the same
+of these give the same bytes.
+"""
+
+import base64
+import math
+import re
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from markupsafe import Markup
+
+from hitsr.config import Config
+from hitsr.errors import DataError
+from hitsr.files import write_text
+from hitsr.report.budget import Budget, budget_of
+from hitsr.report.figures import Panel
+from hitsr.report.gather import gather, select
+from hitsr.report.latex import to_latex
+from hitsr.report.measures import Evidence
+from hitsr.report.names import family_key, label, role_of
+from hitsr.report.published import read_published
+from hitsr.report.sections import Section, sections
+from hitsr.report.svg import inline, standalone
+from hitsr.report.tables import frames, to_csv, with_quotes
+from hitsr.report.words import abstract, budget_warning, facts
+
+
+def render(config: Config, results: Path, reports: Path, out: Path) -> None:
+    """Write `out`/index.html, *.csv, *.tex and figures/*.svg, each whole or not at all.
+
+    `results` is a results folder such as results/demo; `reports` holds templates/ and published/.
+    What was not measured is shown as "not run". RecordError for a damaged or outdated record,
+    DataError for an unreadable picture, template or published table, OSError where nothing can be
+    written.
+    """
+    selected = select(config, gather(results))
+    evidence = Evidence(config, selected, read_published(reports / "published"))
+    budget = budget_of(evidence)
+    shown = sections(evidence, budget)
+    page = to_html(evidence, budget, shown, reports / "templates")
+    for name, text in companions(evidence, shown).items():
+        write_text(out / name, text)
+    write_text(out / "index.html", page)
+
+
+def to_html(evidence: Evidence, budget: Budget, shown: list[Section], templates: Path) -> str:
+    try:
+        return (
+            _environment(templates)
+            .get_template("page.html")
+            .render(
+                title=evidence.config.title,
+                configuration=evidence.config.name,
+                warning=budget_warning(budget),
+                abstract=abstract(evidence, budget),
+                facts=facts(evidence, budget),
+                sections=shown,
+                style=Markup(_embedded(templates / "style.css")),
+                script=Markup((templates / "script.js").read_text()),
+            )
+        )
+    except (TemplateError, OSError) as error:
+        raise DataError(f"{templates}: {error!r}; restore it from the repository") from error
+
+
+def companions(evidence: Evidence, shown: list[Section]) -> dict[str, str]:
+    """The files beside the page, by name: each table as CSV and LaTeX, each panel as SVG."""
+    made = {
+        f"{name}.csv": to_csv(with_quotes(frame, name, evidence.published))
+        for name, frame in frames(evidence.results).items()
+    }
+    for section in shown:
+        for view in section.tables:
+            caption = f"{view.caption.finding} {view.caption.conditions}"
+            made[f"{view.table.name}.tex"] = to_latex(view.table, caption)
+        for panel in section.panels:
+            made[f"figures/{panel.name}.svg"] = standalone(panel.svg)
+    return made
+
+
+def _environment(templates: Path) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(templates),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        inline=_inline,
+        breakable=_breakable,
+        number=_number,
+        label=label,
+        family_key=family_key,
+        role_of=role_of,
+    )
+    return environment
+
+
+def _inline(panel: Panel) -> Markup:
+    return Markup(inline(panel.svg, panel.description))
+
+
+def _breakable(text: str) -> Markup:
+    """A metric signature may break after each bar."""
+    return Markup("|<wbr>").join(text.split("|"))
+
+
+def _number(value: float) -> str:
+    """For scripts to sort by: JavaScript's spelling."""
+    return f"{value:.6g}" if math.isfinite(value) else f"{'-' * (value < 0)}Infinity"
+
+
+def _embedded(style: Path) -> str:
+    """The style sheet with its fonts as data URIs."""
+
+    def data_uri(match: re.Match[str]) -> str:
+        font = (style.parent / match.group(1)).read_bytes()
+        return f"url(data:font/woff2;base64,{base64.b64encode(font).decode()})"
+
+    return re.sub(r'url\("([^"]+\.woff2)"\)', data_uri, style.read_text())

@@ -1,0 +1,112 @@
+"""Numbers quoted from the paper: read from reports/published, each with its source."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from hitsr.errors import DataError
+from hitsr.spec import Scale
+
+# What the paper trained with (FACTS of its options files): the budget a number must have had to be
+# judged against the paper's.
+PAPER_STEPS = 500_000
+PAPER_BATCH = 64
+PAPER_TRAINING_SET = "DIV2K"
+PAPER_TRAINING_PICTURES = 800
+PAPER_DEVICE = "A100"
+PAPER_RUNTIME_SCALE: Scale = 2
+
+# Tolerances for counts, fixed before any run: 1 K parameters, 0.1 G FLOPs.
+PARAMS_TOLERANCE_K = 1
+FLOPS_TOLERANCE_G = 0.1
+# And for PSNR after a full training by the paper's protocol.
+PSNR_TOLERANCE_DB = {"Set5": 0.05, "Set14": 0.05, "B100": 0.05, "Urban100": 0.1, "Manga109": 0.1}
+
+_PRINTED = {
+    "swinir_light": "SwinIR-L",
+    "swinir_ng": "SwinIR-NG",
+    "srformer_light": "SRFormer-L",
+    "hit_sir": "HiT-SIR",
+    "hit_sng": "HiT-SNG",
+    "hit_srf": "HiT-SRF",
+}
+
+
+@dataclass(frozen=True)
+class Quote:
+    """One printed row: a method at one scale on one test set. None where nothing is printed."""
+
+    method: str
+    scale: int
+    dataset: str
+    params_k: float | None
+    flops_g: float | None
+    runtime_ms: float | None
+    psnr_db: float | None
+    ssim: float | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Published:
+    quotes: tuple[Quote, ...]
+
+    def cost(self, network: str, scale: Scale) -> Quote | None:
+        """Parameters, FLOPs and run time of a network: the same on every test set's row."""
+        return next(iter(self._rows(network, scale)), None)
+
+    def quality(self, network: str, scale: Scale, dataset: str) -> Quote | None:
+        rows = (quote for quote in self._rows(network, scale) if quote.dataset == dataset)
+        return next(rows, None)
+
+    def runtime_ms(self, network: str) -> float | None:
+        """On the paper's GPU, at the one scale it was printed for."""
+        quote = self.cost(network, PAPER_RUNTIME_SCALE)
+        return quote.runtime_ms if quote else None
+
+    def has_dataset(self, dataset: str) -> bool:
+        return any(quote.dataset == dataset for quote in self.quotes)
+
+    def sources(self, networks: tuple[str, ...]) -> list[str]:
+        """The distinct sources of what can be quoted about `networks`."""
+        names = {_PRINTED.get(network) for network in networks}
+        return list(dict.fromkeys(q.source for q in self.quotes if q.method in names))
+
+    def _rows(self, network: str, scale: Scale) -> list[Quote]:
+        name = _PRINTED.get(network)
+        return [q for q in self.quotes if q.method == name and q.scale == scale]
+
+
+def read_published(folder: Path) -> Published:
+    """Read published.csv; DataError names the line that is damaged."""
+    path = folder / "published.csv"
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; restore it from the repository") from None
+    return Published(tuple(_quote(row, f"{path}:{line}") for line, row in enumerate(rows, 2)))
+
+
+def _quote(row: dict[str, str], where: str) -> Quote:
+    try:
+        quote = Quote(
+            method=row["method"],
+            scale=int(row["scale"]),
+            dataset=row["dataset"],
+            params_k=_number(row["params_k"]),
+            flops_g=_number(row["flops_g"]),
+            runtime_ms=_number(row["runtime_ms"]),
+            psnr_db=_number(row["psnr"]),
+            ssim=_number(row["ssim"]),
+            source=row["source"],
+        )
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{where}: not a published row ({error!r}); restore the file") from None
+    if not quote.source:
+        raise DataError(f"{where}: {quote.method} has no source; a quoted number must name one")
+    return quote
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text.strip() else None

@@ -1,0 +1,23 @@
+"""What stands above a table or figure: the finding, then the conditions, then the budget."""
+
+from typing import NamedTuple
+
+from hitsr.report.cells import Table
+from hitsr.report.figures import Panel
+
+
+class Caption(NamedTuple):
+    finding: str
+    conditions: str
+    chip: str = ""  # the training budget, where the numbers depend on it
+
+
+class TableView(NamedTuple):
+    table: Table
+    caption: Caption
+    notes: tuple[str, ...] = ()
+
+
+class FigureView(NamedTuple):
+    caption: Caption
+    panels: list[Panel]

@@ -1,0 +1,181 @@
+"""The training loop: L1 loss, Adam, one learning rate per step, and a log.
+
+Whatever depends on chance is drawn from seeds derived from the run's, and every kernel is a
+deterministic one: on one machine, with as many threads, one run gives one file of weights.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hitsr.config import Recipe, RunSpec
+from hitsr.data.patches import Patches
+from hitsr.errors import HitsrError
+from hitsr.files import sha256
+from hitsr.models.checkpoints import save_weights
+from hitsr.progress import Progress
+from hitsr.provenance import provenance
+from hitsr.records import LogLine, TrainingRecord
+from hitsr.seeds import derive
+from hitsr.training.schedule import learning_rate
+from hitsr.training.start import load_start
+
+Validate = Callable[[nn.Module], float]  # a network -> its mean PSNR in dB
+
+
+def train(
+    model: nn.Module,
+    run: RunSpec,
+    patches: Patches,
+    validate: Validate,
+    out: Path,
+    device: torch.device,
+    *,
+    start_from: Path | None = None,
+    quiet: bool = False,
+) -> TrainingRecord:
+    """Train `model`, fresh as the run's seed makes it, in place; write all results into `out`.
+
+    `log.jsonl` grows as the training goes; `weights.safetensors` and `record.json` appear when it
+    is done, whole. `start_from` is the weights file of `run.start_from`, and `patches` are seeded
+    with `derive(run.seed, "patches")`.
+
+    Raises ValueError if patches or start are not the run's, HitsrError if the loss is not finite,
+    and WeightsError if the start does not fit.
+    """
+    _check(run, patches, start_from)
+    started = time.monotonic()
+    if start_from is not None:
+        load_start(model, run, start_from)
+    model.to(device).train()
+    torch.manual_seed(derive(run.seed, "training"))
+    with reproducible():
+        last = _train(model, run, patches, validate, out, device, quiet)
+    weights = out / "weights.safetensors"
+    save_weights(model, weights, _metadata(run))
+    record = TrainingRecord(
+        subject=run.name,
+        subject_hash=run.hash,
+        provenance=provenance(str(device), time.monotonic() - started, run.seed),
+        run=run,
+        params=sum(parameter.numel() for parameter in model.parameters()),
+        pictures=len(patches.pictures),
+        final_loss=last.loss,
+        final_validation_psnr_db=last.validation_psnr_db,
+        weights_sha256=sha256(weights),
+    )
+    record.save(out / "record.json")
+    return record
+
+
+def _train(
+    model: nn.Module,
+    run: RunSpec,
+    patches: Patches,
+    validate: Validate,
+    out: Path,
+    device: torch.device,
+    quiet: bool,
+) -> LogLine:
+    """Take all steps and log them; returns the last line."""
+    recipe, started = run.recipe, time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    losses: list[Tensor] = []
+    with (
+        (out / "log.jsonl").open("w") as log,
+        Progress(f"train {run.name}", recipe.steps, "step", quiet) as progress,
+    ):
+        for step, loss in _steps(model, recipe, patches, device):
+            losses.append(loss)
+            validates = step % recipe.validate_every == 0 or step == recipe.steps
+            if validates or step % recipe.log_every == 0:
+                mean_loss = _mean(losses, run, step)
+                line = LogLine(
+                    step=step,
+                    loss=mean_loss,
+                    learning_rate=learning_rate(recipe, step),
+                    validation_psnr_db=validate(model) if validates else None,
+                    seconds=time.monotonic() - started,
+                )
+                print(line.model_dump_json(), file=log, flush=True)
+                progress.note(_summary(line))
+                losses.clear()
+            progress.advance()
+    return line
+
+
+def _steps(
+    model: nn.Module, recipe: Recipe, patches: Patches, device: torch.device
+) -> Iterator[tuple[int, Tensor]]:
+    """Train step by step, counted from 1; yields each loss, left on the device: nothing waits."""
+    optimizer = torch.optim.Adam(model.parameters(), betas=recipe.betas, fused=True)
+    for step in range(1, recipe.steps + 1):
+        optimizer.param_groups[0]["lr"] = learning_rate(recipe, step)
+        lr, hr = (torch.from_numpy(batch).to(device) for batch in patches.at(step))
+        loss = F.l1_loss(model(lr), hr)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield step, loss.detach()
+
+
+def _mean(losses: list[Tensor], run: RunSpec, last_step: int) -> float:
+    """Mean of the losses up to a step; HitsrError names the first step that has none."""
+    values = torch.stack(losses).tolist()
+    for step, value in enumerate(values, last_step - len(values) + 1):
+        if not math.isfinite(value):
+            raise HitsrError(
+                f"{run.name}: the loss is {value} at step {step}, learning rate "
+                f"{learning_rate(run.recipe, step):g}; lower recipe.learning_rate"
+            )
+    return math.fsum(values) / len(values)
+
+
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """Let torch use deterministic kernels alone, and refuse operators that have none."""
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    # cuBLAS reads it when it starts, and torch refuses to go on without.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+
+
+def _check(run: RunSpec, patches: Patches, start_from: Path | None) -> None:
+    recipe = run.recipe
+    wanted = (run.scale, recipe.patch, recipe.batch, derive(run.seed, "patches"))
+    found = (patches.scale, patches.patch, patches.batch, patches.seed)
+    if found != wanted:
+        raise ValueError(
+            f"{run.name}: patches have (scale, side, batch, seed) {found}, the run has {wanted}"
+        )
+    if (run.start_from is None) != (start_from is None):
+        raise ValueError(f"{run.name}: start_from is {run.start_from}, its weights {start_from}")
+
+
+def _metadata(run: RunSpec) -> dict[str, str]:
+    """Whose weights they are; one key, since safetensors writes several in random order."""
+    facts = {
+        "network": run.network.name,
+        "scale": run.scale,
+        "run": run.name,
+        "run_hash": run.hash,
+    }
+    return {"hitsr": json.dumps(facts)}
+
+
+def _summary(line: LogLine) -> str:
+    psnr_db = line.validation_psnr_db
+    return f"loss {line.loss:.4f}" + ("" if psnr_db is None else f", {psnr_db:.2f} dB")

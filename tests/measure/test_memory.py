@@ -1,0 +1,43 @@
+import time
+
+import pytest
+import torch
+
+from hitsr.measure import memory
+from hitsr.measure.memory import ThreadWatch, Watch, watching
+
+CPU = torch.device("cpu")
+MIB = 2**20
+
+
+def _hold(mib: int) -> None:
+    held = torch.ones(mib * MIB, dtype=torch.uint8)
+    time.sleep(0.05)
+    del held
+
+
+def _peak_mib(watch: Watch) -> float:
+    return watch.peak_bytes / MIB
+
+
+def test_sees_memory_that_is_gone_again():
+    with watching(CPU) as watch:
+        _hold(256)
+        assert watch.kind == "resident_set"
+        assert 250 <= _peak_mib(watch) < 320
+
+
+def test_earlier_peaks_do_not_count():
+    _hold(512)
+    with watching(CPU) as watch:
+        _hold(128)
+        assert 125 <= _peak_mib(watch) < 192
+
+
+def test_looks_for_itself_where_the_kernel_does_not_tell(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.setattr(memory, "_PROCESS", tmp_path / "absent")
+    with watching(CPU) as watch:
+        assert isinstance(watch, ThreadWatch)
+        _hold(256)
+        assert 250 <= _peak_mib(watch) < 320
+    assert not watch._thread.is_alive()

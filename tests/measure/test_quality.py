@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hitsr.data.images import Picture, write_png
+from hitsr.errors import DataError
+from hitsr.measure.quality import score_folders
+from hitsr.metrics import psnr, ssim
+
+
+def _picture(height: int, width: int, seed: int = 0) -> Picture:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """SR and HR folders with pictures `a` (odd-sized HR) and `b` (SR named as LR files are)."""
+    sr, hr = tmp_path / "sr", tmp_path / "hr"
+    write_png(hr / "a.png", _picture(33, 35))
+    write_png(hr / "b.png", _picture(32, 32, 1))
+    write_png(sr / "a.png", _picture(32, 34, 2))
+    write_png(sr / "bx2.png", _picture(32, 32, 1))
+    return sr, hr
+
+
+def _score(folders: tuple[Path, Path], scale: int = 2):
+    return score_folders(*folders, scale, quiet=True)
+
+
+def test_scores_each_picture_inside_its_border(folders: tuple[Path, Path]):
+    scores = _score(folders)
+    assert [score.name for score in scores] == ["a", "b"]
+    sr, hr = _picture(32, 34, 2), _picture(33, 35)[:32, :34]
+    assert scores[0].psnr_db == psnr(sr, hr, border=2)
+    assert scores[0].ssim == ssim(sr, hr, border=2)
+
+
+def test_identical_pictures_have_no_finite_psnr(folders: tuple[Path, Path]):
+    same = _score(folders)[1]
+    assert same.psnr_db is None
+    assert same.ssim == pytest.approx(1)
+
+
+def test_names_that_end_like_a_scale_are_names(folders: tuple[Path, Path]):
+    sr, hr = folders
+    write_png(hr / "ax2.png", _picture(32, 32))
+    write_png(sr / "ax2.png", _picture(32, 32))
+    assert [score.name for score in _score(folders)] == ["a", "ax2", "b"]
+
+
+def test_a_missing_picture_is_named_with_its_nearest(folders: tuple[Path, Path]):
+    (folders[0] / "bx2.png").rename(folders[0] / "bx3.png")
+    with pytest.raises(DataError, match=r"no SR picture for .*b\.png; .* did you mean 'bx3'"):
+        _score(folders)
+
+
+def test_a_stray_picture_is_an_error(folders: tuple[Path, Path]):
+    write_png(folders[0] / "c.png", _picture(32, 32))
+    with pytest.raises(DataError, match=r"c\.png: no HR picture"):
+        _score(folders)
+
+
+def test_two_candidates_are_an_error(folders: tuple[Path, Path]):
+    write_png(folders[0] / "ax2.png", _picture(32, 34))
+    with pytest.raises(DataError, match="both a and ax2"):
+        _score(folders)
+
+
+def test_another_scales_size_is_an_error(folders: tuple[Path, Path]):
+    write_png(folders[0] / "a.png", _picture(33, 35))
+    with pytest.raises(DataError, match="SR is 35x33, HR is 35x33: a x2 SR of it would be 34x32"):
+        _score(folders)
+
+
+def test_too_small_to_score_is_an_error(folders: tuple[Path, Path]):
+    write_png(folders[0] / "a.png", _picture(12, 12))
+    write_png(folders[1] / "a.png", _picture(12, 12))
+    with pytest.raises(DataError, match=r"a\.png: cannot be scored"):
+        _score(folders)

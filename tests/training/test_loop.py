@@ -1,0 +1,181 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hitsr.config import Recipe, RunSpec
+from hitsr.data.patches import Patches
+from hitsr.errors import HitsrError, WeightsError
+from hitsr.files import sha256
+from hitsr.models.backbone import create
+from hitsr.models.checkpoints import save_weights
+from hitsr.records import TrainingRecord, read_log
+from hitsr.seeds import derive
+from hitsr.training.loop import reproducible, train
+from hitsr.zoo import NETWORKS
+
+CPU = torch.device("cpu")
+TINY = NETWORKS["hit_sir"].patch(
+    {"depths": [2], "windows.ratios": [0.5, 1], "windows.base": 4, "width": 12, "mixer.heads": 2}
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny networks are slower on two threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _run(seed: int = 1, scale: int = 2, start_from: RunSpec | None = None, **recipe) -> RunSpec:
+    values = {"steps": 6, "batch": 2, "patch": 8, "learning_rate": 1e-3, "log_every": 2}
+    return RunSpec(
+        network=TINY,
+        scale=scale,
+        recipe=Recipe(**{**values, "validate_every": 4, **recipe}),
+        data="train",
+        validation="test",
+        seed=seed,
+        start_from=start_from,
+    )
+
+
+def _patches(run: RunSpec) -> Patches:
+    """One smooth picture, its LR by averaging."""
+    rows, columns = np.mgrid[0:96, 0:96]
+    hr = np.stack([rows * 2, columns * 2, 100 + 90 * np.sin(rows / 5)], -1).astype(np.uint8)
+    side = 96 // run.scale
+    lr = hr.reshape(side, run.scale, side, run.scale, 3).mean((1, 3)).astype(np.uint8)
+    recipe = run.recipe
+    return Patches(
+        [(lr, hr)],
+        scale=run.scale,
+        patch=recipe.patch,
+        batch=recipe.batch,
+        seed=derive(run.seed, "patches"),
+    )
+
+
+def _train(run: RunSpec, out: Path, model: nn.Module | None = None, **options) -> TrainingRecord:
+    if model is None:
+        torch.manual_seed(derive(run.seed, "weights"))
+        model = create(run.network, run.scale)
+    return train(model, run, _patches(run), lambda _: 30.0, out, CPU, quiet=True, **options)
+
+
+def test_one_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        torch.rand(seed)  # whatever was drawn before does not matter
+        _train(_run(seed), tmp_path / name)
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in "abc"]
+    assert weights[0] == weights[1]
+    assert weights[0] != weights[2]
+
+
+def test_writes_log_weights_and_record(tmp_path: Path):
+    run = _run(milestones=(3,))
+    record = _train(run, tmp_path)
+    log = read_log(tmp_path / "log.jsonl")
+    assert [line.step for line in log] == [2, 4, 6]
+    assert [line.learning_rate for line in log] == [1e-3, 5e-4, 5e-4]
+    assert [line.validation_psnr_db for line in log] == [None, 30.0, 30.0]
+    assert log[0].seconds < log[2].seconds
+    assert TrainingRecord.load(tmp_path / "record.json", run.hash).run == run == record.run
+    assert (record.final_loss, record.final_validation_psnr_db) == (log[2].loss, 30.0)
+    assert record.weights_sha256 == sha256(tmp_path / "weights.safetensors")
+    assert (record.pictures, record.provenance.seed) == (1, 1)
+    with safe_open(tmp_path / "weights.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["hitsr"])["run_hash"] == run.hash
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "log.jsonl",
+        "record.json",
+        "weights.safetensors",
+    ]
+
+
+def test_the_log_means_the_loss_since_its_last_line(tmp_path: Path):
+    _train(_run(log_every=1), tmp_path / "a")
+    _train(_run(log_every=100, validate_every=100), tmp_path / "b")
+    every = [line.loss for line in read_log(tmp_path / "a" / "log.jsonl")]
+    (once,) = read_log(tmp_path / "b" / "log.jsonl")
+    assert once.step == 6
+    assert once.loss == pytest.approx(sum(every) / 6)
+
+
+def test_the_loss_falls(tmp_path: Path):
+    _train(_run(steps=60, log_every=10, learning_rate=2e-3), tmp_path)
+    log = read_log(tmp_path / "log.jsonl")
+    assert log[-1].loss < 0.5 * log[0].loss
+
+
+class Diverging(nn.Module):
+    """A model that is infinite at its fourth forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.forwards = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.forwards += 1
+        scaled = F.interpolate(x, scale_factor=2) * self.weight
+        return scaled + torch.inf if self.forwards == 4 else scaled
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_rate(tmp_path: Path):
+    run = _run(milestones=(3,), log_every=100)
+    with pytest.raises(HitsrError, match=r"loss is inf at step 4, learning rate 0\.0005"):
+        _train(run, tmp_path, Diverging())
+    assert not (tmp_path / "weights.safetensors").exists()
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_an_interruption_leaves_the_log_alone(tmp_path: Path):
+    def interrupt(_: nn.Module) -> float:
+        raise KeyboardInterrupt
+
+    run = _run()
+    with pytest.raises(KeyboardInterrupt):
+        train(create(TINY, 2), run, _patches(run), interrupt, tmp_path, CPU, quiet=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+    assert [line.step for line in read_log(tmp_path / "log.jsonl")] == [2]
+
+
+def test_starts_with_the_weights_of_another_scale(tmp_path: Path):
+    first = _run()
+    _train(first, tmp_path / "x2")
+    weights = tmp_path / "x2" / "weights.safetensors"
+    second = _run(scale=3, start_from=first, steps=1, learning_rate=1e-12)
+    model = create(TINY, 3)
+    _train(second, tmp_path / "x3", model, start_from=weights)
+    with safe_open(weights, "pt") as file:
+        assert torch.allclose(model.state_dict()["first.weight"], file.get_tensor("first.weight"))
+
+    save_weights(create(TINY.patch({"width": 24}), 2), weights, {})
+    with pytest.raises(WeightsError):
+        _train(second, tmp_path / "x3", start_from=weights)
+
+
+def test_patches_and_start_must_be_the_runs(tmp_path: Path):
+    run = _run()
+    with pytest.raises(ValueError, match="patches have"):
+        train(create(TINY, 2), run, _patches(_run(2)), lambda _: 0.0, tmp_path, CPU)
+    with pytest.raises(ValueError, match="start_from is None"):
+        _train(run, tmp_path, start_from=tmp_path / "weights.safetensors")
+    with pytest.raises(ValueError, match="its weights None"):
+        _train(_run(scale=3, start_from=run), tmp_path)
+
+
+def test_reproducible_kernels_are_asked_for_inside_alone():
+    before = torch.are_deterministic_algorithms_enabled()
+    with reproducible():
+        assert torch.are_deterministic_algorithms_enabled()
+    assert torch.are_deterministic_algorithms_enabled() == before

@@ -1,0 +1,48 @@
+# One job per run; equal runs are one job, whatever asks for them.
+
+
+rule resolve_run:
+    output:
+        f"{RESULTS}/runs/{{run}}.json",
+    log:
+        f"{RESULTS}/logs/resolve/{{run}}.log",
+    params:
+        value=lambda wildcards: RUNS[wildcards.run].hash,
+        config=CONFIG_FILE,
+    localrule: True
+    shell:
+        "hitsr resolve {params.config} {wildcards.run} > {output} 2> {log}"
+
+
+def started_from(wildcards):
+    """Weights of the run that this one starts from, if it does."""
+    start = RUNS[wildcards.run].start_from
+    return [f"{RESULTS}/weights/{start.name}/weights.safetensors"] if start else []
+
+
+rule train:
+    input:
+        run=f"{RESULTS}/runs/{{run}}.json",
+        data=lambda wildcards: [
+            f"{RESULTS}/data/{dataset}-x{RUNS[wildcards.run].scale}.json"
+            for dataset in {CONFIG.data.train, CONFIG.data.validation}
+        ],
+        start=started_from,
+    output:
+        weights=f"{RESULTS}/weights/{{run}}/weights.safetensors",
+        log=f"{RESULTS}/weights/{{run}}/log.jsonl",
+        record=f"{RESULTS}/weights/{{run}}/record.json",
+    log:
+        f"{RESULTS}/logs/train/{{run}}.log",
+    params:
+        folder=f"{RESULTS}/weights/{{run}}",
+        data=DATA,
+        start=lambda wildcards, input: f"--start-from {input.start}" if input.start else "",
+        device=CONFIG.train.device,
+        code=fingerprint("models", "training", "data/patches.py", "seeds.py"),
+    threads: CONFIG.train.threads
+    resources:
+        gpu=int(TRAIN_DEVICE == "cuda"),
+    shell:
+        "hitsr train {input.run} --data {params.data} --out {params.folder} {params.start}"
+        " --device {params.device} --threads {threads} 2>&1 | tee {log}"
