@@ -3,6 +3,8 @@
 Equal values are one job, whatever asks for it.
 """
 
+import csv
+import re
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -159,6 +161,34 @@ def available_device(asked: Device) -> Literal["cpu", "cuda"]:
     if asked != "auto":
         return asked
     return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
+
+
+def missing_data(config: Config, sources: Path) -> str | None:
+    """What pictures a config wants and does not find, and where to get them; None if all is there.
+
+    `sources` is a CSV of kind, name and url.
+    """
+    if config.data.source == "wheels":
+        return None
+    folders = {name: config.data.root / name / "HR" for name in config.data.sets}
+    missing = {name: folder for name, folder in folders.items() if not folder.is_dir()}
+    if not missing:
+        return None
+    with sources.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["kind"] == "dataset"]
+    lines = [f"{len(missing)} of {len(folders)} sets of pictures are missing:"]
+    for name, folder in missing.items():
+        lines.append(f"  {folder}")
+        lines += [f"    {row['name']}: {row['url']}" for row in rows if _offers(row, name)]
+    lines.append("Put each set's full-size pictures into its HR folder (LR is made from them), or")
+    lines.append("name other sets in the config's `data`.")
+    return "\n".join(lines)
+
+
+def _offers(row: dict[str, str], dataset: str) -> bool:
+    """Whether a source holds the HR pictures of a set; its note may list several sets."""
+    listed = re.search(rf"\b{re.escape(dataset)}[,:]", row["note"]) is not None
+    return listed or (row["name"].startswith(dataset) and "_LR_" not in row["name"])
 
 
 def load_config(path: Path) -> Config:

@@ -1,6 +1,6 @@
 """Conversion to a hierarchical transformer: a function between values (HiT-SR, section 3)."""
 
-from hitsr.spec import Correlation, NetworkSpec, Windows
+from hitsr.spec import Correlation, NetworkSpec
 
 EXPANDING = (0.5, 1, 2, 4, 6, 8)
 
@@ -15,12 +15,13 @@ def to_hierarchical(
     """Windows that grow through each group, and a correlation that is linear in their size.
 
     The mixer, windows, norm and padding change; FFN, context, width and depth stay. Stochastic
-    depth is off, as in the paper's training. SpecError where `ratios` do not fit the depths.
+    depth is off, as in the paper's training. SpecError where `base` and `ratios` make no
+    windows, or do not fit the depths.
     """
     changes = {
         "name": name or f"hit_{spec.name}",
         "mixer": Correlation(heads=spec.mixer.heads, position_width=max(3, spec.width // 16)),
-        "windows": Windows(base=base, ratios=ratios, shift=False),
+        "windows": {"base": base, "ratios": ratios, "shift": False},
         "norm": "after",
         "padding": "mixer",
         "stochastic_depth": 0.0,

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from hitsr.config import RunSpec
-from hitsr.errors import RecordError
+from hitsr.errors import RecordError, SpecError
 from hitsr.files import write_text
 from hitsr.spec import Formulation, Scale
 from hitsr.values import Value
@@ -56,7 +56,7 @@ class Record(Value):
 
     @classmethod
     def load(cls, path: Path, subject_hash: Hash | None = None) -> Self:
-        """Read a record; RecordError for another schema or, where given, another subject."""
+        """Read a record; RecordError if damaged, of another schema or, where given, subject."""
         try:
             data = json.loads(path.read_text())
             found = data["schema"]
@@ -67,7 +67,10 @@ class Record(Value):
                 f"{path}: schema is {found!r}, this version reads {cls.schema_name()!r}; "
                 "delete it and rerun"
             )
-        record = cls.parse(data, str(path))
+        try:
+            record = cls.parse(data, str(path))
+        except SpecError as error:
+            raise RecordError(f"{error}\n{path}: damaged record; delete it and rerun") from None
         if subject_hash is not None and record.subject_hash != subject_hash:
             raise RecordError(
                 f"{path}: measures {record.subject_hash}, but {record.subject} is now "

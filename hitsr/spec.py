@@ -145,15 +145,20 @@ class NetworkSpec(Value):
         """
         data = self.model_dump()
         for path, value in changes.items():
-            *parents, leaf = path.split(".")
+            parts = path.split(".")
             here = data
-            for depth, part in enumerate([*parents, leaf]):
-                if not isinstance(here, dict) or part not in here:
-                    known = here if isinstance(here, dict) else data
-                    raise SpecError(f"{where}: no field {path!r}; {did_you_mean(part, known)}")
-                if depth < len(parents):
-                    here = here[part]
-            here[leaf] = value
+            for depth, part in enumerate(parts):
+                parents = parts[:depth]
+                if not isinstance(here, dict):
+                    raise SpecError(
+                        f"{where}: no field {path!r}: {'.'.join(parents)} is {here!r}; "
+                        f"set {'.'.join(parents)!r} as a whole"
+                    )
+                if part not in here:
+                    raise SpecError(f"{where}: no field {path!r}; {nearest(parents, part, here)}")
+                if part is parts[-1]:
+                    here[part] = value
+                here = here[part]
         patched = NetworkSpec.parse(data, where)
         if changes and patched == self:
             raise SpecError(f"{where}: changes nothing in {self.name}; remove it or mend its values")

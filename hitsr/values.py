@@ -1,14 +1,16 @@
 """Frozen values: what specs, configs and records are made of, how they are read and hashed."""
 
+import difflib
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hitsr.errors import SpecError, did_you_mean
+from hitsr.errors import SpecError
 
 
 class Value(BaseModel):
@@ -50,12 +52,21 @@ def read_yaml(path: Path) -> Any:
         raise SpecError(f"{path}: not YAML: {error}") from None
 
 
+def nearest(parents: Sequence[str], name: str, known: Iterable[str]) -> str:
+    """`did_you_mean` among the fields below `parents`, answered with whole dotted paths."""
+    under = "".join(f"{part}." for part in parents)
+    close = difflib.get_close_matches(name, known := sorted(known), n=1)
+    if close:
+        return f"did you mean {under + close[0]!r}?"
+    return f"known: {', '.join(under + field for field in known)}"
+
+
 def _explain(cls: type[BaseModel], problem: Any) -> str:
-    path = [str(part) for part in problem["loc"]]
+    models, path = _walk(cls, [str(part) for part in problem["loc"]])
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
-        known = _fields_at(cls, path[:-1])
-        return f"no field {key!r}; {did_you_mean(path[-1], known)}"
+        known = {field for model in models for field in model.model_fields}
+        return f"no field {key!r}; {nearest(path[:-1], path[-1], known)}"
     if problem["type"] == "missing":
         return f"field {key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
@@ -63,14 +74,16 @@ def _explain(cls: type[BaseModel], problem: Any) -> str:
     return f"{key}: {message}{got}" if key else message
 
 
-def _fields_at(cls: type[BaseModel], path: list[str]) -> list[str]:
-    """Field names of the model that `path` leads to; tags of unions and list indices are walked."""
-    here: list[type[BaseModel]] = [cls]
+def _walk(cls: type[BaseModel], path: list[str]) -> tuple[list[type[BaseModel]], list[str]]:
+    """The models that pydantic's `path` leads through, and the path without the tags of unions."""
+    here, shown = [cls], []
     for part in path:
         below = [m for model in here for m in _models(model.model_fields.get(part))]
         tagged = [m for m in here if m.model_fields.get("kind") and _tag(m) == part]
         here = below or tagged or here
-    return sorted({name for model in here for name in model.model_fields})
+        if below or not tagged:
+            shown.append(part)
+    return here, shown
 
 
 def _tag(model: type[BaseModel]) -> object:

@@ -91,8 +91,9 @@ class Attention(nn.Module):
         edge = last.flatten().nonzero().squeeze(1)
         masked = self._cache.get(
             self,
-            ("edges", h, w),
+            "edges",
             lambda: bias[None] + self._mask(h, w, bias.device)[edge].to(bias.dtype)[:, None],
+            (h, w),
         )
         batches = q.shape[0] // (rows * columns)
         index = (

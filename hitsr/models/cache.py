@@ -1,11 +1,12 @@
 """Keep what depends on parameters and size alone, such as position biases, between forwards.
 
 A value is kept only in eval mode and where no gradient is asked for, and is found again only with
-the same parameters at the same version, device and dtype. Writes through `.data` do not raise a
-parameter's version: they are out of reach.
+the same parameters at the same version, device and dtype, for the same size. Writes through `.data`
+do not raise a parameter's version: they are out of reach.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,19 +16,28 @@ class EvalCache:
     """One kept value per key; not in the state dict, not in deep copies or pickles."""
 
     def __init__(self) -> None:
-        self._kept: dict[object, tuple[list[object], Tensor]] = {}
+        self._kept: dict[str, tuple[_State, Tensor]] = {}
 
-    def get(self, owner: nn.Module, key: object, compute: Callable[[], Tensor]) -> Tensor:
-        """The kept value of `compute()` for `owner`'s parameters, or a fresh one."""
+    def get(
+        self,
+        owner: nn.Module,
+        key: str,
+        compute: Callable[[], Tensor],
+        size: tuple[int, ...] = (),
+    ) -> Tensor:
+        """The kept value of `compute()` for `owner`'s parameters and a picture size, or a fresh one.
+
+        Only the last size is kept: a folder of pictures must not fill the memory with masks.
+        """
         parameters = list(owner.parameters())
         wanted = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
         if owner.training or wanted or any(p.is_inference() for p in parameters):
             self._kept.clear()
             return compute()
-        state = [part for p in parameters for part in _identity(p)]
+        state = _State(parameters, [(p._version, p.device, p.dtype) for p in parameters], size)
         if key in self._kept:
             before, value = self._kept[key]
-            if before == state:
+            if before.same(state):
                 return value
         with torch.inference_mode(False), torch.no_grad():
             value = compute()
@@ -41,5 +51,15 @@ class EvalCache:
         return EvalCache, ()
 
 
-def _identity(parameter: Tensor) -> tuple[object, ...]:
-    return id(parameter), parameter._version, parameter.device, parameter.dtype
+class _State(NamedTuple):
+    """What a value was computed from."""
+
+    parameters: list[nn.Parameter]  # themselves: the id of one that is gone may name another
+    versions: list[tuple[int, torch.device, torch.dtype]]
+    size: tuple[int, ...]
+
+    def same(self, other: "_State") -> bool:
+        """Whether a value of the one is a value of the other."""
+        if (self.versions, self.size) != (other.versions, other.size):
+            return False
+        return all(a is b for a, b in zip(self.parameters, other.parameters, strict=True))

@@ -1,6 +1,6 @@
 """The report, made from records alone: tables, figures, words, one HTML page. Loads no torch.
 
-    gather → measures → views, figures, findings, words → sections → page
+    gather → measures → views, bars, curves, findings, words → sections → page
 
 Read `gather` for what is on disk, `cells` for what a table cell may say, `page` for the whole.
 """

@@ -16,6 +16,9 @@ from hitsr.report.published import (
 from hitsr.report.typeset import counted, fixed, listed
 from hitsr.zoo import find
 
+# Fields as readers who do not know the spec would call them.
+_FIELDS = {"depths": "groups of blocks", "windows.base": "base of the windows"}
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -51,7 +54,7 @@ class Budget:
     def pictures_words(self) -> str:
         """ "12 training pictures, not 800", once a training has counted them."""
         if self.training_pictures is None:
-            return f"the training set {self.training_set!r}"
+            return f"the set “{self.training_set}”"
         words = counted(self.training_pictures, "training picture")
         if self.training_pictures == PAPER_TRAINING_PICTURES:
             return words
@@ -59,7 +62,7 @@ class Budget:
 
     @property
     def reduction_words(self) -> str:
-        """ "1 group of blocks instead of 4 groups of blocks"; empty for published size."""
+        """ "groups of blocks 1 instead of 4"; empty for published size."""
         return ", ".join(_change(path, self) for path in self.changes)
 
     @property
@@ -98,18 +101,11 @@ def _at(data: dict[str, Any], path: str) -> Any:
 
 
 def _change(path: str, budget: Budget) -> str:
-    words = _field(path, budget.changes[path])
+    words = f"{_FIELDS.get(path, path.replace('.', ' '))} {_value(path, budget.changes[path])}"
     if path not in budget.published:
         return words
-    return f"{words} instead of {_field(path, budget.published[path])}"
+    return f"{words} instead of {_value(path, budget.published[path])}"
 
 
-def _field(path: str, value: Any) -> str:
-    """A changed field for readers who do not know the spec."""
-    match path:
-        case "depths":
-            return f"{counted(len(value), 'group')} of blocks"
-        case "windows.base":
-            return f"base windows of {value} × {value}"
-        case _:
-            return f"{path.replace('.', ' ')} {value}"
+def _value(path: str, value: Any) -> str:
+    return str(len(value)) if path == "depths" else str(value)

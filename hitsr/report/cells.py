@@ -13,6 +13,7 @@ from hitsr.report.statistics import Estimate
 from hitsr.report.typeset import fixed, signed
 
 Kind = Literal["here", "paper", "difference", "absent", "text"]
+Mark = Literal["outside", "unjudged"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class Cell:
     value: float | None = None  # what sorting compares; None stays last
     kind: Kind = "here"
     spread: str = ""
-    mark: Literal["outside", "unjudged"] | None = None
+    mark: Mark | None = None
     rank: Literal["best", "second"] | None = None
 
 
@@ -36,6 +37,7 @@ class Column:
     unit: str = ""
     group: str = ""
     room: Literal["", "spread", "mark"] = ""  # width kept in every row, so that points align
+    is_text: bool = False  # aligned left, not by its points
 
 
 class Span(NamedTuple):
@@ -51,6 +53,8 @@ class Head(NamedTuple):
 
     text: str
     unit: str
+    name: str  # as said aloud, its group first
+    is_text: bool
     apart: bool  # opens a group after the first
 
 
@@ -100,7 +104,9 @@ class Table:
             start = len(heads)
             for position, column in enumerate(self.columns[start : start + span.width]):
                 unit = "" if span.unit else column.unit
-                heads.append(Head(column.head, unit, apart=position == 0 and start > 0))
+                name = f"{column.group} {column.head}".strip()
+                apart = position == 0 and start > 0
+                heads.append(Head(column.head, unit, name, column.is_text, apart))
         return heads
 
 

@@ -1,6 +1,6 @@
 """Tables in LaTeX: booktabs rules, quoted numbers in italics, everything escaped."""
 
-from hitsr.report.cells import Cell, Column, Group, Row, Table
+from hitsr.report.cells import Cell, Column, Group, Mark, Row, Table
 
 _ESCAPES = str.maketrans(
     {
@@ -11,6 +11,11 @@ _ESCAPES = str.maketrans(
     }
 )  # fmt: skip
 
+_MARKS: dict[Mark, tuple[str, str]] = {
+    "outside": ("$^{*}$", "outside the tolerance"),
+    "unjudged": (r"$^{\circ}$", "not judged, other budget"),
+}
+
 
 def escape(text: str) -> str:
     return text.translate(_ESCAPES)
@@ -19,10 +24,11 @@ def escape(text: str) -> str:
 def to_latex(table: Table, caption: str) -> str:
     """A table environment; needs `\\usepackage{booktabs}`."""
     body = [line for group in table.groups for line in _group(group, len(table.columns))]
+    columns = "".join("l" if column.is_text else "r" for column in table.columns)
     lines = [
         r"\begin{table}",
-        rf"\caption{{{escape(caption)}}}",
-        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+        rf"\caption{{{' '.join([escape(caption), *_legend(table)])}}}",
+        rf"\begin{{tabular}}{{l{columns}}}",
         r"\toprule",
         *_heads(table),
         r"\midrule",
@@ -66,7 +72,15 @@ def _cell(cell: Cell) -> str:
             text = rf"\textbf{{{text}}}"
         case "second":
             text = rf"\underline{{{text}}}"
-    return rf"\textit{{{text}}}" if cell.kind in ("paper", "absent") else text
+    if cell.kind in ("paper", "absent"):
+        return rf"\textit{{{text}}}"
+    return text + (_MARKS[cell.mark][0] if cell.mark else "")
+
+
+def _legend(table: Table) -> list[str]:
+    """What the marks in this table mean."""
+    used = {cell.mark for group in table.groups for row in group.rows for cell in row.cells}
+    return [f"{sign}: {meaning}." for mark, (sign, meaning) in _MARKS.items() if mark in used]
 
 
 def _line(cells: list[str]) -> str:

@@ -16,11 +16,11 @@ from hitsr.config import Config
 from hitsr.errors import DataError
 from hitsr.files import write_text
 from hitsr.report.budget import Budget, budget_of
-from hitsr.report.figures import Panel
 from hitsr.report.gather import gather, select
 from hitsr.report.latex import to_latex
 from hitsr.report.measures import Evidence
 from hitsr.report.names import family_key, label, role_of
+from hitsr.report.panels import Panel
 from hitsr.report.published import read_published
 from hitsr.report.sections import Section, sections
 from hitsr.report.svg import inline, standalone
@@ -74,7 +74,7 @@ def companions(evidence: Evidence, shown: list[Section]) -> dict[str, str]:
     }
     for section in shown:
         for view in section.tables:
-            caption = f"{view.caption.finding} {view.caption.conditions}"
+            caption = " ".join(filter(None, view.caption))
             made[f"{view.table.name}.tex"] = to_latex(view.table, caption)
         for panel in section.panels:
             made[f"figures/{panel.name}.svg"] = standalone(panel.svg)

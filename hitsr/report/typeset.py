@@ -34,6 +34,11 @@ def times(ratio: float) -> str:
     return f"{fixed(ratio, 1)}×"
 
 
+def size(width: int, height: int) -> str:
+    """ "640 × 360", which no line end splits."""
+    return f"{width}\u00a0×\u00a0{height}"
+
+
 def number_word(count: int) -> str:
     return _WORDS[count] if count < len(_WORDS) else fixed(count)
 

@@ -26,7 +26,7 @@ from hitsr.report.measures import (
     scored,
     speedup,
 )
-from hitsr.report.names import BICUBIC, family_key, family_of, in_pairs, label, role_of
+from hitsr.report.names import BICUBIC, family_key, family_of, in_pairs, label, method_of, role_of
 from hitsr.report.published import (
     FLOPS_TOLERANCE_G,
     PAPER_DEVICE,
@@ -35,6 +35,7 @@ from hitsr.report.published import (
     PSNR_TOLERANCE_DB,
 )
 from hitsr.report.statistics import mean
+from hitsr.report.typeset import size
 from hitsr.spec import Formulation, Scale
 
 FORMULATIONS: dict[Formulation, str] = {"paper": "as published", "fused": "fused"}
@@ -131,9 +132,11 @@ def training_table(evidence: Evidence) -> Table:
         Column("final L1 loss"),
         Column("validation PSNR", "dB"),
         Column("time", "s"),
-        Column("weights, SHA-256"),
+        Column("weights, SHA-256", is_text=True),
     )
-    rows = tuple(_training_row(evidence, run) for run in evidence.results.training)
+    order = _networks(evidence)
+    runs = sorted(evidence.results.training, key=lambda run: order.index(method_of(run)))
+    rows = tuple(_training_row(evidence, run) for run in runs)
     return Table("training", "The training runs", "Run", columns, (Group("", rows),))
 
 
@@ -143,7 +146,7 @@ def _networks(evidence: Evidence) -> list[str]:
 
 def _input_size(evidence: Evidence, scale: Scale) -> str:
     width, height = (round(side / scale) for side in evidence.config.efficiency.output_size)
-    return f"input {width} × {height}"
+    return f"input {size(width, height)}"
 
 
 def _complexity_row(evidence: Evidence, network: str, scale: Scale) -> Row:

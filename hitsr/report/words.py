@@ -13,7 +13,16 @@ from hitsr.report.findings import (
     speed_sentence,
 )
 from hitsr.report.measures import Evidence
-from hitsr.report.typeset import THIN_SPACE, counted, duration, fixed, listed, number_word, sentence
+from hitsr.report.typeset import (
+    THIN_SPACE,
+    counted,
+    duration,
+    fixed,
+    listed,
+    number_word,
+    sentence,
+    size,
+)
 
 
 class Notice(NamedTuple):
@@ -30,7 +39,7 @@ def budget_warning(budget: Budget) -> Notice | None:
     recipe = budget.recipe
     reasons = (
         f"Each network was trained for {budget.steps_words} (batch {recipe.batch} of "
-        f"{recipe.patch} × {recipe.patch} pixels), with {budget.pictures_words}"
+        f"{size(recipe.patch, recipe.patch)} pixels), on {budget.pictures_words}"
     )
     reduced = f", and reduced in size: {budget.reduction_words}" if budget.changes else ""
     tested = f" PSNR and SSIM are of {budget.test_words}." if budget.test_pictures else ""
@@ -102,9 +111,9 @@ def _trained(evidence: Evidence, budget: Budget) -> str:
     if not done:
         return "No network has been trained yet."
     networks = number_word(len(evidence.config.networks))
-    size = ", reduced in size," if budget.changes else ""
+    reduced = ", reduced in size," if budget.changes else ""
     which = (
-        f"{networks} networks{size} were trained by one recipe"
+        f"{networks} networks{reduced} were trained by one recipe"
         if done == asked
         else f"{number_word(done)} of {number_word(asked)} training runs are finished"
     )

@@ -48,7 +48,7 @@
             (a, b) => compare(keyOf(a, column), keyOf(b, column), direction));
           body.append(...sorted);
         }
-        say(order === "none" ? "Original order" : `Sorted by ${button.textContent}, ${order}`);
+        say(order === "none" ? "Original order" : `Sorted by ${head.dataset.name}, ${order}`);
       };
     }
   }

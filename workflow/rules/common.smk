@@ -18,6 +18,7 @@ def _load():
 
 CONFIG = _load()
 RESULTS = CONFIG.folder.as_posix()
+REPORTS = Path(workflow.basedir) / "reports"
 DATA = CONFIG.data.root.as_posix()
 RUNS = runs(CONFIG)
 MEASURED = scaled_networks(CONFIG, (2, 3, 4))
@@ -49,3 +50,14 @@ def latency_records(scales, formulations):
         for network in scaled_networks(CONFIG, scales)
         for formulation in formulations
     ]
+
+
+def needs_pictures():
+    """Whether any job that is to run reads pictures."""
+    return any(job.rule.name == "prepare" for job in workflow.dag.needrun_jobs())
+
+
+onstart:
+    # A dry run works without data; a real one says at once what is missing.
+    if needs_pictures() and (missing := missing_data(CONFIG, REPORTS / "published/sources.csv")):
+        raise WorkflowError(missing)

@@ -31,14 +31,15 @@ rule report:
         RECORDS,
         [f"{RESULTS}/weights/{run}/log.jsonl" for run in RUNS],
         [f"{RESULTS}/pictures/{method}.{dataset}" for method, dataset in TEST_CELLS],
-        sorted(str(path) for path in Path("reports").rglob("*") if path.is_file()),
+        sorted(str(path) for path in REPORTS.rglob("*") if path.is_file()),
     output:
         f"{RESULTS}/report/index.html",
     log:
         f"{RESULTS}/logs/report.log",
     params:
         config=CONFIG_FILE,
+        reports=REPORTS,
         code=fingerprint("report", "records.py"),
     localrule: True
     shell:
-        "hitsr report {params.config} > {log} 2>&1 && cat {log}"
+        "hitsr report {params.config} --reports {params.reports} > {log} 2>&1 && cat {log}"

@@ -7,8 +7,8 @@ section is a module here, a template there, and a line in `sections`.
 from typing import Protocol
 
 from hitsr.report.budget import Budget
-from hitsr.report.figures import Panel
 from hitsr.report.measures import Evidence
+from hitsr.report.panels import Panel
 from hitsr.report.sections.captions import TableView
 from hitsr.report.sections.convergence import convergence_section
 from hitsr.report.sections.efficiency import efficiency_section

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from hitsr.report.cells import Table
-from hitsr.report.figures import Panel
+from hitsr.report.panels import Panel
 
 
 class Caption(NamedTuple):

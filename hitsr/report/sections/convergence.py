@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from hitsr.report.budget import Budget
-from hitsr.report.figures import Against, Panel, loss_panels, psnr_panels
+from hitsr.report.curves import Against, loss_panels, psnr_panels
 from hitsr.report.findings import convergence_finding, convergence_heading
 from hitsr.report.measures import Evidence, control
+from hitsr.report.panels import Panel
 from hitsr.report.sections.captions import Caption, FigureView, TableView
 from hitsr.report.views import training_table
 from hitsr.report.words import machine_words
@@ -65,8 +66,7 @@ def _figures(evidence: Evidence, budget: Budget, scale: Scale) -> ScaleFigures:
     psnr = Caption(
         convergence_finding(evidence, scale),
         f"Validation PSNR on “{validation}” ×{scale} by steps (above) and by seconds of training "
-        f"(below), {seeds}{size}. All panels share one vertical axis; the steep first steps are "
-        "cut off.",
+        f"(below), {seeds}{size}. All panels share one vertical axis; what lies below is cut off.",
         budget.steps_words,
     )
     loss = Caption(

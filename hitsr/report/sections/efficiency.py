@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hitsr.report.figures import Panel, cost_panels
+from hitsr.report.bars import cost_panels
 from hitsr.report.findings import (
     complexity_finding,
     efficiency_heading,
     latency_finding,
 )
 from hitsr.report.measures import Evidence
+from hitsr.report.panels import Panel
 from hitsr.report.published import FLOPS_TOLERANCE_G, PARAMS_TOLERANCE_K
 from hitsr.report.sections.captions import Caption, FigureView, TableView
-from hitsr.report.typeset import counted, fixed, listed
+from hitsr.report.typeset import counted, fixed, listed, size
 from hitsr.report.views import complexity_table, latency_table
 from hitsr.report.words import machine_words
 
@@ -39,8 +40,8 @@ def efficiency_section(evidence: Evidence) -> EfficiencySection:
     width, height = evidence.config.efficiency.output_size
     bars = Caption(
         "Costs of each conversion beside its baseline.",
-        f"Published size, ×{evidence.figure_scale}, output {width} × {height}. Bars start at zero. "
-        "The number at the right compares a conversion with its baseline.",
+        f"Published size, ×{evidence.figure_scale}, output {size(width, height)}. Bars start at "
+        "zero. The number at the right compares a conversion with its baseline.",
     )
     return EfficiencySection(
         heading=efficiency_heading(evidence),
@@ -54,7 +55,7 @@ def _complexity(evidence: Evidence) -> TableView:
     width, height = evidence.config.efficiency.output_size
     counters = sorted({r.counter for r in evidence.results.complexity.values()})
     conditions = (
-        f"All networks at published size, output {width} × {height}. A difference beyond "
+        f"All networks at published size, output {size(width, height)}. A difference beyond "
         f"{PARAMS_TOLERANCE_K} K or {FLOPS_TOLERANCE_G} G is marked red. FLOPs are "
         "multiply-accumulates, as fvcore counts them"
         + (f"; counter used: {listed(counters)}." if counters else ".")

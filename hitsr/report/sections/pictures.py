@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hitsr.report.budget import Budget
-from hitsr.report.figures import Panel
 from hitsr.report.measures import Evidence
 from hitsr.report.names import BICUBIC, FAMILIES, label
+from hitsr.report.panels import Panel
 from hitsr.report.pictures import Cutout, PictureRow, picture_row
 from hitsr.report.sections.captions import Caption, TableView
-from hitsr.report.typeset import fixed
+from hitsr.report.typeset import fixed, size
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,8 @@ def _caption(row: PictureRow, where: str, budget: Budget) -> Caption:
     choice, region = row.choice, row.region
     cut = ""
     if (region.width, region.height) != row.whole:
-        width, height = row.whole
-        cut = (
-            f" Shown is a region of {region.width} × {region.height} of {width} × {height} pixels."
-        )
+        shown = f"{size(region.width, region.height)} of {size(*row.whole)} pixels"
+        cut = f" Shown is a region of {shown}."
     return Caption(
         f"“{choice.picture}”, ×{choice.scale}.",
         f"Chosen by rule: of {where}, the picture where bicubic scores worst, opened at the window "

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hitsr.config import Config
-from hitsr.report.figures import Panel
+from hitsr.report.panels import Panel
 from hitsr.report.sections.captions import TableView
-from hitsr.report.typeset import counted
+from hitsr.report.typeset import counted, size
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ProtocolSection:
 def protocol_section(config: Config) -> ProtocolSection:
     width, height = config.efficiency.output_size
     return ProtocolSection(
-        output_size=f"{width} × {height}",
+        output_size=size(width, height),
         samples=counted(config.efficiency.latency.samples, "sample"),
         warmup=counted(config.efficiency.latency.warmup, "warm-up forward"),
     )

@@ -6,9 +6,9 @@ from typing import ClassVar, NamedTuple
 
 from hitsr.records import Provenance, Record
 from hitsr.report.cells import Cell, Column, Group, Row, Table, here
-from hitsr.report.figures import Panel
 from hitsr.report.gather import missing
 from hitsr.report.measures import Evidence
+from hitsr.report.panels import Panel
 from hitsr.report.sections.captions import TableView
 from hitsr.report.typeset import counted, listed
 from hitsr.report.words import commit_words, machine_words, work_words
@@ -130,7 +130,12 @@ def _jobs(evidence: Evidence) -> list[Job]:
 
 
 def _records(evidence: Evidence) -> Table:
-    columns = (Column("time", "s"), Column("threads"), Column("device"), Column("command"))
+    columns = (
+        Column("time", "s"),
+        Column("threads"),
+        Column("device"),
+        Column("command", is_text=True),
+    )
     rows = tuple(
         Row(
             f"{record.KIND}, {record.subject}",

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from hitsr.report.budget import Budget
 from hitsr.report.cells import Table
-from hitsr.report.figures import Panel
 from hitsr.report.findings import behind_bicubic, quality_finding, quality_heading
 from hitsr.report.measures import Evidence
+from hitsr.report.panels import Panel
 from hitsr.report.sections.captions import Caption, TableView
 from hitsr.report.typeset import counted, listed
 from hitsr.report.views import picture_tables, quality_table

@@ -1,0 +1,181 @@
+"""The pipeline as users run it: dry runs, and one real run on a tiny config, in a copy of the
+workflow's files."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "title": "A run of seconds",
+    "networks": ["swinir_light", "hit_sir"],
+    "data": {
+        "root": "data/tiny",
+        "source": "wheels",
+        "train": "train",
+        "validation": "test",
+        "test": ["test"],
+    },
+    "train": {
+        "scales": [2],
+        "patch": {"depths": [2], "width": 24, "windows.base": 4, "windows.ratios": [1, 2]},
+        "recipe": {
+            "steps": 4,
+            "batch": 1,
+            "patch": 8,
+            "learning_rate": 1e-3,
+            "milestones": [2],
+            "log_every": 2,
+            "validate_every": 4,
+        },
+    },
+    "efficiency": {
+        "scales": [2],
+        "output_size": [48, 32],
+        "latency": {"scales": [4], "warmup": 0, "samples": 1, "device": "cpu"},
+    },
+}
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    tools = Path(sys.executable).parent
+    return subprocess.run(
+        [tools / "snakemake", "--cores", "2", *arguments],
+        cwd=folder,
+        env={**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def jobs(dry_run: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """How many jobs of each rule a dry run announces."""
+    assert dry_run.returncode == 0, dry_run.stdout + dry_run.stderr
+    table = dry_run.stdout.partition("Job stats:")[2].partition("total")[0]
+    rows = [line.split() for line in table.splitlines()]
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdecimal()}
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workflow's files in a folder of their own, with the tiny config."""
+    folder = tmp_path_factory.mktemp("workflow")
+    for name in ("workflow", "reports", "configs"):
+        shutil.copytree(REPOSITORY / name, folder / name)
+    shutil.copy(REPOSITORY / "Snakefile", folder)
+    (folder / "profiles").symlink_to("workflow/profiles")
+    write_config(folder, TINY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(copy: Path) -> Path:
+    """The same folder after a whole run."""
+    done = snakemake(copy, "--configfile", "config.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return copy
+
+
+def test_plain_dry_run_plans_the_demo(copy: Path) -> None:
+    planned = jobs(snakemake(copy, "-n"))
+    assert planned["train"] == 6
+    assert planned["complexity"] == 18
+    assert planned["latency"] == 6
+    assert planned["quality"] == 7
+
+
+def test_paper_is_planned_without_its_data(copy: Path) -> None:
+    planned = jobs(snakemake(copy, "-n", "--configfile", "configs/paper.yaml"))
+    assert planned["train"] == 18
+    assert planned["quality"] == (18 + 3) * 5
+    assert planned["latency"] == 36
+    assert planned["prepare"] == 3 * 6
+
+
+def test_run_without_data_stops_with_what_is_missing_and_where_it_is(copy: Path) -> None:
+    stopped = snakemake(copy, "--configfile", "configs/paper.yaml")
+    assert stopped.returncode != 0
+    told = stopped.stdout + stopped.stderr
+    assert "data/Urban100/HR" in told
+    assert "DIV2K_train_HR.zip" in told
+    assert not list((copy / "results").glob("paper/records/**/*.json"))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"nmae": "tiny"}, "no field 'nmae'; did you mean 'name'?"),
+        ({"networks": ["hit_sirr"]}, "did you mean 'hit_sir'?"),
+        ({"train": {**TINY["train"], "scales": [5]}}, "train.scales"),
+        (
+            {"train": {**TINY["train"], "patch": {"depth": [2]}}},
+            "no field 'depth'; did you mean 'depths'?",
+        ),
+    ],
+)
+def test_wrong_config_is_told_with_file_and_key(
+    copy: Path, tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    write_config(tmp_path, {**TINY, **change})
+    stopped = snakemake(copy, "-n", "--configfile", str(tmp_path / "config.yaml"))
+    assert stopped.returncode != 0
+    assert told in stopped.stdout + stopped.stderr
+    assert "Traceback" not in stopped.stderr
+
+
+def test_config_values_on_the_command_line_are_refused(copy: Path) -> None:
+    stopped = snakemake(copy, "-n", "--configfile", "config.yaml", "--config", "name=other")
+    assert stopped.returncode != 0
+    assert "one config file" in stopped.stdout + stopped.stderr
+
+
+def test_run_makes_the_report_and_its_evidence(finished: Path) -> None:
+    results = finished / "results" / "tiny"
+    assert "HiT-SIR" in (results / "report" / "index.html").read_text()
+    assert len(list(results.glob("records/quality/*.json"))) == 3
+    assert len(list(results.glob("pictures/hit_sir-x2-s1.test/*.png"))) == 3
+
+
+def test_second_run_does_nothing(finished: Path) -> None:
+    again = snakemake(finished, "--configfile", "config.yaml")
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_learning_rate_reruns_training_and_no_measurement_of_cost(finished: Path) -> None:
+    recipe = {**TINY["train"]["recipe"], "learning_rate": 2e-3}
+    write_config(finished, {**TINY, "train": {**TINY["train"], "recipe": recipe}})
+    try:
+        planned = jobs(snakemake(finished, "-n", "--configfile", "config.yaml"))
+    finally:
+        write_config(finished, TINY)
+    assert planned["train"] == 2
+    assert planned["report"] == 1
+    assert "complexity" not in planned
+    assert "latency" not in planned
+
+
+def test_template_reruns_the_report_alone(finished: Path) -> None:
+    template = finished / "reports" / "templates" / "page.html"
+    template.write_text(template.read_text() + "\n")
+    planned = jobs(snakemake(finished, "-n", "--configfile", "config.yaml"))
+    assert set(planned) == {"report", "all"}
+
+
+def test_scales_can_start_from_smaller_ones(copy: Path, tmp_path: Path) -> None:
+    train = {**TINY["train"], "scales": [2, 3], "start_from": {3: 2}}
+    write_config(tmp_path, {**TINY, "name": "chained", "train": train})
+    target = "results/chained/weights/hit_sir-x3-s1/weights.safetensors"
+    planned = jobs(snakemake(copy, "-n", "--configfile", str(tmp_path / "config.yaml"), target))
+    assert planned["train"] == 2
