@@ -6,9 +6,17 @@ was not measured is absent (None), never zero or NaN.
 
 import json
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from hitsr.config import RunSpec
 from hitsr.errors import RecordError, SpecError
@@ -44,7 +52,12 @@ class Record(Value):
     subject_hash: Hash
     provenance: Provenance
 
-    model_config = {**Value.model_config, "populate_by_name": True, "serialize_by_alias": True}
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _schema_is_this_class(cls, data: Any) -> Any:
+        return {"schema": cls.schema_name(), **data} if isinstance(data, dict) else data
 
     @classmethod
     def schema_name(cls) -> str:
@@ -52,7 +65,7 @@ class Record(Value):
 
     def save(self, path: Path) -> None:
         """Write whole or not at all."""
-        write_text(path, self.model_copy(update={"schema_": self.schema_name()}).to_json())
+        write_text(path, self.to_json())
 
     @classmethod
     def load(cls, path: Path, subject_hash: Hash | None = None) -> Self:

@@ -6,20 +6,21 @@ an ablation is a patch on a value. `models.backbone` builds what a value describ
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, Strict, StrictBool, model_validator
 
-from hitsr.errors import SpecError, did_you_mean
-from hitsr.values import Value
+from hitsr.errors import SpecError
+from hitsr.values import Value, nearest
 
 Scale = Literal[2, 3, 4]
 Formulation = Literal["paper", "fused"]
+Count = Annotated[PositiveInt, Strict()]  # no `true` for 1, no "48" for 48
 
 
 class WindowAttention(Value):
     """Multi-head self-attention in windows, with a table of position biases (SwinIR)."""
 
     kind: Literal["window_attention"] = "window_attention"
-    heads: PositiveInt = 6
+    heads: Count = 6
     softmax: Literal[True] = True
     position: Literal["table"] = "table"
 
@@ -28,7 +29,7 @@ class PermutedAttention(Value):
     """Full queries against keys with 2x2 tokens folded into channels (SRFormer)."""
 
     kind: Literal["permuted_attention"] = "permuted_attention"
-    heads: PositiveInt = 6
+    heads: Count = 6
     softmax: Literal[True] = True
     position: Literal["table"] = "table"
 
@@ -37,13 +38,13 @@ class Correlation(Value):
     """Spatial and channel self-correlation in hierarchical windows (HiT-SR, section 3.3)."""
 
     kind: Literal["correlation"] = "correlation"
-    heads: PositiveInt = 6
+    heads: Count = 6
     branches: tuple[Literal["spatial"], Literal["channel"]] = ("spatial", "channel")
     features: Literal["dual"] = "dual"
     softmax: Literal[False] = False
     position: Literal["dynamic"] = "dynamic"
     # LayerNorm over fewer channels would erase the positions: (a, b) always becomes (1, -1).
-    position_width: int = Field(default=3, ge=3)
+    position_width: int = Field(default=3, ge=3, strict=True)
 
 
 Mixer = Annotated[WindowAttention | PermutedAttention | Correlation, Field(discriminator="kind")]
@@ -59,16 +60,16 @@ class Ffn(Value):
     """Feed-forward network; `conv` adds a depthwise convolution between its two layers."""
 
     kind: Literal["mlp", "conv"] = "mlp"
-    ratio: PositiveInt = 2
+    ratio: Count = 2
     kernel: Literal[5] = 5  # of the depthwise convolution, where there is one
 
 
 class Windows(Value):
     """Side of each block's windows: base times its ratio."""
 
-    base: PositiveInt = 8
+    base: Count = 8
     ratios: tuple[float, ...] = (1, 1, 1, 1, 1, 1)  # one per block of a group
-    shift: bool = True  # by half a window, in every second block
+    shift: StrictBool = True  # by half a window, in every second block
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -95,8 +96,8 @@ class NetworkSpec(Value):
     windows: Windows = Windows()
     norm: Literal["before", "after"] = "before"  # of a branch; after: x + norm(branch(x))
     padding: Literal["picture", "mixer"] = "picture"  # what is extended to whole windows
-    depths: tuple[PositiveInt, ...] = (6, 6, 6, 6)  # blocks per group
-    width: PositiveInt = 60
+    depths: tuple[Count, ...] = Field(default=(6, 6, 6, 6), min_length=1)  # blocks per group
+    width: Count = 60
     stochastic_depth: float = Field(default=0.0, ge=0, lt=1)  # of the last block, in training
     mean: tuple[float, float, float] = (0.4488, 0.4371, 0.4040)  # RGB, of DIV2K
 
@@ -107,7 +108,9 @@ class NetworkSpec(Value):
             if depth != len(sizes):
                 raise ValueError(f"depths: {depth} blocks, but windows.ratios has {len(sizes)}")
         split = self.width // 2 if mixer.kind == "correlation" else self.width
-        if self.width % 2 or split % heads:
+        if self.width % 2:
+            raise ValueError(f"width: {self.width} is odd; halves of it are mixed")
+        if split % heads:
             raise ValueError(f"mixer.heads: {heads} heads do not divide {split} channels")
         if mixer.kind == "correlation":
             if self.windows.shift:
@@ -148,20 +151,22 @@ class NetworkSpec(Value):
             parts = path.split(".")
             here = data
             for depth, part in enumerate(parts):
-                parents = parts[:depth]
+                above = parts[:depth]
                 if not isinstance(here, dict):
                     raise SpecError(
-                        f"{where}: no field {path!r}: {'.'.join(parents)} is {here!r}; "
-                        f"set {'.'.join(parents)!r} as a whole"
+                        f"{where}: no field {path!r}: {'.'.join(above)} is {here!r}; "
+                        f"change {'.'.join(above)!r} as a whole"
                     )
                 if part not in here:
-                    raise SpecError(f"{where}: no field {path!r}; {nearest(parents, part, here)}")
-                if part is parts[-1]:
-                    here[part] = value
-                here = here[part]
+                    raise SpecError(f"{where}: no field {path!r}; {nearest(above, part, here)}")
+                if depth < len(parts) - 1:
+                    here = here[part]
+            here[parts[-1]] = value
         patched = NetworkSpec.parse(data, where)
         if changes and patched == self:
-            raise SpecError(f"{where}: changes nothing in {self.name}; remove it or mend its values")
+            raise SpecError(
+                f"{where}: changes nothing in {self.name}; remove it or mend its values"
+            )
         return patched
 
 

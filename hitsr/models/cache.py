@@ -25,7 +25,7 @@ class EvalCache:
         compute: Callable[[], Tensor],
         size: tuple[int, ...] = (),
     ) -> Tensor:
-        """The kept value of `compute()` for `owner`'s parameters and a picture size, or a fresh one.
+        """The kept value of `compute()` for `owner`'s parameters and `size`, or a fresh one.
 
         Only the last size is kept: a folder of pictures must not fill the memory with masks.
         """

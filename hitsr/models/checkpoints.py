@@ -54,7 +54,7 @@ def load_weights(model: nn.Module, source: Path | str | Mapping[str, Any]) -> No
     """
     where = "state dict" if isinstance(source, Mapping) else str(source)
     state = _unwrap(source if isinstance(source, Mapping) else _read(Path(source)), where)
-    state = _ours(state)
+    state = _ours(state, where)
     problems = _differences(model.state_dict(), state)
     if problems:
         raise WeightsError(
@@ -79,7 +79,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     except SafetensorError as error:
         raise WeightsError(f"{path}: not a safetensors file: {error}") from None
     except Exception as error:  # torch raises anything from UnpicklingError to RuntimeError
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise WeightsError(
             f"{path}: not a checkpoint of tensors alone ({reason}); "
             "other pickled objects are refused because loading them runs code"
@@ -94,24 +94,31 @@ def _unwrap(state: Mapping[str, Any], where: str) -> dict[str, Tensor]:
         if isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
             break
-    strangers = [key for key, value in state.items() if not isinstance(value, Tensor)]
+    strangers = [
+        key
+        for key, value in state.items()
+        if not (isinstance(key, str) and isinstance(value, Tensor))
+    ]
     if strangers:
-        raise WeightsError(f"{where}: not tensors: {', '.join(map(str, strangers[:5]))}")
+        raise WeightsError(f"{where}: not named tensors: {', '.join(map(str, strangers[:5]))}")
     return dict(state)
 
 
-def _ours(published: dict[str, Tensor]) -> dict[str, Tensor]:
+def _ours(published: dict[str, Tensor], where: str) -> dict[str, Tensor]:
     """Our names; SRFormer's separate q and kv layers become one. Our names pass unchanged."""
     state: dict[str, Tensor] = {}
     for key, value in published.items():
         if key.rsplit(".", 1)[-1] in _COMPUTED:
             continue
+        name = key
         for pattern, replacement in _RENAMES:
-            key = re.sub(pattern, replacement, key)
-        state[key] = value
+            name = re.sub(pattern, replacement, name)
+        if name in state:
+            raise WeightsError(f"{where}: {key} is {name} for a second time")
+        state[name] = value
     for key in [key for key in state if ".mixer.kv." in key]:
         q_key, joined = key.replace(".kv.", ".q."), key.replace(".kv.", ".qkv.")
-        if q_key in state:
+        if q_key in state and state[q_key].shape[1:] == state[key].shape[1:]:
             state[joined] = torch.cat([state.pop(q_key), state.pop(key)])
     return state
 

@@ -109,8 +109,9 @@ class Correlation(nn.Module):
         heads = base.unflatten(-1, (self.heads, width)).permute(2, 1, 0, 3)  # (m, s, n, d)
         placed = (bias @ heads.flatten(2)).unflatten(-1, (n, width))  # (m, t, n, d)
         placed = placed.permute(2, 1, 0, 3).reshape(n, t, half)
-        return torch.baddbmm(F.linear(placed, self.proj.weight[:, :half], self.proj.bias),
-                             qv_ntc, weights)
+        return torch.baddbmm(
+            F.linear(placed, self.proj.weight[:, :half], self.proj.bias), qv_ntc, weights
+        )
 
     def _base_cells(self, v_ntc: Tensor) -> Tensor:
         """Project values to the base window: (n, t, c) -> (n, s, c), a weighted sum per cell."""

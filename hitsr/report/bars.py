@@ -7,12 +7,11 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hitsr.report.measures import Evidence, latency_ms
+from hitsr.report.measures import Evidence, latency_ms, setup_name
 from hitsr.report.names import FAMILIES, family_key, in_pairs, label, role_of, short_label
 from hitsr.report.panels import LETTER, TEXT_COLOUR, Panel, blank
 from hitsr.report.svg import PALETTE, SANS, SERIF, to_svg
 from hitsr.report.typeset import fixed, percent, times
-from hitsr.report.views import setup_name
 from hitsr.spec import Formulation, Scale
 
 _LEFT, _LONGEST = 92.0, 165.0  # of bars, in units of the SVG

@@ -160,15 +160,15 @@ def difference(
     )
 
 
-def ranked(cells: Sequence[Cell], lowest: bool = False) -> list[Cell]:
-    """Mark the best and the second best by what is printed: ties share a mark.
+def ranked(cells: Sequence[Cell]) -> list[Cell]:
+    """Mark the highest and the second highest by what is printed: ties share a mark.
 
     Fewer than three numbers are not ranked.
     """
     values = {cell.text: cell.value for cell in cells if cell.value is not None}
     if sum(cell.value is not None for cell in cells) < 3:
         return list(cells)
-    order = sorted(values, key=values.__getitem__, reverse=not lowest)
+    order = sorted(values, key=values.__getitem__, reverse=True)
     best, second = order[0], order[1] if len(order) > 1 else None
     return [
         replace(cell, rank="best" if cell.text == best else "second")

@@ -154,9 +154,11 @@ def _name_curve(
         if start - wide / 4 <= x <= start + wide * 1.1
     ]
     y = max(covered) if above else min(covered)
+    height = (axes.transScale + axes.transLimits).transform((end, y))[1]
     axes.annotate(
-        text, (start + wide, y), xytext=(0, 7 if above else -15), textcoords="offset points",
-        ha="right", size=12.5, weight=weight, color=PALETTE[colour], fontfamily=SANS,
+        text, (start + wide, min(max(height, 0.12), 0.95)), xycoords=("data", "axes fraction"),
+        xytext=(0, 7 if above else -15), textcoords="offset points", ha="right", size=12.5,
+        weight=weight, color=PALETTE[colour], fontfamily=SANS,
     )  # fmt: skip
 
 

@@ -14,14 +14,13 @@ from hitsr.report.measures import (
     published_speedup,
     reached_at,
     score,
+    setup_name,
     speedup,
 )
 from hitsr.report.names import Family, in_pairs, label, whole_families
 from hitsr.report.published import PAPER_DEVICE, PAPER_RUNTIME_SCALE
 from hitsr.report.typeset import between, fixed, listed, sentence, share
 from hitsr.spec import Formulation, Scale
-
-_DEVICES = {"cpu": "the CPU", "cuda": "the GPU"}
 
 
 class Change(NamedTuple):
@@ -80,7 +79,12 @@ def speedups(evidence: Evidence, setup: tuple[str, Formulation]) -> list[float]:
 
 def efficiency_heading(evidence: Evidence) -> str:
     changes = count_changes(evidence)
-    if not changes or any(max(c.params_percent, c.flops_percent) >= 0 for c in changes):
+    pairs = len(whole_families(evidence.config.networks)) * len(evidence.config.efficiency.scales)
+    if (
+        not changes
+        or len(changes) < pairs
+        or any(max(c.params_percent, c.flops_percent) >= 0 for c in changes)
+    ):
         return "Size, FLOPs, latency and memory"
     ratios = [ratio for setup in evidence.latency_setups for ratio in speedups(evidence, setup)]
     if not ratios:
@@ -99,14 +103,17 @@ def complexity_finding(evidence: Evidence) -> str:
 
 def speed_sentence(evidence: Evidence) -> str:
     """Ratios here against the paper's, never milliseconds across devices; empty if not run."""
-    parts = []
-    for device, formulation in evidence.latency_setups:
-        if ratios := speedups(evidence, (device, formulation)):
-            how = "" if formulation == "fused" else ", as published,"
-            parts.append(f"{between(ratios, 1)} times as fast on {_DEVICES[device]}{how}")
+    parts = [
+        f"{between(ratios, 1)} ({setup_name(setup)})"
+        for setup in evidence.latency_setups
+        if (ratios := speedups(evidence, setup))
+    ]
     if not parts:
         return ""
-    return f"Conversions run {listed(parts)} as their baselines; {_published_ratios(evidence)}."
+    return (
+        f"Conversions run {listed(parts)} times as fast as their baselines; "
+        f"{_published_ratios(evidence)}."
+    )
 
 
 def latency_finding(evidence: Evidence) -> str:
@@ -200,7 +207,7 @@ def reaches(evidence: Evidence, scale: Scale) -> list[Reach]:
 
 def convergence_heading(evidence: Evidence, scale: Scale) -> str:
     found = reaches(evidence, scale)
-    if not found:
+    if not found or len(found) < len(whole_families(evidence.config.networks)):
         return "How the networks learn"
     early = sum(reach.step is not None and reach.step < reach.last_step for reach in found)
     if not early:
@@ -213,16 +220,19 @@ def convergence_heading(evidence: Evidence, scale: Scale) -> str:
 
 def convergence_finding(evidence: Evidence, scale: Scale) -> str:
     found = reaches(evidence, scale)
-    if not found:
+    if not found or len(found) < len(whole_families(evidence.config.networks)):
         return "Validation PSNR over training."
-    parts = [f"{label(reach.family.conversion)} {_after(reach)}" for reach in found]
-    return f"The baseline’s final PSNR is reached by {listed(parts)}."
-
-
-def _after(reach: Reach) -> str:
-    if reach.step is None:
-        return "never"
-    return f"after {fixed(reach.step)} of {fixed(reach.last_step)} steps"
+    never = [label(reach.family.conversion) for reach in found if reach.step is None]
+    parts = [
+        f"{label(reach.family.conversion)} after {fixed(reach.step)}"
+        for reach in found
+        if reach.step is not None
+    ]
+    last = fixed(found[0].last_step)
+    if not parts:
+        return f"No conversion reaches its baseline’s final PSNR within {last} steps."
+    exceptions = f"; {listed(never)} never" if never else ""
+    return f"Steps of {last} to the baseline’s final PSNR: {listed(parts)}{exceptions}."
 
 
 def _psnr_curve(evidence: Evidence, network: str, scale: Scale) -> Curve | None:

@@ -14,6 +14,9 @@ from hitsr.spec import Formulation, Scale
 
 Quantity = Literal["loss", "validation_psnr_db"]
 
+_FORMULATIONS: dict[Formulation, str] = {"paper": "as published", "fused": "fused"}
+_DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -98,6 +101,12 @@ def score(results: Results, method: str, scale: Scale, dataset: str) -> Score | 
         seeds=len(records),
         pictures=len(records[0].pictures),
     )
+
+
+def setup_name(setup: tuple[str, Formulation]) -> str:
+    """ "CPU, fused"."""
+    device, formulation = setup
+    return f"{_DEVICES.get(device, device)}, {_FORMULATIONS[formulation]}"
 
 
 def latency_ms(

@@ -74,8 +74,7 @@ def companions(evidence: Evidence, shown: list[Section]) -> dict[str, str]:
     }
     for section in shown:
         for view in section.tables:
-            caption = " ".join(filter(None, view.caption))
-            made[f"{view.table.name}.tex"] = to_latex(view.table, caption)
+            made[f"{view.table.name}.tex"] = to_latex(view.table, view.caption.text)
         for panel in section.panels:
             made[f"figures/{panel.name}.svg"] = standalone(panel.svg)
     return made

@@ -103,6 +103,7 @@ _TRAINING = (
     "learning_rate", "final_loss", "final_validation_psnr_db", "seconds", "device", "threads",
     "weights_sha256",
 )  # fmt: skip
+_WHOLE = {"params", "flops", "threads", "samples", "peak_memory_bytes"}  # where some are absent
 _COST_QUOTE = ("params_paper_k", "flops_paper_g", "runtime_paper_a100_ms", "paper_source")
 _QUALITY_QUOTE = ("psnr_paper_db", "ssim_paper", "paper_source")
 
@@ -194,4 +195,4 @@ def _quality_quote(published: Published, row: Mapping[Any, Any]) -> Fields:
 def _frame(rows: Iterable[Fields], columns: tuple[str, ...]) -> pd.DataFrame:
     """Keep whole numbers whole where some are absent."""
     frame = pd.DataFrame(list(rows), columns=list(columns))
-    return frame.convert_dtypes(convert_string=False, convert_floating=False)
+    return frame.astype(dict.fromkeys(_WHOLE.intersection(frame.columns), "Int64"))

@@ -24,6 +24,7 @@ from hitsr.report.measures import (
     published_speedup,
     score,
     scored,
+    setup_name,
     speedup,
 )
 from hitsr.report.names import BICUBIC, family_key, family_of, in_pairs, label, method_of, role_of
@@ -36,15 +37,7 @@ from hitsr.report.published import (
 )
 from hitsr.report.statistics import mean
 from hitsr.report.typeset import size
-from hitsr.spec import Formulation, Scale
-
-FORMULATIONS: dict[Formulation, str] = {"paper": "as published", "fused": "fused"}
-DEVICES = {"cpu": "CPU", "cuda": "GPU"}
-
-
-def setup_name(setup: tuple[str, Formulation]) -> str:
-    device, formulation = setup
-    return f"{DEVICES.get(device, device)}, {FORMULATIONS[formulation]}"
+from hitsr.spec import Scale
 
 
 def complexity_table(evidence: Evidence) -> Table:

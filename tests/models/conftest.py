@@ -1,8 +1,10 @@
 """Golden weights and outputs of the published networks (tests/golden/README.md)."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 from zlib import crc32
 
@@ -17,7 +19,7 @@ FOLDER = Path(__file__).parents[1] / "golden"
 class Golden(NamedTuple):
     """What a published network made of one picture, and the weights that it had."""
 
-    state: dict[str, Tensor]  # published names
+    state: Mapping[str, Tensor]  # published names
     input: Tensor
     output: Tensor  # sampled
     stride: tuple[int, int]
@@ -34,12 +36,15 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def golden() -> Callable[[str], Golden]:
+    @cache
     def read(name: str) -> Golden:
         with np.load(FOLDER / f"{name}_x2.npz") as file:
             shapes = json.loads(str(file["state"]))
             salt = int(file["salt"])
             return Golden(
-                state={key: _weights(salt, key, tuple(shape)) for key, shape in shapes},
+                state=MappingProxyType(
+                    {key: _weights(salt, key, tuple(shape)) for key, shape in shapes}
+                ),
                 input=torch.from_numpy(file["input"]),
                 output=torch.from_numpy(file["output"]),
                 stride=tuple(file["stride"].tolist()),

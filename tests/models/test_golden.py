@@ -16,7 +16,9 @@ COUNTS = json.loads((Path(__file__).parents[1] / "golden" / "complexity.json").r
 
 @pytest.mark.parametrize("formulation", get_args(Formulation))
 @pytest.mark.parametrize("name", hitsr.NETWORKS)
-def test_output_is_that_of_the_published_code(name: str, formulation: Formulation, golden: Callable):
+def test_output_is_that_of_the_published_code(
+    name: str, formulation: Formulation, golden: Callable
+):
     expected = golden(name)
     model = hitsr.create(name, 2, formulation=formulation).eval()
     hitsr.load_weights(model, expected.state)

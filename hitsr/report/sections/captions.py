@@ -11,6 +11,11 @@ class Caption(NamedTuple):
     conditions: str
     chip: str = ""  # the training budget, where the numbers depend on it
 
+    @property
+    def text(self) -> str:
+        """All of it, for where nothing sets it apart."""
+        return f"{self.finding} {self.conditions}" + (f" {self.chip}." if self.chip else "")
+
 
 class TableView(NamedTuple):
     table: Table

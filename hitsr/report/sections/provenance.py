@@ -30,26 +30,34 @@ class ProvenanceSection:
     heading: ClassVar[str] = "Where every number comes from"
     tables: ClassVar[list[TableView]] = []
     panels: ClassVar[list[Panel]] = []
-    commands: list[str]
+    commit: str | None  # None: no single clean commit made all records
+    command: str
     columns: list[Facts]
     jobs: list[Job]
     records: Table
 
 
 def provenance_section(evidence: Evidence) -> ProvenanceSection:
+    commit = _single_commit(evidence.results.records)
     return ProvenanceSection(
-        commands=_commands(evidence),
+        commit=commit,
+        command=_command(evidence, commit),
         columns=[_sources(evidence), _circumstances(evidence)],
         jobs=_jobs(evidence),
         records=_records(evidence),
     )
 
 
-def _commands(evidence: Evidence) -> list[str]:
-    """One per commit that measured: more than one where the records come from several."""
+def _command(evidence: Evidence, commit: str | None) -> str:
     rerun = f"snakemake --configfile configs/{evidence.config.name}.yaml"
-    commits = {record.provenance.commit for record in evidence.results.records} - {None}
-    return [f"git checkout {commit} && {rerun}" for commit in sorted(map(str, commits))] or [rerun]
+    return f"git checkout {commit} && {rerun}" if commit else rerun
+
+
+def _single_commit(records: list[Record]) -> str | None:
+    """The clean commit that all records come from, if there is one."""
+    codes = {(record.provenance.commit, record.provenance.dirty) for record in records}
+    commit, dirty = codes.pop() if len(codes) == 1 else (None, None)
+    return None if dirty else commit
 
 
 def _sources(evidence: Evidence) -> Facts:

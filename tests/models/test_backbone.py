@@ -1,0 +1,165 @@
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import hitsr
+from hitsr.errors import SpecError
+from hitsr.models.backbone import SuperResolver
+from hitsr.spec import Formulation
+
+SIZES = [(1, 1), (1, 7), (5, 3), (8, 8), (9, 31), (17, 40)]
+REDUCED: dict[str, Any] = {"depths": [6], "windows.base": 4}
+
+
+def _reduced(name: str, scale: int = 2, formulation: Formulation = "fused") -> SuperResolver:
+    torch.manual_seed(0)
+    network = hitsr.NETWORKS[name].patch(REDUCED)
+    return hitsr.create(network, scale, formulation=formulation).eval()
+
+
+def _picture(height: int, width: int, batch: int = 1) -> Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(height))
+
+
+@pytest.mark.parametrize("name", hitsr.NETWORKS)
+def test_any_size_becomes_twice_its_size(name: str):
+    torch.manual_seed(0)
+    model = hitsr.create(name, 2).eval()
+    for height, width in SIZES:
+        with torch.inference_mode():
+            sr = model(_picture(height, width))
+        assert sr.shape == (1, 3, 2 * height, 2 * width)
+        assert sr.isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("name", hitsr.NETWORKS)
+def test_output_is_exactly_scale_times_the_input(name: str, scale: int):
+    model = _reduced(name, scale)
+    with torch.inference_mode():
+        for height, width in SIZES:
+            sr = model(_picture(height, width, batch=2))
+            assert sr.shape == (2, 3, scale * height, scale * width)
+
+
+@pytest.mark.parametrize("name", hitsr.NETWORKS)
+def test_formulations_agree_at_any_size(name: str):
+    paper, fused = (_reduced(name, formulation=way) for way in get_args(Formulation))
+    for parameter in paper.parameters():
+        nn.init.normal_(parameter, std=0.05)  # no bias or norm at its neutral start
+    fused.load_state_dict(paper.state_dict())
+    with torch.inference_mode():
+        for size in SIZES:
+            assert (paper(_picture(*size)) - fused(_picture(*size))).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", hitsr.NETWORKS)
+def test_a_batch_is_its_pictures_one_by_one(name: str):
+    model = _reduced(name)
+    with torch.inference_mode():
+        for height, width in [(5, 3), (9, 31)]:
+            batch = _picture(height, width, batch=3)
+            alone = torch.cat([model(picture[None]) for picture in batch])
+            assert (model(batch) - alone).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["swinir_light", "swinir_ng", "srformer_light"])
+def test_a_baseline_pads_its_picture_as_numpy_reflects(name: str):
+    model = _reduced(name)
+    multiple = model.network.windows.base
+    with torch.inference_mode():
+        for height, width in SIZES:
+            lr = _picture(height, width)
+            extra = [(0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple)]
+            padded = torch.from_numpy(np.pad(lr.numpy(), extra, mode="reflect"))
+            expected = model(padded)[..., : 2 * height, : 2 * width]
+            assert (model(lr) - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["hit_sir", "hit_sng", "hit_srf"])
+def test_a_conversion_does_not_pad_its_picture(name: str):
+    """Feeding a padded picture is another function: norms and FFN see no extension."""
+    model = _reduced(name)
+    lr = _picture(9, 31)
+    padded = torch.from_numpy(np.pad(lr.numpy(), [(0, 0), (0, 0), (0, 55), (0, 33)], "reflect"))
+    with torch.inference_mode():
+        assert (model(lr) - model(padded)[..., :18, :62]).abs().max() > 1e-4
+
+
+def test_output_is_not_clamped():
+    model = _reduced("swinir_light")
+    nn.init.constant_(model.upsample[0].bias, 5)
+    assert model(_picture(8, 8)).min() > 1
+
+
+def test_a_network_knows_nothing_of_its_mean_but_the_sum():
+    """What leaves the mean out before puts it back after: a blank network answers the mean."""
+    model = _reduced("hit_sir")
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    expected = torch.tensor(model.network.mean).view(1, 3, 1, 1).expand(1, 3, 6, 4)
+    assert torch.equal(model(_picture(3, 2)), expected)
+    assert "mean" not in model.state_dict()
+
+
+@pytest.mark.parametrize("name", hitsr.NETWORKS)
+def test_initial_weights_are_the_published_ones(name: str):
+    torch.manual_seed(0)
+    model = hitsr.create(hitsr.NETWORKS[name].patch({"depths": [6]}), 2)
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    tables = [p for key, p in model.named_parameters() if key.endswith("bias_table")]
+    drawn = torch.cat([t.detach().flatten() for t in [*(m.weight for m in linear), *tables]])
+    assert drawn.std() == pytest.approx(0.02, rel=0.02)
+    assert all((m.bias == 0).all() for m in linear)
+    for norm in (m for m in model.modules() if isinstance(m, nn.LayerNorm)):
+        assert (norm.weight == 1).all()
+        assert (norm.bias == 0).all()
+    for convolution in (m for m in model.modules() if isinstance(m, nn.Conv2d)):
+        weight = convolution.weight.detach()
+        bound = weight[0].numel() ** -0.5
+        if weight.numel() > 500:  # PyTorch's: uniform within one over the root of the fan-in
+            assert weight.abs().max() == pytest.approx(bound, rel=0.05)
+            assert weight.std() == pytest.approx(bound * 3**-0.5, rel=0.1)
+
+
+def test_one_seed_gives_one_network_in_both_formulations():
+    paper, fused = (_reduced("hit_sng", formulation=way).state_dict() for way in ("paper", "fused"))
+    assert list(paper) == list(fused)
+    assert all(torch.equal(paper[key], fused[key]) for key in paper)
+
+
+def test_stochastic_depth_rises_linearly_to_its_rate():
+    rates = []
+    for name in ("swinir_light", "hit_sir"):
+        model = hitsr.create(hitsr.NETWORKS[name].patch({"width": 12}), 2)
+        rates.append([block.drop_rate for group in model.groups for block in group.blocks])
+    assert rates[0] == pytest.approx(np.linspace(0, 0.1, 24).tolist())
+    assert rates[1] == [0] * 24
+
+
+def test_gradients_reach_every_parameter():
+    for name in hitsr.NETWORKS:
+        model = _reduced(name)
+        model(_picture(8, 8, batch=2)).square().mean().backward()
+        idle = [key for key, p in model.named_parameters() if p.grad is None or (p.grad == 0).all()]
+        assert not idle, f"{name}: {idle}"
+
+
+@pytest.mark.parametrize("scale", [0, 1, 5, 2.5, "2"])
+def test_another_scale_is_an_error(scale: Any):
+    with pytest.raises(SpecError, match=r"scale.*2, 3 or 4"):
+        hitsr.create("hit_sir", scale)
+
+
+def test_an_unknown_network_names_the_nearest():
+    with pytest.raises(SpecError, match=r"'swinir_lite'; did you mean 'swinir_light'\?"):
+        hitsr.create("swinir_lite", 2)
+
+
+def test_an_unknown_formulation_is_an_error():
+    formulation: Any = "fusd"
+    with pytest.raises(SpecError, match=r"'fusd': must be 'paper' or 'fused'"):
+        hitsr.create("hit_sir", 2, formulation=formulation)

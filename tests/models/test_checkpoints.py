@@ -1,0 +1,236 @@
+import io
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import hitsr
+from hitsr.errors import WeightsError
+from hitsr.models.backbone import SuperResolver
+from hitsr.models.checkpoints import load_weights, save_weights
+
+BASELINES = ["swinir_light", "swinir_ng", "srformer_light"]
+X = torch.rand(1, 3, 9, 10, generator=torch.Generator().manual_seed(0))
+
+
+def _model(name: str = "swinir_light", scale: int = 2) -> SuperResolver:
+    torch.manual_seed(0)
+    return hitsr.create(name, scale).eval()
+
+
+def _small(base: int = 4) -> SuperResolver:
+    changes = {"depths": [2], "width": 12, "windows": {"base": base, "ratios": [1, 1]}}
+    return hitsr.create(hitsr.NETWORKS["swinir_light"].patch(changes), 2).eval()
+
+
+def _output(model: nn.Module) -> Tensor:
+    with torch.inference_mode():
+        return model(X)
+
+
+@pytest.fixture
+def published(golden: Callable) -> dict[str, Tensor]:
+    """A checkpoint of SwinIR-Light, with the published names and buffers."""
+    return _with_buffers(golden("swinir_light").state)
+
+
+def _with_buffers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What real checkpoints carry beside their weights, beside each block's first norm."""
+    blocks = [key.removesuffix("norm1.weight") for key in state if key.endswith("norm1.weight")]
+    assert len(blocks) == 24
+    buffers = {}
+    for block in blocks:
+        buffers[f"{block}attn_mask"] = torch.full((4, 64, 64), float("nan"))
+        buffers[f"{block}attn.relative_position_index"] = torch.arange(9)
+        buffers[f"{block}attn.aligned_relative_position_index"] = torch.arange(9)
+    return {**state, **buffers}
+
+
+@pytest.mark.parametrize("name", hitsr.NETWORKS)
+def test_every_published_weight_arrives_and_no_buffer(name: str, golden: Callable):
+    state = golden(name).state
+    model = _model(name)
+    load_weights(model, _with_buffers(state))
+    arrived = torch.cat([value.flatten() for value in model.state_dict().values()])
+    sent = torch.cat([value.flatten() for value in state.values()])
+    assert torch.equal(arrived.sort().values, sent.sort().values)
+
+
+@pytest.mark.parametrize("wrapper", [None, "params", "params_ema"])
+@pytest.mark.parametrize("as_file", [False, True])
+def test_wrapped_or_as_a_file_it_is_the_same_network(
+    wrapper: str | None, as_file: bool, published: dict[str, Tensor], tmp_path: Path
+):
+    source: Any = {wrapper: OrderedDict(published)} if wrapper else published
+    expected, found = _model(), _model()
+    load_weights(expected, published)
+    if as_file:
+        torch.save(source, tmp_path / "published.pth")
+        source = tmp_path / "published.pth"
+    load_weights(found, source)
+    assert torch.equal(_output(found), _output(expected))
+
+
+def test_averaged_weights_go_before_the_last_ones(published: dict[str, Tensor]):
+    last = {key: torch.zeros_like(value) for key, value in published.items()}
+    expected, found = _model(), _model()
+    load_weights(expected, published)
+    load_weights(found, {"params": last, "params_ema": published})
+    assert torch.equal(_output(found), _output(expected))
+
+
+@pytest.mark.parametrize("name", ["srformer_light", "hit_sng"])
+def test_our_own_file_gives_the_same_network_to_the_bit(
+    name: str, golden: Callable, tmp_path: Path
+):
+    model, other = _model(name), hitsr.create(name, 2).eval()
+    load_weights(model, golden(name).state)
+    save_weights(model, tmp_path / "weights.safetensors", {"run": "a"})
+    load_weights(other, str(tmp_path / "weights.safetensors"))
+    assert torch.equal(_output(other), _output(model))
+    save_weights(other, tmp_path / "again.safetensors", {"run": "a"})
+    written = [(tmp_path / f"{stem}.safetensors").read_bytes() for stem in ("weights", "again")]
+    assert written[0] == written[1]
+
+
+def test_a_saved_file_holds_weights_in_any_memory_layout(tmp_path: Path):
+    model, other = _small(), _small()
+    model.to(memory_format=torch.channels_last)
+    save_weights(model, tmp_path / "weights.safetensors", {})
+    load_weights(other, tmp_path / "weights.safetensors")
+    assert torch.equal(_output(other), _output(model))
+
+
+def _refused(source: Any, *words: str, model: SuperResolver | None = None) -> str:
+    """WeightsError that holds all words, with the model as it was."""
+    model = model or _model()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(WeightsError) as caught:
+        load_weights(model, source)
+    message = str(caught.value)
+    for word in words:
+        assert word in message
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key])
+    return message
+
+
+def test_missing_unknown_and_misshaped_keys_are_named(published: dict[str, Tensor]):
+    block = "layers.0.residual_group.blocks.1."
+    del published[f"{block}mlp.fc1.bias"]
+    published[f"{block}attn.logit_scale"] = torch.ones(6)
+    published[f"{block}norm2.weight"] = torch.ones(59)
+    message = _refused(published, "state dict: ", "swinir_light x2")
+    assert message.splitlines()[1:] == [
+        "  missing: groups.0.blocks.1.ffn.expand.bias",
+        "  unknown: groups.0.blocks.1.mixer.logit_scale",
+        "  misshaped: groups.0.blocks.1.norm2.weight is (59,), expected (60,)",
+    ]
+
+
+def test_many_wrong_keys_are_counted_not_listed():
+    _refused({}, "missing: ", "; ", " and ", " more")
+
+
+@pytest.mark.parametrize("name", hitsr.NETWORKS)
+def test_another_networks_weights_are_refused(name: str, golden: Callable):
+    for other in hitsr.NETWORKS:
+        if other != name:
+            _refused(golden(name).state, f"{other} x2", model=_model(other))
+
+
+@pytest.mark.parametrize("scale", [3, 4])
+def test_another_scales_weights_are_refused(scale: int, published: dict[str, Tensor]):
+    message = _refused(published, f"swinir_light x{scale}", model=_model(scale=scale))
+    assert "upsample.0.weight is (12, 60, 3, 3)" in message
+    assert "missing" not in message
+
+
+def test_another_window_is_refused(tmp_path: Path):
+    save_weights(_small(base=8), tmp_path / "eight.safetensors", {})
+    _refused(tmp_path / "eight.safetensors", "bias_table", "misshaped", model=_small(base=4))
+
+
+def test_one_weight_under_two_names_is_refused(published: dict[str, Tensor]):
+    published["first.weight"] = torch.zeros_like(published["conv_first.weight"])
+    _refused(published, "first.weight", "second time")
+
+
+def test_queries_that_do_not_fit_their_keys_are_refused(golden: Callable):
+    state = dict(golden("srformer_light").state)
+    state["layers.0.residual_group.blocks.0.attn.q.weight"] = torch.zeros(60, 59)
+    _refused(state, "groups.0.blocks.0.mixer.q.weight", model=_model("srformer_light"))
+    del state["layers.0.residual_group.blocks.0.attn.q.weight"]
+    _refused(state, "groups.0.blocks.0.mixer.kv.weight", model=_model("srformer_light"))
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ({"conv_first.weight": [1.0, 2.0]}, "conv_first.weight"),
+        ({"iteration": 5000}, "iteration"),
+        ({1: torch.ones(1)}, "1"),
+        ({"params": {"optimizer": {}}}, "optimizer"),
+    ],
+)
+def test_other_things_than_named_tensors_are_refused(source: Any, word: str):
+    _refused(source, "not named tensors", word)
+
+
+class Mine:
+    """Pickled code: unpickling this writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("layout", ["zip", "legacy", "pickle"])
+def test_a_pickle_that_runs_code_does_not_run(layout: str, wrapped: bool, tmp_path: Path):
+    bait = tmp_path / "ran"
+    source: Any = {"params": {"x": Mine(bait)}} if wrapped else Mine(bait)
+    file = tmp_path / "mine.pth"
+    if layout == "pickle":
+        file.write_bytes(pickle.dumps(source))
+    else:
+        torch.save(source, file, _use_new_zipfile_serialization=layout == "zip")
+    _refused(file, str(file), "tensors alone", "refused")
+    assert not bait.exists()
+    if layout == "pickle":
+        pickle.loads(file.read_bytes())
+        assert bait.exists()  # the bait works
+
+
+def test_a_whole_pickled_model_is_refused(tmp_path: Path):
+    torch.save(_small(), tmp_path / "model.pth")
+    _refused(tmp_path / "model.pth", "model.pth", "refused")
+
+
+def test_a_file_of_one_tensor_is_refused(tmp_path: Path):
+    torch.save(torch.ones(3), tmp_path / "tensor.pth")
+    _refused(tmp_path / "tensor.pth", "holds Tensor, not a state dict")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_missing_damaged_and_foreign_files_are_named(suffix: str, tmp_path: Path):
+    file = tmp_path / f"weights{suffix}"
+    _refused(file, f"{file}: no such file")
+    _refused(tmp_path, f"{tmp_path}: no such file")
+
+    whole = io.BytesIO()
+    torch.save(_small().state_dict(), whole)
+    data = whole.getvalue()
+    if suffix == ".safetensors":
+        save_weights(_small(), file, {})
+        data = file.read_bytes()
+    for damaged in (data[: len(data) // 2], data[:7], b"", b"not weights at all"):
+        file.write_bytes(damaged)
+        _refused(file, f"{file}: not a ")

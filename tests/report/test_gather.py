@@ -1,0 +1,98 @@
+import json
+
+import pytest
+
+from hitsr.config import runs
+from hitsr.errors import RecordError
+from hitsr.report.gather import gather, missing, select
+
+
+def test_everything_written_is_read(full):
+    results = gather(full.path)
+    assert set(results.complexity) == {("swinir_light", 2), ("hit_sir", 2)}
+    assert ("hit_sir", 2, "cpu", "fused") in results.latency
+    assert set(results.training) == {"swinir_light-x2-s1", "hit_sir-x2-s1"}
+    assert ("bicubic-x2", "test") in results.quality
+    assert missing(full.config, results) == {}
+
+
+def test_an_empty_folder_has_no_records_and_misses_all(folder):
+    results = gather(folder.path)
+    assert results.records == []
+    assert {kind: len(names) for kind, names in missing(folder.config, results).items()} == {
+        "training": 2, "complexity": 2, "latency": 2, "quality": 3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "records/complexity/hit_sir-x2.json",
+        "records/latency/hit_sir-x2.cpu.fused.json",
+        "records/quality/bicubic-x2.test.json",
+        "weights/hit_sir-x2-s1/record.json",
+    ],
+)
+@pytest.mark.parametrize("damage", ["truncated", "unknown field", "other schema"])
+def test_a_damaged_record_is_named(full, name, damage):
+    path = full.path / name
+    text = path.read_text()
+    changes = {"unknown field": {"surprise": 1}, "other schema": {"schema": "complexity/99"}}
+    path.write_text(
+        text[: len(text) // 2]
+        if damage == "truncated"
+        else json.dumps(json.loads(text) | changes[damage])
+    )
+    with pytest.raises(RecordError, match=path.name):
+        gather(full.path)
+
+
+def test_a_damaged_log_line_is_named(full):
+    with (full.path / "weights/hit_sir-x2-s1/log.jsonl").open("a") as log:
+        log.write('{"step": 125, "lo')
+    with pytest.raises(RecordError, match=r"log\.jsonl:5"):
+        gather(full.path)
+
+
+def test_a_training_without_its_log_is_an_error(full):
+    (full.path / "weights/hit_sir-x2-s1/log.jsonl").unlink()
+    with pytest.raises(RecordError, match="log"):
+        gather(full.path)
+
+
+def test_an_unfinished_training_is_absent(full):
+    (full.path / "weights/hit_sir-x2-s1/record.json").unlink()
+    assert "hit_sir-x2-s1" not in gather(full.path).training
+
+
+def test_unlike_signatures_do_not_stand_in_one_table(full):
+    run = runs(full.config)["hit_sir-x2-s1"]
+    full.quality(run.name, "test", 31.0, run, signatures={"psnr": "psnr|rgb|v1"})
+    with pytest.raises(RecordError, match="do not compare"):
+        gather(full.path)
+
+
+def test_scores_of_other_pictures_do_not_stand_in_one_table(full):
+    full.quality("bicubic-x2", "test", 30.0, pictures=("brick", "dog"))
+    with pytest.raises(RecordError, match="not the same pictures"):
+        gather(full.path)
+
+
+def test_a_renamed_score_is_refused(full):
+    path = full.path / "records/quality/hit_sir-x2-s1.test.json"
+    path.rename(path.with_name("hit_srf-x2-s1.test.json"))
+    with pytest.raises(RecordError, match="hit_srf"):
+        gather(full.path)
+
+
+def test_a_training_of_another_recipe_is_refused(full, configured):
+    changed = configured(train__recipe__steps=200).config
+    with pytest.raises(RecordError, match="rerun"):
+        select(changed, gather(full.path))
+
+
+def test_records_outside_the_config_are_left_out(full, configured):
+    alone = configured(networks=["hit_sir"]).config
+    selected = select(alone, gather(full.path))
+    assert set(selected.complexity) == {("hit_sir", 2)}
+    assert {run for run, _ in selected.quality} == {"bicubic-x2", "hit_sir-x2-s1"}
