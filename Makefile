@@ -19,8 +19,8 @@ lint: setup
 	$(RUN) mypy
 
 latency: setup ## x2, x3, x4 in both formulations, then the report anew
-	$(RUN) snakemake --configfile $(CONFIG) latency_all
-	$(RUN) snakemake --configfile $(CONFIG) --forcerun report
+	$(RUN) snakemake latency_all --configfile $(CONFIG)
+	$(RUN) snakemake --forcerun report --configfile $(CONFIG)
 
 setup: .venv/installed
 
@@ -32,6 +32,6 @@ setup: .venv/installed
 	export VIRTUAL_ENV="$(CURDIR)/.venv"; \
 	extra="$$($(BIN)/pip config get global.extra-index-url 2>/dev/null || true)"; \
 	if [ -n "$$extra" ]; then export UV_INDEX="$$extra" UV_INDEX_STRATEGY=unsafe-best-match; fi; \
-	$(BIN)/uv pip install --quiet --require-hashes --no-deps -r requirements.lock && \
+	$(BIN)/uv pip install --quiet --require-hashes --no-deps --compile-bytecode -r requirements.lock && \
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

@@ -6,7 +6,13 @@ Plain `snakemake` builds the demo report; `--configfile configs/paper.yaml` anot
 from pathlib import Path
 
 from hitsr.code import fingerprint
-from hitsr.config import available_device, load_config, missing_data, runs, scaled_networks
+from hitsr.config import (
+    available_device,
+    load_config,
+    missing_data,
+    runs,
+    scaled_networks,
+)
 from hitsr.errors import HitsrError
 from hitsr.values import read_yaml
 from snakemake.exceptions import WorkflowError

@@ -8,9 +8,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hitsr.api import complexity
     from hitsr.convert import to_hierarchical
     from hitsr.data.bicubic import imresize
-    from hitsr.api import complexity
     from hitsr.metrics import psnr, ssim
     from hitsr.models.backbone import create
     from hitsr.models.checkpoints import load_weights

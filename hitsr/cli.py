@@ -166,6 +166,7 @@ def quality(
     hr: Annotated[Path, typer.Option(help="folder of HR pictures")],
     scale: ScaleOption,
     run: Annotated[Path | None, typer.Option(help="the resolved run that made them")] = None,
+    method: Annotated[str | None, typer.Option(help="what made them, if no run did")] = None,
     dataset: Annotated[str | None, typer.Option(help="name of the set, for the record")] = None,
     out: OutFile = None,
     as_json: JsonOption = False,
@@ -177,12 +178,14 @@ def quality(
     _check_scale(scale)
     started = time.monotonic()
     spec = RunSpec.read(run) if run else None
+    made_by = spec.network.name if spec else method or sr.name
+    subject = spec.name if spec else f"{made_by}-x{scale}"
     scores = score_folders(sr, hr, scale)
     record = QualityRecord(
-        subject=spec.name if spec else sr.name,
-        subject_hash=spec.hash if spec else sr.name,
+        subject=subject,
+        subject_hash=spec.hash if spec else subject,
         provenance=provenance("cpu", time.monotonic() - started),
-        method=spec.network.name if spec else sr.name,
+        method=made_by,
         dataset=dataset or hr.resolve().parent.name,
         scale=cast(Scale, scale),
         border=scale,
@@ -301,7 +304,9 @@ def collect(
 @app.command()
 def report(
     config: Annotated[Path, typer.Argument(help="the config that made the results")],
-    reports: Annotated[Path, typer.Option(help="templates and published numbers")] = Path("reports"),
+    reports: Annotated[Path, typer.Option(help="templates and published numbers")] = Path(
+        "reports"
+    ),
 ) -> None:
     """Render the report of a config's results: one self-contained HTML file."""
     from hitsr.report import render

@@ -77,8 +77,12 @@ class Train(Value):
     scales: tuple[Scale, ...]
     seeds: tuple[NonNegativeInt, ...] = (1,)
     recipe: Recipe
-    patch: dict[str, Any] = {}  # changes to every trained network; efficiency stays full size
-    start_from: dict[Scale, Scale] = {}  # x3: x2 starts x3 from the x2 run of the same seed
+    patch: dict[str, Any] = Field(
+        default={}
+    )  # changes to every trained network; efficiency stays full size
+    start_from: dict[Scale, Scale] = Field(
+        default={}
+    )  # x3: x2 starts x3 from the x2 run of the same seed
     threads: PositiveInt = 1  # CPU threads of one training
     device: Device = "auto"
 
@@ -86,8 +90,10 @@ class Train(Value):
     def _starts_exist(self) -> Self:
         for scale, start in self.start_from.items():
             if start not in self.scales or start >= scale:
-                raise ValueError(f"start_from: x{scale} cannot start from x{start}, "
-                                 f"which is not a smaller scale among {self.scales}")
+                raise ValueError(
+                    f"start_from: x{scale} cannot start from x{start}, "
+                    f"which is not a smaller scale among {self.scales}"
+                )
         return self
 
 
@@ -137,7 +143,7 @@ def scaled_networks(config: Config, scales: tuple[Scale, ...]) -> dict[str, Scal
 
 
 def runs(config: Config) -> dict[str, RunSpec]:
-    """Every training run of a config, by name such as `hit_sir-x2-s1`; SpecError for a bad patch."""
+    """Every training run, by name such as `hit_sir-x2-s1`; SpecError for a bad patch."""
     made: dict[str, RunSpec] = {}
     train = config.train
     for name, scale, seed in product(config.networks, sorted(train.scales), train.seeds):

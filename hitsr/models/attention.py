@@ -110,7 +110,8 @@ class Attention(nn.Module):
         return self._part(q), self._part(self._folded(k)), self._part(self._folded(v))
 
     def _part(self, x_ntc: Tensor) -> Tensor:
-        return x_ntc.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        heads: Tensor = x_ntc.unflatten(-1, (self.heads, -1))
+        return heads.transpose(1, 2)
 
     def _folded(self, x_ntc: Tensor) -> Tensor:
         """Fold tokens into channels: (n, t, c / fold²) -> (n, t / fold², c)."""

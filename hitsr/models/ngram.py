@@ -31,7 +31,7 @@ class NgramContext(nn.Module):
         """The context of every token; sides must be multiples of the window."""
         unigrams = self._unigrams(x_bhwc)
         both = torch.cat([self._bigrams(unigrams, False), self._bigrams(unigrams, True)], -1)
-        context = self.merge(both.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        context: Tensor = self.merge(both.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return context.repeat_interleave(self.window, 1).repeat_interleave(self.window, 2)
 
     def _unigrams(self, x_bhwc: Tensor) -> Tensor:

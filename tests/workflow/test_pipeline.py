@@ -177,5 +177,5 @@ def test_scales_can_start_from_smaller_ones(copy: Path, tmp_path: Path) -> None:
     train = {**TINY["train"], "scales": [2, 3], "start_from": {3: 2}}
     write_config(tmp_path, {**TINY, "name": "chained", "train": train})
     target = "results/chained/weights/hit_sir-x3-s1/weights.safetensors"
-    planned = jobs(snakemake(copy, "-n", "--configfile", str(tmp_path / "config.yaml"), target))
+    planned = jobs(snakemake(copy, "-n", target, "--configfile", str(tmp_path / "config.yaml")))
     assert planned["train"] == 2

@@ -28,7 +28,10 @@ LATENCY_DEVICE = available_device(LATENCY.device)
 TRAIN_DEVICE = available_device(CONFIG.train.device)
 TEST_CELLS = [
     (method, dataset)
-    for method in [*RUNS, *(f"bicubic-x{scale}" for scale in sorted(CONFIG.train.scales))]
+    for method in [
+        *RUNS,
+        *(f"bicubic-x{scale}" for scale in sorted(CONFIG.train.scales)),
+    ]
     for dataset in CONFIG.data.test
 ]
 
@@ -59,5 +62,7 @@ def needs_pictures():
 
 onstart:
     # A dry run works without data; a real one says at once what is missing.
-    if needs_pictures() and (missing := missing_data(CONFIG, REPORTS / "published/sources.csv")):
+    if needs_pictures() and (
+        missing := missing_data(CONFIG, REPORTS / "published/sources.csv")
+    ):
         raise WorkflowError(missing)

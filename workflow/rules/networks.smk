@@ -6,11 +6,11 @@ rule resolve_network:
         f"{RESULTS}/networks/{{network}}.json",
     log:
         f"{RESULTS}/logs/resolve/{{network}}.log",
+    localrule: True
     params:
         # Reruns when this network's values change, and not with the rest of the config.
         value=lambda wildcards: MEASURED[wildcards.network].hash,
         config=CONFIG_FILE,
-    localrule: True
     shell:
         "hitsr resolve {params.config} {wildcards.network} > {output} 2> {log}"
 
@@ -36,14 +36,14 @@ rule latency:
         f"{RESULTS}/records/latency/{{network}}.{{device}}.{{formulation}}.json",
     log:
         f"{RESULTS}/logs/latency/{{network}}.{{device}}.{{formulation}}.log",
+    threads: workflow.cores  # all of them: never beside another job
+    resources:
+        gpu=lambda wildcards: int(wildcards.device == "cuda"),
     params:
         size=f"{WIDTH}x{HEIGHT}",
         warmup=LATENCY.warmup,
         samples=LATENCY.samples,
         code=fingerprint("models", "measure/latency.py", "measure/memory.py"),
-    threads: workflow.cores  # all of them: never beside another job
-    resources:
-        gpu=lambda wildcards: int(wildcards.device == "cuda"),
     shell:
         "hitsr latency {input} --output-size {params.size} --formulation {wildcards.formulation}"
         " --device {wildcards.device} --warmup {params.warmup} --samples {params.samples}"

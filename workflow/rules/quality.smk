@@ -22,16 +22,18 @@ rule restore:
         directory(f"{RESULTS}/pictures/{{method}}.{{dataset}}"),
     log:
         f"{RESULTS}/logs/restore/{{method}}.{{dataset}}.log",
+    threads: CONFIG.train.threads
+    resources:
+        gpu=int(TRAIN_DEVICE == "cuda"),
     params:
         data=f"{DATA}/{{dataset}}",
         scale=scale_of,
         method=lambda wildcards, input: (
-            f"{input.run} --weights {input.weights}" if wildcards.method in RUNS else "bicubic"
+            f"{input.run} --weights {input.weights}"
+            if wildcards.method in RUNS
+            else "bicubic"
         ),
         code=fingerprint("models", "inference.py", "data/bicubic.py", "data/images.py"),
-    threads: CONFIG.train.threads
-    resources:
-        gpu=int(TRAIN_DEVICE == "cuda"),
     shell:
         "hitsr restore {params.method} --data {params.data} --scale {params.scale}"
         " --out {output} --threads {threads} > {log} 2>&1"
@@ -48,8 +50,10 @@ rule quality:
     params:
         hr=f"{DATA}/{{dataset}}/HR",
         scale=scale_of,
-        run=lambda wildcards, input: f"--run {input.run}" if wildcards.method in RUNS else "",
+        made_by=lambda wildcards, input: (
+            f"--run {input.run}" if wildcards.method in RUNS else "--method bicubic"
+        ),
         code=fingerprint("metrics.py", "measure/quality.py", "data/images.py"),
     shell:
         "hitsr quality --sr {input.sr} --hr {params.hr} --scale {params.scale}"
-        " --dataset {wildcards.dataset} {params.run} --out {output} > {log} 2>&1"
+        " --dataset {wildcards.dataset} {params.made_by} --out {output} > {log} 2>&1"

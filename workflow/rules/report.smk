@@ -1,11 +1,16 @@
 # Tables and the report, from records alone.
 
 RECORDS = [
-    *(f"{RESULTS}/records/complexity/{network}.json"
-      for network in scaled_networks(CONFIG, CONFIG.efficiency.scales)),
+    *(
+        f"{RESULTS}/records/complexity/{network}.json"
+        for network in scaled_networks(CONFIG, CONFIG.efficiency.scales)
+    ),
     *latency_records(LATENCY.scales, LATENCY.formulations),
     *(f"{RESULTS}/weights/{run}/record.json" for run in RUNS),
-    *(f"{RESULTS}/records/quality/{method}.{dataset}.json" for method, dataset in TEST_CELLS),
+    *(
+        f"{RESULTS}/records/quality/{method}.{dataset}.json"
+        for method, dataset in TEST_CELLS
+    ),
 ]
 TABLES = ("efficiency", "quality", "quality_pictures", "training")
 
@@ -17,10 +22,10 @@ rule collect:
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
     log:
         f"{RESULTS}/logs/collect.log",
+    localrule: True
     params:
         results=RESULTS,
         code=fingerprint("report", "records.py"),
-    localrule: True
     shell:
         "hitsr collect {params.results} > {log} 2>&1"
 
@@ -36,10 +41,10 @@ rule report:
         f"{RESULTS}/report/index.html",
     log:
         f"{RESULTS}/logs/report.log",
+    localrule: True
     params:
         config=CONFIG_FILE,
         reports=REPORTS,
         code=fingerprint("report", "records.py"),
-    localrule: True
     shell:
         "hitsr report {params.config} --reports {params.reports} > {log} 2>&1 && cat {log}"

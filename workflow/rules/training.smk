@@ -6,10 +6,10 @@ rule resolve_run:
         f"{RESULTS}/runs/{{run}}.json",
     log:
         f"{RESULTS}/logs/resolve/{{run}}.log",
+    localrule: True
     params:
         value=lambda wildcards: RUNS[wildcards.run].hash,
         config=CONFIG_FILE,
-    localrule: True
     shell:
         "hitsr resolve {params.config} {wildcards.run} > {output} 2> {log}"
 
@@ -34,15 +34,17 @@ rule train:
         record=f"{RESULTS}/weights/{{run}}/record.json",
     log:
         f"{RESULTS}/logs/train/{{run}}.log",
-    params:
-        folder=f"{RESULTS}/weights/{{run}}",
-        data=DATA,
-        start=lambda wildcards, input: f"--start-from {input.start}" if input.start else "",
-        device=CONFIG.train.device,
-        code=fingerprint("models", "training", "data/patches.py", "seeds.py"),
     threads: CONFIG.train.threads
     resources:
         gpu=int(TRAIN_DEVICE == "cuda"),
+    params:
+        folder=f"{RESULTS}/weights/{{run}}",
+        data=DATA,
+        start=lambda wildcards, input: (
+            f"--start-from {input.start}" if input.start else ""
+        ),
+        device=CONFIG.train.device,
+        code=fingerprint("models", "training", "data/patches.py", "seeds.py"),
     shell:
         "hitsr train {input.run} --data {params.data} --out {params.folder} {params.start}"
         " --device {params.device} --threads {threads} 2>&1 | tee {log}"
