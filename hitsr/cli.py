@@ -298,6 +298,8 @@ def collect(
     """Gather the records of a results folder into tables/*.csv."""
     from hitsr.report import collect as collect_tables
 
+    if not results.is_dir():
+        raise SpecError(f"{results}: no such folder; name one such as results/demo")
     collect_tables(results)
 
 

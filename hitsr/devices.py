@@ -20,9 +20,3 @@ def pick_device(name: Device) -> torch.device:
         )
         raise SpecError(f"device 'cuda': {reason}; mend the driver or torch, or use 'cpu'")
     return torch.device("cuda", torch.cuda.current_device())
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what was asked of it; the CPU always has."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from hitsr.config import Recipe, RunSpec
 from hitsr.data.patches import Patches
-from hitsr.errors import HitsrError
+from hitsr.errors import HitsrError, SpecError
 from hitsr.files import sha256
 from hitsr.models.checkpoints import save_weights
 from hitsr.progress import Progress
@@ -48,8 +48,8 @@ def train(
     is done, whole. `start_from` is the weights file of `run.start_from`, and `patches` are seeded
     with `derive(run.seed, "patches")`.
 
-    Raises ValueError if patches or start are not the run's, HitsrError if the loss is not finite,
-    and WeightsError if the start does not fit.
+    Raises ValueError if the patches are not the run's, SpecError if a start is missing or not
+    wanted, WeightsError if it does not fit, and HitsrError if the loss is not finite.
     """
     _check(run, patches, start_from)
     started = time.monotonic()
@@ -161,8 +161,12 @@ def _check(run: RunSpec, patches: Patches, start_from: Path | None) -> None:
         raise ValueError(
             f"{run.name}: patches have (scale, side, batch, seed) {found}, the run has {wanted}"
         )
-    if (run.start_from is None) != (start_from is None):
-        raise ValueError(f"{run.name}: start_from is {run.start_from}, its weights {start_from}")
+    if run.start_from is None and start_from is not None:
+        raise SpecError(
+            f"{run.name}: starts from no run, but got {start_from}; drop one of the two"
+        )
+    if run.start_from is not None and start_from is None:
+        raise SpecError(f"{run.name}: starts from {run.start_from.name}; name its weights file")
 
 
 def _metadata(run: RunSpec) -> dict[str, str]:

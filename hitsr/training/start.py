@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from hitsr.config import RunSpec
-from hitsr.errors import SpecError, WeightsError
+from hitsr.errors import WeightsError
 from hitsr.models.backbone import create
 from hitsr.models.checkpoints import load_weights
 
@@ -15,11 +15,10 @@ _OF_THE_SCALE = "upsample."  # the one part whose shape depends on the scale
 def load_start(model: nn.Module, run: RunSpec, weights: Path) -> tuple[str, ...]:
     """Fill a run's network with the weights of the run it starts from; returns what stays fresh.
 
-    Raises SpecError if the run starts from none, WeightsError if the file is not of that run's
-    network and scale, or that network is not this one.
+    The run must start from one. Raises WeightsError if the file is not of that run's network and
+    scale, or that network is not this one.
     """
-    if run.start_from is None:
-        raise SpecError(f"{run.name}: starts from no run, but got {weights}; drop one of the two")
+    assert run.start_from is not None
     source = create(run.start_from.network, run.start_from.scale)
     load_weights(source, weights)
     return carry_over(source, model)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from hitsr.config import Recipe, RunSpec
 from hitsr.data.patches import Patches
-from hitsr.errors import HitsrError, WeightsError
+from hitsr.errors import HitsrError, SpecError, WeightsError
 from hitsr.files import sha256
 from hitsr.models.backbone import create
 from hitsr.models.checkpoints import save_weights
@@ -168,9 +168,9 @@ def test_patches_and_start_must_be_the_runs(tmp_path: Path):
     run = _run()
     with pytest.raises(ValueError, match="patches have"):
         train(create(TINY, 2), run, _patches(_run(2)), lambda _: 0.0, tmp_path, CPU)
-    with pytest.raises(ValueError, match="start_from is None"):
+    with pytest.raises(SpecError, match="starts from no run"):
         _train(run, tmp_path, start_from=tmp_path / "weights.safetensors")
-    with pytest.raises(ValueError, match="its weights None"):
+    with pytest.raises(SpecError, match="name its weights file"):
         _train(_run(scale=3, start_from=run), tmp_path)
 
 
