@@ -1,7 +1,8 @@
 """Curves of training: validation PSNR and loss, one panel per family on shared axes."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from itertools import accumulate
+from typing import Any, Literal, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ from hitsr.report.measures import (
     mean_psnr_db,
     reached_at,
 )
-from hitsr.report.names import FAMILIES, Family, label
+from hitsr.report.names import FAMILIES, Family, label, short_label
 from hitsr.report.panels import LETTER, TEXT_COLOUR, Panel, blank
 from hitsr.report.svg import PALETTE, SANS, to_svg
 from hitsr.report.typeset import fixed
@@ -26,26 +27,41 @@ from hitsr.spec import Scale
 Against = Literal["steps", "seconds"]
 Curves = dict[str, Curve]  # by network
 
-_PLOT_WIDTH = 272.0
+_WIDTH, _HEIGHT = 330, 252  # of a panel, in units of its SVG
+_LEFT, _BOTTOM, _PLOT_WIDTH, _PLOT_HEIGHT = 42, 41, 208, 168
+_LABEL_GAP = 31 / _PLOT_HEIGHT  # between two labels of two lines
+
+
+class End(NamedTuple):
+    """Where a line ends, as fractions of the plot, and what its label says."""
+
+    y: float
+    x: float
+    text: str
+    weight: int
+    colour: str
 
 
 def psnr_panels(evidence: Evidence, scale: Scale, against: Against) -> list[Panel]:
-    """Validation PSNR, one panel per family on shared axes, with the bicubic line."""
-    record = control(evidence.results, scale, evidence.config.data.validation)
-    bicubic = mean_psnr_db(record) if record else None
+    """Validation PSNR with the level of bicubic; by steps, where baselines are caught up with."""
     families = _families(evidence, scale, "validation_psnr_db")
     if not families:
         return []
+    record = control(evidence.results, scale, evidence.config.data.validation)
+    bicubic = mean_psnr_db(record) if record else None
     limits = _psnr_limits([c for _, curves in families for c in curves.values()], bicubic)
     panels = []
     for family, curves in families:
-        figure, axes = _plot(_family_name(family), "PSNR, dB", against)
+        figure, axes = _plot(family, "PSNR, dB", against)
         axes.set_ylim(*limits)
+        ends = _draw_curves(axes, family, curves, against, digits=2)
         if bicubic is not None:
-            _draw_level(axes, bicubic, f"bicubic {fixed(bicubic, 2)}")
+            axes.axhline(bicubic, color=PALETTE["ink3"], linewidth=1, linestyle=(0, (1, 2)))
+            height = _fractions(axes, 0, bicubic)[1]
+            ends.append(End(height, 1, f"bicubic\n{fixed(bicubic, 2)}", 400, "ink3"))
         if against == "steps":
             _draw_reach(axes, family, curves)
-        _draw_curves(axes, family, curves, against, digits=2)
+        _name_ends(axes, ends)
         name = f"psnr-{against}-{family.key}-x{scale}"
         described = _curves_described(curves, "Final validation PSNR in dB", 2)
         panels.append(Panel(name, to_svg(figure, name), described))
@@ -53,7 +69,7 @@ def psnr_panels(evidence: Evidence, scale: Scale, against: Against) -> list[Pane
 
 
 def loss_panels(evidence: Evidence, scale: Scale, against: Against) -> list[Panel]:
-    """Training loss on a log axis, one panel per family on shared axes."""
+    """Training loss on a log axis."""
     families = _families(evidence, scale, "loss")
     if not families:
         return []
@@ -61,17 +77,24 @@ def loss_panels(evidence: Evidence, scale: Scale, against: Against) -> list[Pane
     values = [value for curve_ in everything for value in (*curve_.low, *curve_.high) if value > 0]
     panels = []
     for family, curves in families:
-        figure, axes = _plot(_family_name(family), "L1 loss, log scale", against)
+        figure, axes = _plot(family, "L1 loss, log scale", against)
         axes.set_yscale("log")
         axes.set_ylim(min(values) / 1.4, max(values) * 1.1)
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-        _draw_curves(axes, family, curves, against, digits=4)
+        _name_ends(axes, _draw_curves(axes, family, curves, against, digits=4))
         name = f"loss-{against}-{family.key}-x{scale}"
         described = _curves_described(curves, "Final training loss", 4)
         panels.append(Panel(name, to_svg(figure, name), described))
     return panels
+
+
+def apart(heights: Sequence[float], gap: float, top: float) -> list[float]:
+    """Rising heights, moved to be `gap` apart and not above `top`: one sweep up, one down."""
+    raised = list(accumulate(heights, lambda below, height: max(height, below + gap)))
+    fitted = accumulate(reversed(raised), lambda above, h: min(h, above - gap), initial=top + gap)
+    return list(fitted)[:0:-1]
 
 
 def _families(evidence: Evidence, scale: Scale, quantity: Quantity) -> list[tuple[Family, Curves]]:
@@ -85,18 +108,20 @@ def _families(evidence: Evidence, scale: Scale, quantity: Quantity) -> list[tupl
     return found
 
 
-def _plot(title: str, quantity: str, against: Against) -> tuple[Figure, Axes]:
-    """Axes with light horizontal rules, ready for curves and direct labels."""
-    width, height = 330, 252
-    figure = blank(width, height)
-    axes = figure.add_axes((44 / width, 41 / height, _PLOT_WIDTH / width, 172 / height))
+def _plot(family: Family, quantity: str, against: Against) -> tuple[Figure, Axes]:
+    """Axes with light horizontal rules, and room for labels at their right."""
+    figure = blank(_WIDTH, _HEIGHT)
+    axes = figure.add_axes(
+        (_LEFT / _WIDTH, _BOTTOM / _HEIGHT, _PLOT_WIDTH / _WIDTH, _PLOT_HEIGHT / _HEIGHT)
+    )
+    title = " and ".join(label(network) for network in family.networks)
     for text, y, weight, colour in ((title, 14, 700, "ink"), (quantity, 31, 400, "ink3")):
         figure.text(
-            0, 1 - y / height, text, size=13.5 if weight == 700 else 12, weight=weight,
+            0, 1 - y / _HEIGHT, text, size=13.5 if weight == 700 else 12, weight=weight,
             color=PALETTE[colour], fontfamily=SANS, va="baseline",
         )  # fmt: skip
     figure.text(
-        (44 + _PLOT_WIDTH) / width, 4 / height, against, size=12, color=PALETTE["ink3"],
+        (_LEFT + _PLOT_WIDTH) / _WIDTH, 4 / _HEIGHT, against, size=12, color=PALETTE["ink3"],
         fontfamily=SANS, ha="right", va="baseline",
     )  # fmt: skip
     axes.set_facecolor("none")
@@ -108,16 +133,19 @@ def _plot(title: str, quantity: str, against: Against) -> tuple[Figure, Axes]:
         labelsize=12.5, labelcolor=PALETTE["ink2"], color=PALETTE["rule2"], labelfontfamily=SANS
     )
     axes.tick_params(axis="y", length=0, which="both")
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: fixed(value)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: fixed(value, 1)))
     return figure, axes
 
 
-def _draw_curves(axes: Axes, family: Family, curves: Curves, against: Against, digits: int) -> None:
-    """Means with the range over seeds; baseline dashed; names beside the last values."""
+def _draw_curves(
+    axes: Axes, family: Family, curves: Curves, against: Against, digits: int
+) -> list[End]:
+    """Means with the range over seeds, the baseline dashed; what to write at their ends."""
     axes.set_xlim(0, max(getattr(line, against)[-1] for line in curves.values()) * 1.02)
+    ends = []
     for network, line in curves.items():
         x, converted = getattr(line, against), network == family.conversion
         band, alpha = (family.key, 0.16) if converted else (f"{family.key}0", 0.35)
@@ -125,49 +153,26 @@ def _draw_curves(axes: Axes, family: Family, curves: Curves, against: Against, d
         style: Any = "solid" if converted else (0, (5, 3))
         width = 2.2 if converted else 1.7
         axes.plot(x, line.mean, color=PALETTE[family.key], linestyle=style, linewidth=width)
-    highest = max(curves, key=lambda network: curves[network].mean[-1])
-    for network, line in curves.items():
-        text = f"{label(network)} {fixed(line.mean[-1], digits)}"
+        across, height = _fractions(axes, x[-1], line.mean[-1])
+        text = f"{short_label(network)}\n{fixed(line.mean[-1], digits)}"
         colour = TEXT_COLOUR[family.key]
-        weight = 700 if network == family.conversion else 400
-        _name_curve(axes, text, line, curves, against, network == highest, weight, colour)
+        ends.append(End(height, across, text, 700 if converted else 400, colour))
+    return ends
 
 
-def _name_curve(
-    axes: Axes,
-    text: str,
-    line: Curve,
-    curves: Curves,
-    against: Against,
-    above: bool,
-    weight: int,
-    colour: str,
-) -> None:
-    """Above or below all curves over the width of the text, so that none runs through it."""
-    end, right = getattr(line, against)[-1], axes.get_xlim()[1]
-    wide = LETTER * len(text) / _PLOT_WIDTH * right
-    start = max(0.0, min(end, right) - wide)
-    covered = [
-        value
-        for other in curves.values()
-        for x, value in zip(getattr(other, against), other.mean)
-        if start - wide / 4 <= x <= start + wide * 1.1
-    ]
-    y = max(covered) if above else min(covered)
-    height = (axes.transScale + axes.transLimits).transform((end, y))[1]
-    axes.annotate(
-        text, (start + wide, min(max(height, 0.12), 0.95)), xycoords=("data", "axes fraction"),
-        xytext=(0, 7 if above else -15), textcoords="offset points", ha="right", size=12.5,
-        weight=weight, color=PALETTE[colour], fontfamily=SANS,
-    )  # fmt: skip
-
-
-def _draw_level(axes: Axes, level: float, text: str) -> None:
-    axes.axhline(level, color=PALETTE["ink3"], linewidth=1, linestyle=(0, (1, 2)))
-    axes.annotate(
-        text, (1, level), xytext=(0, 4), xycoords=("axes fraction", "data"), ha="right",
-        textcoords="offset points", size=12, color=PALETTE["ink3"], fontfamily=SANS,
-    )  # fmt: skip
+def _name_ends(axes: Axes, ends: Sequence[End]) -> None:
+    """Labels beside the plot, moved apart, each led to from the end of its line."""
+    ordered = sorted(ends)
+    heights = apart([max(end.y, _LABEL_GAP / 2) for end in ordered], _LABEL_GAP, top=1)
+    for end, height in zip(ordered, heights):
+        axes.plot(
+            [end.x, 1.01, 1.045], [end.y, end.y, height], transform=axes.transAxes, clip_on=False,
+            color=PALETTE["rule2"], linewidth=1, zorder=1.5,
+        )  # fmt: skip
+        axes.text(
+            1.06, height, end.text, transform=axes.transAxes, va="center", linespacing=1.0,
+            size=12.5, weight=end.weight, color=PALETTE[end.colour], fontfamily=SANS,
+        )  # fmt: skip
 
 
 def _draw_reach(axes: Axes, family: Family, curves: Curves) -> None:
@@ -179,16 +184,23 @@ def _draw_reach(axes: Axes, family: Family, curves: Curves) -> None:
     if position is None or line.steps[position] == line.steps[-1]:
         return
     step, bottom = line.steps[position], axes.get_ylim()[0]
+    text = f"reached at {fixed(step)}"
     axes.plot(
         [step, step, line.steps[-1]], [bottom, target, target],
         color=PALETTE["ink2"], linewidth=1, linestyle=(0, (1, 3)),
     )  # fmt: skip
-    left = step > 0.6 * line.steps[-1]
+    left = _fractions(axes, step, target)[0] * _PLOT_WIDTH + LETTER * len(text) > _PLOT_WIDTH
     axes.annotate(
-        f"reached at {fixed(step)}", (step, 0.4), xycoords=("data", "axes fraction"),
-        xytext=(-5 if left else 5, 0), textcoords="offset points", ha="right" if left else "left",
-        size=12.5, weight=700, color=PALETTE["ink"], fontfamily=SANS,
+        text, (step, 0), xycoords=("data", "axes fraction"), xytext=(-5 if left else 5, 6),
+        textcoords="offset points", ha="right" if left else "left", size=12.5, weight=700,
+        color=PALETTE["ink"], fontfamily=SANS,
     )  # fmt: skip
+
+
+def _fractions(axes: Axes, x: float, y: float) -> tuple[float, float]:
+    """A point of the data as fractions of the plot, once its limits are set."""
+    across, height = (axes.transScale + axes.transLimits).transform((x, y))
+    return float(across), float(height)
 
 
 def _psnr_limits(curves: Sequence[Curve], bicubic: float | None) -> tuple[float, float]:
@@ -201,10 +213,6 @@ def _psnr_limits(curves: Sequence[Curve], bicubic: float | None) -> tuple[float,
     top = max([value for line in curves for value in line.high] + levels)
     air = max(top - min(levels), 0.1) * 0.16
     return min(levels) - air, top + air
-
-
-def _family_name(family: Family) -> str:
-    return " and ".join(label(network) for network in family.networks)
 
 
 def _curves_described(curves: Curves, what: str, digits: int) -> str:

@@ -1,12 +1,12 @@
 """Read all records of a results folder. What is absent is absent; what is damaged is an error."""
 
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
 from hitsr.config import Config, runs
-from hitsr.errors import RecordError, SpecError
+from hitsr.errors import RecordError
 from hitsr.records import (
     ComplexityRecord,
     LatencyRecord,
@@ -20,12 +20,8 @@ from hitsr.report.names import BICUBIC
 from hitsr.spec import Formulation, Scale
 
 R = TypeVar("R", bound=Record)
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
 
-ComplexityKey = tuple[str, Scale]  # network, scale
-LatencyKey = tuple[str, Scale, str, Formulation]  # network, scale, "cpu" or "cuda", formulation
-QualityKey = tuple[str, str]  # run or "bicubic-x2", dataset
+Setup = tuple[str, Formulation]  # "cpu" or "cuda", formulation
 
 
 @dataclass(frozen=True)
@@ -39,23 +35,19 @@ class Results:
     """Every record of a results folder, by what it measures."""
 
     folder: Path
-    complexity: dict[ComplexityKey, ComplexityRecord]
-    latency: dict[LatencyKey, LatencyRecord]
+    complexity: dict[tuple[str, Scale], ComplexityRecord]  # by network, scale
+    latency: dict[tuple[str, Scale, str, Formulation], LatencyRecord]  # network, scale, *setup
     training: dict[str, Training]  # by run
-    quality: dict[QualityKey, QualityRecord]
+    quality: dict[tuple[str, str], QualityRecord]  # by run or "bicubic-x2", dataset
 
-    def __post_init__(self) -> None:
-        _refuse_unlike_scores(self.quality)
+    @property
+    def trainings(self) -> list[TrainingRecord]:
+        return [training.record for training in self.training.values()]
 
     @property
     def records(self) -> list[Record]:
-        trained = [training.record for training in self.training.values()]
-        return [
-            *trained,
-            *self.complexity.values(),
-            *self.latency.values(),
-            *self.quality.values(),
-        ]
+        measured = (*self.complexity.values(), *self.latency.values(), *self.quality.values())
+        return [*self.trainings, *measured]
 
 
 def gather(folder: Path) -> Results:
@@ -65,8 +57,11 @@ def gather(folder: Path) -> Results:
     training without its log, or scores that were not taken alike.
     """
     records = folder / "records"
-    latency = _read_all(LatencyRecord, records / "latency")
-    quality = _read_all(QualityRecord, records / "quality")
+    quality = {
+        (_run_of(path, record), record.dataset): record
+        for path, record in _read_all(QualityRecord, records / "quality")
+    }
+    _refuse_unlike_scores(list(quality.values()))
     return Results(
         folder=folder,
         complexity={
@@ -74,10 +69,13 @@ def gather(folder: Path) -> Results:
         },
         latency={
             (r.network, r.scale, r.provenance.device.split(":")[0], r.formulation): r
-            for _, r in latency
+            for _, r in _read_all(LatencyRecord, records / "latency")
         },
-        training=_read_trainings(folder / "weights"),
-        quality={(_run_of(path, r), r.dataset): r for path, r in quality},
+        training={
+            (training := _read_training(path)).record.run.name: training
+            for path in sorted((folder / "weights").glob("*/record.json"))
+        },
+        quality=quality,
     )
 
 
@@ -86,81 +84,65 @@ def select(config: Config, results: Results) -> Results:
 
     RecordError for a training that is not the one the config now describes.
     """
-    networks, wanted = set(config.networks), runs(config)
+    wanted = runs(config)
     for name, training in results.training.items():
         if name in wanted and training.record.run != wanted[name]:
             raise RecordError(
                 f"{results.folder}/weights/{name}/record.json: trained {training.record.run.hash}, "
                 f"but {config.name} now asks for {wanted[name].hash}; rerun `snakemake`"
             )
-    efficiency, latency = config.efficiency, config.efficiency.latency
-    controls = {f"{BICUBIC}-x{scale}" for scale in config.train.scales}
-    return Results(
-        folder=results.folder,
-        complexity=_where(
-            results.complexity, lambda key: key[0] in networks and key[1] in efficiency.scales
-        ),
-        latency=_where(
-            results.latency,
-            lambda key: (
-                key[0] in networks and key[1] in latency.scales and key[3] in latency.formulations
-            ),
-        ),
-        training=_where(results.training, lambda run: run in wanted),
-        quality=_where(
-            results.quality,
-            lambda key: (
-                key[0] in wanted.keys() | controls
-                and key[1] in {*config.data.test, config.data.validation}
-            ),
-        ),
+    counts, times = set(_counts(config)), set(_times(config))
+    scores = set(product(_methods(config), [*config.data.test, config.data.validation]))
+    return replace(
+        results,
+        complexity={key: r for key, r in results.complexity.items() if key in counts},
+        latency={
+            (network, scale, device, form): r
+            for (network, scale, device, form), r in results.latency.items()
+            if (network, scale, form) in times
+        },
+        training={run: t for run, t in results.training.items() if run in wanted},
+        quality={key: r for key, r in results.quality.items() if key in scores},
     )
 
 
 def missing(config: Config, results: Results) -> dict[str, list[str]]:
     """What `config` asks for and `results` does not have, by kind of job; full kinds left out."""
-    efficiency, latency = config.efficiency, config.efficiency.latency
-    asked_counts: list[ComplexityKey] = [
-        (network, scale) for network in config.networks for scale in efficiency.scales
-    ]
-    asked_times = [
-        (network, scale, formulation)
-        for network in config.networks
-        for scale in latency.scales
-        for formulation in latency.formulations
-    ]
-    found_times = {(network, scale, form) for network, scale, _, form in results.latency}
-    methods = [f"{BICUBIC}-x{scale}" for scale in config.train.scales] + list(runs(config))
-    asked_scores = [(method, dataset) for method in methods for dataset in config.data.test]
+    timed = {(network, scale, form) for network, scale, _, form in results.latency}
+    scores = product(_methods(config), config.data.test)
     absent = {
         "training": [run for run in runs(config) if run not in results.training],
-        "complexity": [f"{n}-x{s}" for n, s in asked_counts if (n, s) not in results.complexity],
-        "latency": [f"{n}-x{s}, {f}" for n, s, f in asked_times if (n, s, f) not in found_times],
-        "quality": [f"{m} on {d}" for m, d in asked_scores if (m, d) not in results.quality],
+        "complexity": [
+            f"{n}-x{s}" for n, s in _counts(config) if (n, s) not in results.complexity
+        ],
+        "latency": [f"{n}-x{s}, {f}" for n, s, f in _times(config) if (n, s, f) not in timed],
+        "quality": [f"{m} on {d}" for m, d in scores if (m, d) not in results.quality],
     }
     return {kind: names for kind, names in absent.items() if names}
 
 
+def _counts(config: Config) -> list[tuple[str, Scale]]:
+    return list(product(config.networks, config.efficiency.scales))
+
+
+def _times(config: Config) -> list[tuple[str, Scale, Formulation]]:
+    latency = config.efficiency.latency
+    return list(product(config.networks, latency.scales, latency.formulations))
+
+
+def _methods(config: Config) -> list[str]:
+    return [f"{BICUBIC}-x{scale}" for scale in config.train.scales] + list(runs(config))
+
+
 def _read_all(kind: type[R], folder: Path) -> list[tuple[Path, R]]:
-    return [(path, _read(kind, path)) for path in sorted(folder.glob("*.json"))]
+    return [(path, kind.load(path)) for path in sorted(folder.glob("*.json"))]
 
 
-def _read(kind: type[R], path: Path) -> R:
-    try:
-        return kind.load(path)
-    except SpecError as error:
-        raise RecordError(f"{error}\n{path}: damaged record; delete it and rerun") from None
-
-
-def _read_trainings(folder: Path) -> dict[str, Training]:
-    def trainings() -> Iterator[tuple[str, Training]]:
-        for path in sorted(folder.glob("*/record.json")):
-            record, log = _read(TrainingRecord, path), path.with_name("log.jsonl")
-            if not log.is_file():
-                raise RecordError(f"{log}: no such file, but its training is done; rerun training")
-            yield record.run.name, Training(record, tuple(read_log(log)))
-
-    return dict(trainings())
+def _read_training(path: Path) -> Training:
+    record, log = TrainingRecord.load(path), path.with_name("log.jsonl")
+    if not log.is_file():
+        raise RecordError(f"{log}: no such file, but its training is done; rerun training")
+    return Training(record, tuple(read_log(log)))
 
 
 def _run_of(path: Path, record: QualityRecord) -> str:
@@ -176,10 +158,10 @@ def _run_of(path: Path, record: QualityRecord) -> str:
     return run
 
 
-def _refuse_unlike_scores(quality: dict[QualityKey, QualityRecord]) -> None:
+def _refuse_unlike_scores(records: list[QualityRecord]) -> None:
     """Scores stand in one table only if taken alike, of the same pictures."""
     first: dict[tuple[Scale, str], QualityRecord] = {}
-    for record in quality.values():
+    for record in records:
         other = first.setdefault((record.scale, record.dataset), record)
         pair = f"{other.subject} and {record.subject} on {record.dataset}"
         if record.signatures != other.signatures:
@@ -189,7 +171,3 @@ def _refuse_unlike_scores(quality: dict[QualityKey, QualityRecord]) -> None:
             )
         if {p.name for p in record.pictures} != {p.name for p in other.pictures}:
             raise RecordError(f"{pair}: not the same pictures; delete both and rerun")
-
-
-def _where(mapping: dict[K, V], keep: Callable[[K], bool]) -> dict[K, V]:
-    return {key: value for key, value in mapping.items() if keep(key)}

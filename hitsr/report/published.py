@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hitsr.errors import DataError
+from hitsr.report.names import short_label
 from hitsr.spec import Scale
 
 # What the paper trained with (FACTS of its options files): the budget a number must have had to be
@@ -21,16 +22,6 @@ PARAMS_TOLERANCE_K = 1
 FLOPS_TOLERANCE_G = 0.1
 # And for PSNR after a full training by the paper's protocol.
 PSNR_TOLERANCE_DB = {"Set5": 0.05, "Set14": 0.05, "B100": 0.05, "Urban100": 0.1, "Manga109": 0.1}
-
-_PRINTED = {
-    "swinir_light": "SwinIR-L",
-    "swinir_ng": "SwinIR-NG",
-    "srformer_light": "SRFormer-L",
-    "hit_sir": "HiT-SIR",
-    "hit_sng": "HiT-SNG",
-    "hit_srf": "HiT-SRF",
-}
-
 
 @dataclass(frozen=True)
 class Quote:
@@ -69,11 +60,11 @@ class Published:
 
     def sources(self, networks: tuple[str, ...]) -> list[str]:
         """The distinct sources of what can be quoted about `networks`."""
-        names = {_PRINTED.get(network) for network in networks}
+        names = {short_label(network) for network in networks}
         return list(dict.fromkeys(q.source for q in self.quotes if q.method in names))
 
     def _rows(self, network: str, scale: Scale) -> list[Quote]:
-        name = _PRINTED.get(network)
+        name = short_label(network)
         return [q for q in self.quotes if q.method == name and q.scale == scale]
 
 

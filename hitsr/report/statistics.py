@@ -15,16 +15,10 @@ class Estimate(NamedTuple):
     half: float | None
 
 
-class Quartiles(NamedTuple):
-    lower: float
-    median: float
-    upper: float
-
-
-def quartiles(samples: Sequence[float]) -> Quartiles:
-    """By linear interpolation, as numpy's default."""
-    lower, median, upper = (float(q) for q in np.percentile(samples, [25, 50, 75]))
-    return Quartiles(lower, median, upper)
+def quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median, upper quartile; by linear interpolation, as numpy's default."""
+    lower, middle, upper = (float(q) for q in np.percentile(samples, [25, 50, 75]))
+    return lower, middle, upper
 
 
 def median(samples: Sequence[float]) -> Estimate:

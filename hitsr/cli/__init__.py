@@ -1,0 +1,40 @@
+"""The `hitsr` command: each verb reads named files, does one thing, and writes named files.
+
+Progress goes to stderr, results to stdout or files. Heavy packages are imported by the verbs that
+need them, so that `hitsr --help` answers at once.
+"""
+
+import sys
+
+import typer
+
+from hitsr.cli import measuring, networks, pipeline, reporting
+from hitsr.errors import HitsrError
+
+app = typer.Typer(
+    help="Reproduce and ablate hierarchical super-resolution transformers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for verb in (
+    pipeline.resolve,
+    pipeline.prepare,
+    pipeline.train,
+    pipeline.restore,
+    measuring.quality,
+    measuring.complexity,
+    measuring.latency,
+    networks.convert,
+    reporting.collect,
+    reporting.report,
+):
+    app.command()(verb)
+
+
+def main() -> None:
+    """Run the command line; users' errors are printed without a traceback, with exit status 1."""
+    try:
+        app()
+    except (HitsrError, OSError) as error:
+        sys.exit(f"hitsr: {error}")

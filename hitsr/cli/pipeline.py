@@ -1,0 +1,175 @@
+"""Verbs of the pipeline, from a config to pictures: resolve, prepare, train, restore."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+
+from hitsr.cli.options import DeviceOption, ScaleOption, ThreadsOption, check_scale, say
+from hitsr.config import RunSpec, load_config, runs, scaled_networks
+from hitsr.errors import SpecError, did_you_mean
+from hitsr.records import DatasetRecord, PictureFile
+from hitsr.seeds import derive
+from hitsr.spec import Scale
+
+
+def resolve(
+    config: Annotated[Path, typer.Argument(help="a YAML file such as configs/demo.yaml")],
+    name: Annotated[str | None, typer.Argument(help="hit_sir-x2, or a run: hit_sir-x2-s1")] = None,
+) -> None:
+    """Print a network or run of a config with every value explicit; without NAME, list them."""
+    loaded = load_config(config)
+    scales = tuple(sorted({*loaded.efficiency.scales, *loaded.efficiency.latency.scales}))
+    known = {**scaled_networks(loaded, scales), **runs(loaded)}
+    if name is None:
+        print("\n".join(known))
+    elif name in known:
+        print(known[name].to_json(), end="")
+    else:
+        raise SpecError(f"{config}: no network or run {name!r}; {did_you_mean(name, known)}")
+
+
+def prepare(
+    source: Annotated[str, typer.Argument(help="a folder of HR pictures, or `wheels`")],
+    out: Annotated[Path, typer.Option(help="folder of the set: HR/ and LR_bicubic/X2 ...")],
+    scale: Annotated[list[int], typer.Option("--scale", "-s", help="repeat for more scales")],
+    split: Annotated[Literal["train", "test"], typer.Option(help="of `wheels`")] = "test",
+    manifest: Annotated[
+        Path | None, typer.Option(help="write a record of the pairs (one scale)")
+    ] = None,
+) -> None:
+    """Lay HR pictures out as pairs: skip what is done, check what is there.
+
+    `wheels` are photographs that ship inside packages hitsr depends on.
+    """
+    from hitsr.data import sources
+
+    started = time.monotonic()
+    for factor in scale:
+        check_scale(factor)
+    if manifest and len(scale) > 1:
+        raise SpecError(f"--manifest {manifest}: a manifest is of one scale; got {scale}")
+    if source == "wheels":
+        pictures = {photo.name: photo.locate() for photo in sources.photographs(split)}
+    else:
+        pictures = _hr_pictures(Path(source))
+    done = sources.prepare(pictures, out, tuple(scale), say)
+    print(f"{out}: {done.written} files written, {done.kept} kept")
+    if manifest:
+        _manifest(out, scale[0], started).save(manifest)
+
+
+def train(
+    run: Annotated[Path, typer.Argument(help="a resolved run: hitsr resolve CONFIG NAME > FILE")],
+    data: Annotated[Path, typer.Option(help="folder that holds the run's sets")],
+    out: Annotated[Path, typer.Option(help="folder for weights.safetensors and log.jsonl")],
+    start_from: Annotated[Path | None, typer.Option(help="weights of the run it starts from")] = (
+        None
+    ),
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 1,
+) -> None:
+    """Train one run: same run, machine and threads, same bytes."""
+    import torch
+
+    from hitsr.data.patches import Patches
+    from hitsr.devices import pick_device
+    from hitsr.models.backbone import create
+    from hitsr.training.loop import train as train_network
+    from hitsr.training.validation import validator
+
+    spec = RunSpec.read(run)
+    torch.set_num_threads(threads)
+    patches = Patches.from_folder(
+        data / spec.data,
+        scale=spec.scale,
+        patch=spec.recipe.patch,
+        batch=spec.recipe.batch,
+        seed=derive(spec.seed, "patches"),
+        progress=_quiet,
+    )
+    torch.manual_seed(derive(spec.seed, "weights"))
+    train_network(
+        create(spec.network, spec.scale),
+        spec,
+        patches,
+        validator(data / spec.validation, spec.scale),
+        out,
+        pick_device(device),
+        start_from=start_from,
+    )
+
+
+def restore(
+    method: Annotated[str, typer.Argument(help="a resolved run's file, or `bicubic`")],
+    data: Annotated[Path, typer.Option(help="folder of one set of pairs")],
+    scale: ScaleOption,
+    out: Annotated[Path, typer.Option(help="folder for the SR pictures")],
+    weights: Annotated[Path | None, typer.Option(help="of the run")] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 1,
+) -> None:
+    """Upscale the LR pictures of a set into files, to be scored by `hitsr quality`."""
+    check_scale(scale)
+    from hitsr import inference
+
+    if method == "bicubic":
+        inference.restore_bicubic(data, scale, out)
+        return
+    run = RunSpec.read(Path(method))
+    if run.scale != scale:
+        raise SpecError(f"{method}: is a x{run.scale} run, --scale is {scale}; make them agree")
+    if weights is None:
+        raise SpecError(f"{method}: needs --weights FILE, such as weights/{run.name}")
+    import torch
+
+    from hitsr.devices import pick_device
+    from hitsr.models.backbone import create
+    from hitsr.models.checkpoints import load_weights
+
+    torch.set_num_threads(threads)
+    model = create(run.network, scale)
+    load_weights(model, weights)
+    inference.restore(model.to(pick_device(device)), data, scale, out)
+
+
+def _hr_pictures(folder: Path) -> dict[str, Path]:
+    from hitsr.data.images import list_pictures
+
+    return list_pictures(folder / "HR" if (folder / "HR").is_dir() else folder)
+
+
+def _manifest(folder: Path, scale: int, started: float) -> DatasetRecord:
+    from hitsr.data.sources import pairs
+    from hitsr.files import sha256
+    from hitsr.provenance import provenance
+
+    pictures = tuple(
+        PictureFile(
+            name=pair.name,
+            lr_size=_picture_size(pair.lr),
+            hr_size=_picture_size(pair.hr),
+            lr_sha256=sha256(pair.lr),
+            hr_sha256=sha256(pair.hr),
+        )
+        for pair in pairs(folder, scale)
+    )
+    return DatasetRecord(
+        subject=folder.name,
+        subject_hash=folder.name,
+        provenance=provenance("cpu", time.monotonic() - started),
+        scale=cast(Scale, scale),
+        pictures=pictures,
+    )
+
+
+def _picture_size(path: Path) -> tuple[int, int]:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def _quiet(_line: str) -> None:
+    pass

@@ -1,0 +1,35 @@
+"""Verbs that read records: collect and report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hitsr.config import load_config
+from hitsr.errors import SpecError
+
+
+def collect(
+    results: Annotated[Path, typer.Argument(help="such as results/demo")],
+) -> None:
+    """Gather the records of a results folder into tables/*.csv."""
+    from hitsr.report import collect as collect_tables
+
+    if not results.is_dir():
+        raise SpecError(f"{results}: no such folder; name one such as results/demo")
+    collect_tables(results)
+
+
+def report(
+    config: Annotated[Path, typer.Argument(help="the config that made the results")],
+    reports: Annotated[Path, typer.Option(help="templates and published numbers")] = Path(
+        "reports"
+    ),
+) -> None:
+    """Render the report of a config's results: one self-contained HTML file."""
+    from hitsr.report import render
+
+    loaded = load_config(config)
+    out = loaded.folder / "report"
+    render(loaded, loaded.folder, reports, out)
+    print(out / "index.html")
