@@ -24,8 +24,13 @@ class RecordError(HitsrError):
     """A record with another schema, or of another run, than expected."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Name the nearest known name, or all of them: the tail of an error message."""
+def did_you_mean(name: str, known: Iterable[str], under: str = "") -> str:
+    """Name the nearest known name, or all of them: the tail of an error message.
+
+    `under` stands before each, such as "windows." before the names of its fields.
+    """
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    if near:
+        return f"did you mean {under + near[0]!r}?"
+    return f"known: {', '.join(under + each for each in known)}"

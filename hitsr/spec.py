@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, Strict, StrictBool, model_validator
 
-from hitsr.errors import SpecError
-from hitsr.values import Value, nearest
+from hitsr.errors import SpecError, did_you_mean
+from hitsr.values import Value
 
 Scale = Literal[2, 3, 4]
 Formulation = Literal["paper", "fused"]
@@ -158,7 +158,9 @@ class NetworkSpec(Value):
                         f"change {'.'.join(above)!r} as a whole"
                     )
                 if part not in here:
-                    raise SpecError(f"{where}: no field {path!r}; {nearest(above, part, here)}")
+                    under = "".join(f"{name}." for name in above)
+                    near = did_you_mean(part, here, under)
+                    raise SpecError(f"{where}: no field {path!r}; {near}")
                 if depth < len(parts) - 1:
                     here = here[part]
             here[parts[-1]] = value

@@ -1,16 +1,14 @@
 """Frozen values: what specs, configs and records are made of, how they are read and hashed."""
 
-import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hitsr.errors import SpecError
+from hitsr.errors import SpecError, did_you_mean
 
 
 class Value(BaseModel):
@@ -52,21 +50,12 @@ def read_yaml(path: Path) -> Any:
         raise SpecError(f"{path}: not YAML: {error}") from None
 
 
-def nearest(parents: Sequence[str], name: str, known: Iterable[str]) -> str:
-    """`did_you_mean` among the fields below `parents`, answered with whole dotted paths."""
-    under = "".join(f"{part}." for part in parents)
-    close = difflib.get_close_matches(name, known := sorted(known), n=1)
-    if close:
-        return f"did you mean {under + close[0]!r}?"
-    return f"known: {', '.join(under + field for field in known)}"
-
-
 def _explain(cls: type[BaseModel], problem: Any) -> str:
     models, path = _walk(cls, [str(part) for part in problem["loc"]])
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
         known = {field for model in models for field in model.model_fields}
-        return f"no field {key!r}; {nearest(path[:-1], path[-1], known)}"
+        return f"no field {key!r}; {did_you_mean(path[-1], known, key.removesuffix(path[-1]))}"
     if problem["type"] == "missing":
         return f"field {key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
