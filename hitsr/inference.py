@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from hitsr.data.images import Picture, write_png
 from hitsr.data.sources import pairs, read_pair
 from hitsr.errors import WeightsError
 from hitsr.progress import Progress
+
+Control = Literal["bicubic", "hr"]
+Method = Callable[[Picture, Picture], Picture]  # (lr, hr) -> sr
 
 
 def upscale(model: nn.Module, lr: Picture) -> Picture:
@@ -33,26 +37,28 @@ def restore(
 
     Raises DataError for a missing, misnamed or misshaped picture, with those before it written.
     """
-    return _restore(lambda lr: upscale(model, lr), folder, scale, out, quiet)
+    return _restore(lambda lr, _: upscale(model, lr), folder, scale, out, quiet)
 
 
-def restore_bicubic(
-    folder: Path, scale: int, out: Path, *, quiet: bool = False
+def restore_control(
+    control: Control, folder: Path, scale: int, out: Path, *, quiet: bool = False
 ) -> tuple[Path, ...]:
-    """As `restore`, by MATLAB's bicubic: the control that every network should beat."""
-    return _restore(lambda lr: imresize(lr, scale), folder, scale, out, quiet)
+    """As `restore`, without a network: MATLAB's bicubic, the least a network should reach, or the
+    HR picture itself, the most it could."""
+    method: dict[Control, Method] = {
+        "bicubic": lambda lr, _: imresize(lr, scale),
+        "hr": lambda _, hr: hr,
+    }
+    return _restore(method[control], folder, scale, out, quiet)
 
 
-def _restore(
-    method: Callable[[Picture], Picture], folder: Path, scale: int, out: Path, quiet: bool
-) -> tuple[Path, ...]:
+def _restore(method: Method, folder: Path, scale: int, out: Path, quiet: bool) -> tuple[Path, ...]:
     found = pairs(folder, scale)
     written = []
     with Progress(f"restore {out.name}", len(found), "picture", quiet) as progress:
         for pair in found:
-            lr, _ = read_pair(pair, scale)
             path = out / f"{pair.name}.png"
-            write_png(path, method(lr))
+            write_png(path, method(*read_pair(pair, scale)))
             written.append(path)
             progress.advance()
     return tuple(written)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-Channel = Literal["y", "rgb"]
+Channel = Literal["y", "rgb", "grey"]
 Metric = Literal["psnr", "ssim"]
 
 _RADIUS = 5  # of SSIM's Gaussian window: 11 x 11
@@ -55,15 +55,28 @@ def ssim(
 
 
 def signature(
-    metric: Metric, channel: Channel = "y", border: int | Literal["scale"] = "scale"
+    metric: Metric,
+    channel: Channel = "y",
+    border: int | Literal["scale"] = "scale",
+    lr: str = "matlab-bicubic",
 ) -> str:
     """How a score was made, to the last choice: scores with unlike signatures do not compare.
 
-    "scale" says that each picture's border is its upscaling factor, as in papers.
+    Border "scale" says that each picture's is its upscaling factor, as in papers; `lr` says how the
+    pictures that were upscaled had been made.
     """
-    samples = {"y": "y:bt601-studio|round:none", "rgb": "rgb"}[channel]
+    samples = {
+        "y": "y:bt601-studio|round:none",
+        "rgb": "rgb",
+        "grey": "grey:bt601-full|round:none",
+    }[channel]
     window = {"psnr": "", "ssim": "|window:gauss11-1.5-valid"}[metric]
-    return f"{metric}|{samples}|border:{border}|range:255{window}|v1"
+    return f"{metric}|{samples}|border:{border}|range:255{window}|lr:{lr}|v1"
+
+
+def is_grey(image: NDArray[np.uint8]) -> bool:
+    """Whether an (h, w, 3) picture has three equal channels, as Set14's `bridge` has."""
+    return bool((image == image[..., :1]).all())
 
 
 def _planes(
@@ -88,9 +101,11 @@ def _channels(image: NDArray[np.uint8], channel: Channel) -> NDArray[np.float64]
     match channel:
         case "y":
             return luma(image)[None]
+        case "grey":  # of a grey picture, its samples as they are: 0..255
+            return np.asarray(image @ np.array([0.299, 0.587, 0.114]))[None]
         case "rgb":
             return image.transpose(2, 0, 1).astype(np.float64)
-    raise ValueError(f"channel must be 'y' or 'rgb', got {channel!r}")
+    raise ValueError(f"channel must be 'y', 'rgb' or 'grey', got {channel!r}")
 
 
 def _ssim_plane(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

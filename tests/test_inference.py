@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hitsr.data.bicubic import imresize
 from hitsr.data.images import Picture, read_image, write_png
 from hitsr.errors import DataError, WeightsError
-from hitsr.inference import restore, restore_bicubic, to_batch, to_picture, upscale
+from hitsr.inference import restore, restore_control, to_batch, to_picture, upscale
 
 
 class Nearest(nn.Module):
@@ -71,7 +71,7 @@ def test_restores_every_pair_under_its_name(folder: Path, tmp_path: Path):
 
 
 def test_the_control_is_matlabs_bicubic(folder: Path, tmp_path: Path):
-    written = restore_bicubic(folder, 2, tmp_path / "sr", quiet=True)
+    written = restore_control("bicubic", folder, 2, tmp_path / "sr", quiet=True)
     assert np.array_equal(read_image(written[1]), imresize(_picture(5, 5), 2))
 
 

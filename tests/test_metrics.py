@@ -8,7 +8,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from hitsr.data.images import read_image
 from hitsr.data.sources import photographs
-from hitsr.metrics import Channel, luma, psnr, signature, ssim
+from hitsr.metrics import Channel, is_grey, luma, psnr, signature, ssim
 
 Image = NDArray[np.uint8]
 Measure = Callable[..., float]
@@ -130,16 +130,32 @@ def test_ssim_wants_one_whole_window() -> None:
 
 @pytest.mark.parametrize("metric", [psnr, ssim])
 def test_a_misspelt_channel_is_refused(metric: Measure) -> None:
-    with pytest.raises(ValueError, match="channel must be 'y' or 'rgb', got 'Y'"):
+    with pytest.raises(ValueError, match="channel must be 'y', 'rgb' or 'grey', got 'Y'"):
         metric(constant(1, 1, 1), constant(2, 2, 2), 0, channel="Y")
 
 
 def test_unlike_scores_have_unlike_signatures() -> None:
-    assert signature("psnr", "y") == "psnr|y:bt601-studio|round:none|border:scale|range:255|v1"
+    assert signature("psnr", "y") == (
+        "psnr|y:bt601-studio|round:none|border:scale|range:255|lr:matlab-bicubic|v1"
+    )
     made = {
-        signature(metric, channel, border)
+        signature(metric, channel, border, lr)
         for metric in ("psnr", "ssim")
-        for channel in ("y", "rgb")
+        for channel in ("y", "rgb", "grey")
         for border in ("scale", 0, 2)
+        for lr in ("matlab-bicubic", "unstated")
     }
-    assert len(made) == 12
+    assert len(made) == 36
+
+
+def test_grey_scores_take_a_grey_picture_as_it_is() -> None:
+    grey = np.repeat(np.arange(40 * 40, dtype=np.uint8).reshape(40, 40, 1), 3, axis=2)
+    worse = np.clip(grey.astype(int) + 3, 0, 255).astype(np.uint8)
+    error = np.mean((worse[..., 0].astype(float) - grey[..., 0]) ** 2)
+    assert is_grey(grey)
+    assert not is_grey(constant(1, 2, 1))
+    assert psnr(worse, grey, 0, "grey") == pytest.approx(10 * np.log10(255**2 / error))
+    # Studio-range Y spans 219 of 255 levels: the same error scores higher.
+    assert psnr(worse, grey, 0) - psnr(worse, grey, 0, "grey") == pytest.approx(
+        20 * np.log10(255 / 219)
+    )

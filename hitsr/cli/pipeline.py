@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import typer
 
@@ -11,7 +11,11 @@ from hitsr.config import RunSpec, load_config, runs, scaled_networks
 from hitsr.errors import SpecError, did_you_mean
 from hitsr.records import DatasetRecord, PictureFile
 from hitsr.seeds import derive
-from hitsr.spec import Scale
+from hitsr.spec import NetworkSpec, Scale
+from hitsr.zoo import find
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def resolve(
@@ -102,11 +106,17 @@ def train(
 
 
 def restore(
-    method: Annotated[str, typer.Argument(help="a resolved run's file, or `bicubic`")],
+    method: Annotated[
+        str,
+        typer.Argument(
+            help="a resolved run's file; a network's name; file.py:function of your own; "
+            "`bicubic`; or `hr`, the pictures themselves"
+        ),
+    ],
     data: Annotated[Path, typer.Option(help="folder of one set of pairs")],
     scale: ScaleOption,
     out: Annotated[Path, typer.Option(help="folder for the SR pictures")],
-    weights: Annotated[Path | None, typer.Option(help="of the run")] = None,
+    weights: Annotated[Path | None, typer.Option(help="of a run, or of a named network")] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
 ) -> None:
@@ -114,24 +124,39 @@ def restore(
     check_scale(scale)
     from hitsr import inference
 
-    if method == "bicubic":
-        inference.restore_bicubic(data, scale, out)
+    if method in get_args(inference.Control):
+        inference.restore_control(cast(inference.Control, method), data, scale, out)
         return
-    run = RunSpec.read(Path(method))
-    if run.scale != scale:
-        raise SpecError(f"{method}: is a x{run.scale} run, --scale is {scale}; make them agree")
-    if weights is None:
-        raise SpecError(f"{method}: needs --weights FILE, such as weights/{run.name}")
     import torch
 
     from hitsr.devices import pick_device
-    from hitsr.models.backbone import create
-    from hitsr.models.checkpoints import load_weights
 
     torch.set_num_threads(threads)
-    model = create(run.network, scale)
-    load_weights(model, weights)
+    model = _trained(method, scale, weights)
     inference.restore(model.to(pick_device(device)), data, scale, out)
+
+
+def _trained(method: str, scale: int, weights: Path | None) -> "nn.Module":
+    """A network of one's own, which brings its weights, or one of ours filled with a file's."""
+    from hitsr.models.backbone import create
+    from hitsr.models.checkpoints import load_weights
+    from hitsr.own import is_own, load_own
+
+    if is_own(method):
+        return load_own(method, scale)
+    network = _of_run(Path(method), scale) if method.endswith(".json") else find(method)
+    if weights is None:
+        raise SpecError(f"{method}: needs --weights FILE")
+    model = create(network, scale)
+    load_weights(model, weights)
+    return model
+
+
+def _of_run(path: Path, scale: int) -> NetworkSpec:
+    run = RunSpec.read(path)
+    if run.scale != scale:
+        raise SpecError(f"{path}: is a x{run.scale} run, --scale is {scale}; make them agree")
+    return run.network
 
 
 def _hr_pictures(folder: Path) -> dict[str, Path]:
