@@ -10,7 +10,7 @@ report: setup ## the whole reproduction of CONFIG, to results/<name>/report/inde
 	$(RUN) snakemake --configfile $(CONFIG)
 
 test: setup
-	$(RUN) pytest
+	$(RUN) pytest -n auto --dist loadscope
 
 lint: setup
 	$(RUN) ruff check .

@@ -1,8 +1,9 @@
 """The report, made from records alone: tables, figures, words, one HTML page. Loads no torch.
 
-    gather → measures → views, bars, curves, findings, words → sections → page
+    gather → measures → cells, svg → sections/* → page
 
-Read `gather` for what is on disk, `cells` for what a table cell may say, `page` for the whole.
+Read `gather` for what is on disk, `cells` for what a table may say, `sections/efficiency` for how a
+section is made of both, `page` for the whole.
 """
 
 from hitsr.report.page import render

@@ -3,16 +3,14 @@
 Upright numbers were measured here, italic ones are quoted, and an absent one says why.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from hitsr.report.names import BICUBIC, Role, family_key, label, role_of
 from hitsr.report.statistics import Estimate
 from hitsr.report.typeset import fixed, signed
 
-Kind = Literal["here", "paper", "difference", "absent", "text"]
 Mark = Literal["outside", "unjudged"]
 
 
@@ -20,7 +18,7 @@ Mark = Literal["outside", "unjudged"]
 class Cell:
     text: str
     value: float | None = None  # what sorting compares; None stays last
-    kind: Kind = "here"
+    kind: Literal["here", "paper", "difference", "absent", "text"] = "here"
     spread: str = ""
     mark: Mark | None = None
     rank: Literal["best", "second"] | None = None
@@ -35,35 +33,25 @@ NO_BASELINE = Cell(text="baseline", kind="absent")
 class Column:
     head: str
     unit: str = ""
-    group: str = ""
     room: Literal["", "spread", "mark"] = ""  # width kept in every row, so that points align
     is_text: bool = False  # aligned left, not by its points
 
 
-class Span(NamedTuple):
-    """Neighbouring columns under one title, with their unit if they share one."""
+@dataclass(frozen=True)
+class Span:
+    """Neighbouring columns under one title, said with the unit that they share."""
 
-    title: str
-    unit: str
-    width: int
-
-
-class Head(NamedTuple):
-    """A column's own head; the unit only if its group does not say it."""
-
-    text: str
-    unit: str
-    name: str  # as said aloud, its group first
-    is_text: bool
-    apart: bool  # opens a group after the first
+    columns: tuple[Column, ...]
+    title: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
     label: str
-    style: str  # family key, or "ctl"
-    role: Role | None  # None: no network
     cells: tuple[Cell, ...]
+    style: str = "ctl"  # or a family's key
+    role: Role | None = None  # None: no network
 
 
 @dataclass(frozen=True)
@@ -77,42 +65,28 @@ class Group:
 @dataclass(frozen=True)
 class Table:
     name: str  # of its files
-    title: str
     first: str  # head of the column of names
-    columns: tuple[Column, ...]
+    spans: tuple[Span, ...]
     groups: tuple[Group, ...]
 
     @property
-    def is_grouped(self) -> bool:
-        return any(column.group for column in self.columns)
+    def columns(self) -> list[tuple[Span, Column]]:
+        return [(span, column) for span in self.spans for column in span.columns]
 
     @property
-    def spans(self) -> list[Span]:
-        spans = []
-        for title, members in groupby(self.columns, key=lambda column: column.group):
-            columns = list(members)
-            units = {column.unit for column in columns}
-            spans.append(
-                Span(title, units.pop() if title and len(units) == 1 else "", len(columns))
-            )
-        return spans
-
-    @property
-    def heads(self) -> list[Head]:
-        heads: list[Head] = []
-        for span in self.spans:
-            start = len(heads)
-            for position, column in enumerate(self.columns[start : start + span.width]):
-                unit = "" if span.unit else column.unit
-                name = f"{column.group} {column.head}".strip()
-                apart = position == 0 and start > 0
-                heads.append(Head(column.head, unit, name, column.is_text, apart))
-        return heads
+    def marks(self) -> set[Mark | None]:
+        return {cell.mark for group in self.groups for row in group.rows for cell in row.cells}
 
 
-def row(network: str, cells: Sequence[Cell]) -> Row:
-    text = f"{label(network)}, control" if network == BICUBIC else label(network)
-    return Row(text, family_key(network), role_of(network), tuple(cells))
+def listing(name: str, first: str, columns: Sequence[Column], rows: Iterable[Row]) -> Table:
+    """A table with neither spans nor groups."""
+    return Table(name, first, (Span(tuple(columns)),), (Group("", tuple(rows)),))
+
+
+def row(network: str, cells: Iterable[Cell], name: str = "") -> Row:
+    """A network's row, called after it if not by `name`."""
+    name = name or (f"{label(network)}, control" if network == BICUBIC else label(network))
+    return Row(name, tuple(cells), family_key(network), role_of(network))
 
 
 def here(value: float | None, digits: int = 0, half: float | None = None) -> Cell:
@@ -151,13 +125,10 @@ def difference(
     if quoted is None:
         return NO_SOURCE
     value = round(measured, digits) - round(quoted, digits)
-    outside = judged and round(abs(value), digits) > tolerance
-    return Cell(
-        text=signed(value, digits),
-        value=value,
-        kind="difference",
-        mark="outside" if outside else (None if judged else "unjudged"),
-    )
+    mark: Mark | None = None if judged else "unjudged"
+    if judged and round(abs(value), digits) > tolerance:
+        mark = "outside"
+    return Cell(text=signed(value, digits), value=value, kind="difference", mark=mark)
 
 
 def ranked(cells: Sequence[Cell]) -> list[Cell]:
@@ -169,10 +140,5 @@ def ranked(cells: Sequence[Cell]) -> list[Cell]:
     if sum(cell.value is not None for cell in cells) < 3:
         return list(cells)
     order = sorted(values, key=values.__getitem__, reverse=True)
-    best, second = order[0], order[1] if len(order) > 1 else None
-    return [
-        replace(cell, rank="best" if cell.text == best else "second")
-        if cell.value is not None and cell.text in (best, second)
-        else cell
-        for cell in cells
-    ]
+    ranks: dict[str, Literal["best", "second"]] = dict(zip(order, ("best", "second")))
+    return [replace(cell, rank=ranks.get(cell.text)) for cell in cells]

@@ -1,7 +1,7 @@
 """Curves of training: validation PSNR and loss, one panel per family on shared axes."""
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, product
 from typing import Any, Literal, NamedTuple
 
 from matplotlib.axes import Axes
@@ -14,19 +14,18 @@ from hitsr.report.measures import (
     Quantity,
     control,
     curve,
-    logs_of,
     mean_psnr_db,
     reached_at,
 )
 from hitsr.report.names import FAMILIES, Family, label, short_label
-from hitsr.report.panels import LETTER, TEXT_COLOUR, Panel, blank
-from hitsr.report.svg import PALETTE, SANS, to_svg
+from hitsr.report.svg import LETTER, PALETTE, SANS, TEXT_COLOUR, Panel, blank, style, to_panel
 from hitsr.report.typeset import fixed
 from hitsr.spec import Scale
 
 Against = Literal["steps", "seconds"]
 Curves = dict[str, Curve]  # by network
 
+AGAINST: tuple[Against, ...] = ("steps", "seconds")
 _WIDTH, _HEIGHT = 330, 252  # of a panel, in units of its SVG
 _LEFT, _BOTTOM, _PLOT_WIDTH, _PLOT_HEIGHT = 42, 41, 208, 168
 _LABEL_GAP = 31 / _PLOT_HEIGHT  # between two labels of two lines
@@ -42,8 +41,11 @@ class End(NamedTuple):
     colour: str
 
 
-def psnr_panels(evidence: Evidence, scale: Scale, against: Against) -> list[Panel]:
-    """Validation PSNR with the level of bicubic; by steps, where baselines are caught up with."""
+def psnr_panels(evidence: Evidence, scale: Scale) -> list[Panel]:
+    """Validation PSNR by steps, then by seconds, with the level of bicubic.
+
+    By steps, dots lead to where a conversion has caught up with its baseline.
+    """
     families = _families(evidence, scale, "validation_psnr_db")
     if not families:
         return []
@@ -51,7 +53,7 @@ def psnr_panels(evidence: Evidence, scale: Scale, against: Against) -> list[Pane
     bicubic = mean_psnr_db(record) if record else None
     limits = _psnr_limits([c for _, curves in families for c in curves.values()], bicubic)
     panels = []
-    for family, curves in families:
+    for against, (family, curves) in product(AGAINST, families):
         figure, axes = _plot(family, "PSNR, dB", against)
         axes.set_ylim(*limits)
         ends = _draw_curves(axes, family, curves, against, digits=2)
@@ -62,21 +64,18 @@ def psnr_panels(evidence: Evidence, scale: Scale, against: Against) -> list[Pane
         if against == "steps":
             _draw_reach(axes, family, curves)
         _name_ends(axes, ends)
-        name = f"psnr-{against}-{family.key}-x{scale}"
-        described = _curves_described(curves, "Final validation PSNR in dB", 2)
-        panels.append(Panel(name, to_svg(figure, name), described))
+        described = _described("Final validation PSNR in dB", curves, 2)
+        panels.append(to_panel(figure, f"psnr-{against}-{family.key}-x{scale}", described))
     return panels
 
 
-def loss_panels(evidence: Evidence, scale: Scale, against: Against) -> list[Panel]:
-    """Training loss on a log axis."""
+def loss_panels(evidence: Evidence, scale: Scale) -> list[Panel]:
+    """Training loss on a log axis, by steps, then by seconds."""
     families = _families(evidence, scale, "loss")
-    if not families:
-        return []
-    everything = [c for _, curves in families for c in curves.values()]
-    values = [value for curve_ in everything for value in (*curve_.low, *curve_.high) if value > 0]
+    lines = [line for _, curves in families for line in curves.values()]
+    values = [value for line in lines for value in (*line.low, *line.high) if value > 0]
     panels = []
-    for family, curves in families:
+    for against, (family, curves) in product(AGAINST, families):
         figure, axes = _plot(family, "L1 loss, log scale", against)
         axes.set_yscale("log")
         axes.set_ylim(min(values) / 1.4, max(values) * 1.1)
@@ -84,9 +83,8 @@ def loss_panels(evidence: Evidence, scale: Scale, against: Against) -> list[Pane
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
         _name_ends(axes, _draw_curves(axes, family, curves, against, digits=4))
-        name = f"loss-{against}-{family.key}-x{scale}"
-        described = _curves_described(curves, "Final training loss", 4)
-        panels.append(Panel(name, to_svg(figure, name), described))
+        described = _described("Final training loss", curves, 4)
+        panels.append(to_panel(figure, f"loss-{against}-{family.key}-x{scale}", described))
     return panels
 
 
@@ -101,7 +99,7 @@ def _families(evidence: Evidence, scale: Scale, quantity: Quantity) -> list[tupl
     """Families with at least one curve, and the curves they have."""
     found = []
     for family in FAMILIES:
-        made = {n: curve(logs_of(evidence.results, n, scale), quantity) for n in family.networks}
+        made = {n: curve(evidence.results, n, scale, quantity) for n in family.networks}
         curves = {network: line for network, line in made.items() if line}
         if curves:
             found.append((family, curves))
@@ -115,15 +113,10 @@ def _plot(family: Family, quantity: str, against: Against) -> tuple[Figure, Axes
         (_LEFT / _WIDTH, _BOTTOM / _HEIGHT, _PLOT_WIDTH / _WIDTH, _PLOT_HEIGHT / _HEIGHT)
     )
     title = " and ".join(label(network) for network in family.networks)
-    for text, y, weight, colour in ((title, 14, 700, "ink"), (quantity, 31, 400, "ink3")):
-        figure.text(
-            0, 1 - y / _HEIGHT, text, size=13.5 if weight == 700 else 12, weight=weight,
-            color=PALETTE[colour], fontfamily=SANS, va="baseline",
-        )  # fmt: skip
-    figure.text(
-        (_LEFT + _PLOT_WIDTH) / _WIDTH, 4 / _HEIGHT, against, size=12, color=PALETTE["ink3"],
-        fontfamily=SANS, ha="right", va="baseline",
-    )  # fmt: skip
+    figure.text(0, 1 - 14 / _HEIGHT, title, **style("ink", 13.5, 700))
+    figure.text(0, 1 - 31 / _HEIGHT, quantity, **style("ink3", 12))
+    right = (_LEFT + _PLOT_WIDTH) / _WIDTH
+    figure.text(right, 4 / _HEIGHT, against, ha="right", **style("ink3", 12))
     axes.set_facecolor("none")
     axes.spines[["top", "left", "right"]].set_visible(False)
     axes.spines["bottom"].set_color(PALETTE["rule2"])
@@ -150,9 +143,9 @@ def _draw_curves(
         x, converted = getattr(line, against), network == family.conversion
         band, alpha = (family.key, 0.16) if converted else (f"{family.key}0", 0.35)
         axes.fill_between(x, line.low, line.high, color=PALETTE[band], alpha=alpha, linewidth=0)
-        style: Any = "solid" if converted else (0, (5, 3))
+        dashes: Any = "solid" if converted else (0, (5, 3))
         width = 2.2 if converted else 1.7
-        axes.plot(x, line.mean, color=PALETTE[family.key], linestyle=style, linewidth=width)
+        axes.plot(x, line.mean, color=PALETTE[family.key], linestyle=dashes, linewidth=width)
         across, height = _fractions(axes, x[-1], line.mean[-1])
         text = f"{short_label(network)}\n{fixed(line.mean[-1], digits)}"
         colour = TEXT_COLOUR[family.key]
@@ -171,7 +164,7 @@ def _name_ends(axes: Axes, ends: Sequence[End]) -> None:
         )  # fmt: skip
         axes.text(
             1.06, height, end.text, transform=axes.transAxes, va="center", linespacing=1.0,
-            size=12.5, weight=end.weight, color=PALETTE[end.colour], fontfamily=SANS,
+            **style(end.colour, weight=end.weight),
         )  # fmt: skip
 
 
@@ -183,18 +176,17 @@ def _draw_reach(axes: Axes, family: Family, curves: Curves) -> None:
     position = reached_at(line, target)
     if position is None or line.steps[position] == line.steps[-1]:
         return
-    step, bottom = line.steps[position], axes.get_ylim()[0]
-    text = f"reached at {fixed(step)}"
+    step, text = line.steps[position], f"reached at {fixed(line.steps[position])}"
     axes.plot(
-        [step, step, line.steps[-1]], [bottom, target, target],
+        [step, step, line.steps[-1]], [axes.get_ylim()[0], target, target],
         color=PALETTE["ink2"], linewidth=1, linestyle=(0, (1, 3)),
     )  # fmt: skip
-    left = _fractions(axes, step, target)[0] * _PLOT_WIDTH + LETTER * len(text) > _PLOT_WIDTH
-    axes.annotate(
-        text, (step, 0), xycoords=("data", "axes fraction"), xytext=(-5 if left else 5, 6),
-        textcoords="offset points", ha="right" if left else "left", size=12.5, weight=700,
-        color=PALETTE["ink"], fontfamily=SANS,
-    )  # fmt: skip
+    half, room = LETTER * len(text) / 2, _LEFT + _PLOT_WIDTH - LETTER * len("steps ")
+    across = _LEFT + _fractions(axes, step, target)[0] * _PLOT_WIDTH
+    across = max(half, min(across, room - half))
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.text(across / _WIDTH, 4 / _HEIGHT, text, ha="center", **style("ink", 12, 700))
 
 
 def _fractions(axes: Axes, x: float, y: float) -> tuple[float, float]:
@@ -215,6 +207,6 @@ def _psnr_limits(curves: Sequence[Curve], bicubic: float | None) -> tuple[float,
     return min(levels) - air, top + air
 
 
-def _curves_described(curves: Curves, what: str, digits: int) -> str:
+def _described(what: str, curves: Curves, digits: int) -> str:
     finals = (f"{label(n)} {fixed(line.mean[-1], digits)}" for n, line in curves.items())
     return f"{what}: {', '.join(finals)}"

@@ -72,8 +72,8 @@ def gather(folder: Path) -> Results:
             for _, r in _read_all(LatencyRecord, records / "latency")
         },
         training={
-            (training := _read_training(path)).record.run.name: training
-            for path in sorted((folder / "weights").glob("*/record.json"))
+            training.record.run.name: training
+            for training in map(_read_training, sorted((folder / "weights").glob("*/record.json")))
         },
         quality=quality,
     )
@@ -112,9 +112,7 @@ def missing(config: Config, results: Results) -> dict[str, list[str]]:
     scores = product(_methods(config), config.data.test)
     absent = {
         "training": [run for run in runs(config) if run not in results.training],
-        "complexity": [
-            f"{n}-x{s}" for n, s in _counts(config) if (n, s) not in results.complexity
-        ],
+        "complexity": [f"{n}-x{s}" for n, s in _counts(config) if (n, s) not in results.complexity],
         "latency": [f"{n}-x{s}, {f}" for n, s, f in _times(config) if (n, s, f) not in timed],
         "quality": [f"{m} on {d}" for m, d in scores if (m, d) not in results.quality],
     }

@@ -1,6 +1,8 @@
 """Tables in LaTeX: booktabs rules, quoted numbers in italics, everything escaped."""
 
-from hitsr.report.cells import Cell, Column, Group, Mark, Row, Table
+from collections.abc import Iterable
+
+from hitsr.report.cells import Cell, Group, Mark, Table
 
 _ESCAPES = str.maketrans(
     {
@@ -23,16 +25,17 @@ def escape(text: str) -> str:
 
 def to_latex(table: Table, caption: str) -> str:
     """A table environment; needs `\\usepackage{booktabs}`."""
-    body = [line for group in table.groups for line in _group(group, len(table.columns))]
-    columns = "".join("l" if column.is_text else "r" for column in table.columns)
+    marks = table.marks
+    legend = [f"{sign}: {meaning}." for mark, (sign, meaning) in _MARKS.items() if mark in marks]
+    columns = "".join("l" if column.is_text else "r" for _, column in table.columns)
     lines = [
         r"\begin{table}",
-        rf"\caption{{{' '.join([escape(caption), *_legend(table)])}}}",
+        rf"\caption{{{' '.join([escape(caption), *legend])}}}",
         rf"\begin{{tabular}}{{l{columns}}}",
         r"\toprule",
         *_heads(table),
         r"\midrule",
-        *body,
+        *(line for group in table.groups for line in _group(group, len(columns))),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -41,47 +44,33 @@ def to_latex(table: Table, caption: str) -> str:
 
 
 def _heads(table: Table) -> list[str]:
-    heads = [escape(table.first), *map(_head, table.columns)]
-    if not any(column.group for column in table.columns):
-        return [_line(heads)]
-    groups = (_across(width, "c", title) for title, _, width in table.spans)
-    return [_line(["", *groups]), _line(heads)]
-
-
-def _head(column: Column) -> str:
-    return escape(f"{column.head} ({column.unit})" if column.unit else column.head)
+    units = [column.unit or span.unit for span, column in table.columns]
+    heads = [column.head for _, column in table.columns]
+    named = [f"{head} ({unit})" if unit else head for head, unit in zip(heads, units)]
+    lines = [_line(map(escape, [table.first, *named]))]
+    if any(span.title for span in table.spans):
+        spans = (_across(len(span.columns), "c", span.title) for span in table.spans)
+        lines.insert(0, _line(["", *spans]))
+    return lines
 
 
 def _group(group: Group, columns: int) -> list[str]:
     title = [_line([_across(columns + 1, "l", group.title)])] if group.title else []
-    return title + [_row(row) for row in group.rows]
+    return title + [_line([escape(row.label), *map(_cell, row.cells)]) for row in group.rows]
 
 
 def _across(width: int, align: str, text: str) -> str:
     return rf"\multicolumn{{{width}}}{{{align}}}{{{escape(text)}}}"
 
 
-def _row(row: Row) -> str:
-    return _line([escape(row.label), *map(_cell, row.cells)])
-
-
 def _cell(cell: Cell) -> str:
     text = escape(cell.text) + (rf" {{\scriptsize {escape(cell.spread)}}}" if cell.spread else "")
-    match cell.rank:
-        case "best":
-            text = rf"\textbf{{{text}}}"
-        case "second":
-            text = rf"\underline{{{text}}}"
+    if cell.rank:
+        text = rf"\{'textbf' if cell.rank == 'best' else 'underline'}{{{text}}}"
     if cell.kind in ("paper", "absent"):
         return rf"\textit{{{text}}}"
     return text + (_MARKS[cell.mark][0] if cell.mark else "")
 
 
-def _legend(table: Table) -> list[str]:
-    """What the marks in this table mean."""
-    used = {cell.mark for group in table.groups for row in group.rows for cell in row.cells}
-    return [f"{sign}: {meaning}." for mark, (sign, meaning) in _MARKS.items() if mark in used]
-
-
-def _line(cells: list[str]) -> str:
+def _line(cells: Iterable[str]) -> str:
     return " & ".join(cells) + r" \\"

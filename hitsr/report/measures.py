@@ -1,13 +1,14 @@
 """What the report says about records: ratios, gains over bicubic, curves. Pure, None if absent."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from hitsr.config import Config
-from hitsr.records import LogLine, QualityRecord
-from hitsr.report.gather import Results
-from hitsr.report.names import BICUBIC, Family, method_of
+from hitsr.records import LogLine, PictureScore, QualityRecord
+from hitsr.report.gather import Results, Setup
+from hitsr.report.names import BICUBIC, FAMILIES, Family, method_of
 from hitsr.report.published import Published
 from hitsr.report.statistics import Estimate, mean, median
 from hitsr.spec import Formulation, Scale
@@ -27,19 +28,29 @@ class Evidence:
     published: Published
 
     @property
-    def latency_setups(self) -> list[tuple[str, Formulation]]:
+    def networks(self) -> list[str]:
+        """Each baseline followed by its conversion."""
+        networks = [name for family in FAMILIES for name in family.networks]
+        return [name for name in networks if name in self.config.networks]
+
+    @property
+    def families(self) -> list[Family]:
+        """Those of which the config names both members."""
+        return [f for f in FAMILIES if set(f.networks) <= set(self.config.networks)]
+
+    @property
+    def latency_setups(self) -> list[Setup]:
         """Device and formulation of the latencies measured, in a fixed order."""
         return sorted({(device, form) for _, _, device, form in self.results.latency})
+
+    @property
+    def latency_scales(self) -> list[Scale]:
+        """Scales with at least one latency."""
+        return sorted({scale for _, scale, _, _ in self.results.latency})
 
     def set_name(self, dataset: str) -> str:
         """One of the paper's test sets by its name, any other in quotes."""
         return dataset if self.published.has_dataset(dataset) else f"“{dataset}”"
-
-    @property
-    def figure_scale(self) -> Scale:
-        """The scale of cost figures: the smallest with latencies, else the smallest counted."""
-        measured = {scale for _, scale, _, _ in self.results.latency}
-        return min(measured or set(self.config.efficiency.scales))
 
 
 @dataclass(frozen=True)
@@ -49,8 +60,6 @@ class Score:
     psnr_db: Estimate
     ssim: Estimate
     over_bicubic_db: Estimate | None  # None without the control
-    seeds: int
-    pictures: int
 
 
 @dataclass(frozen=True)
@@ -64,18 +73,28 @@ class Curve:
     high: tuple[float, ...]
 
 
+def psnr_db(picture: PictureScore) -> float:
+    """Infinite where the pictures are identical: records say None, as JSON has no infinity."""
+    return math.inf if picture.psnr_db is None else picture.psnr_db
+
+
 def mean_psnr_db(record: QualityRecord) -> float:
     """Over pictures; infinite where one is identical to its HR."""
-    return mean([infinite_if_none(picture.psnr_db) for picture in record.pictures]).value
+    return mean([psnr_db(picture) for picture in record.pictures]).value
 
 
-def infinite_if_none(psnr_db: float | None) -> float:
-    """Records say None where pictures are identical, because JSON has no infinity."""
-    return float("inf") if psnr_db is None else psnr_db
+def mean_ssim(record: QualityRecord) -> float:
+    return mean([picture.ssim for picture in record.pictures]).value
 
 
 def control(results: Results, scale: Scale, dataset: str) -> QualityRecord | None:
     return results.quality.get((f"{BICUBIC}-x{scale}", dataset))
+
+
+def over_bicubic_db(results: Results, record: QualityRecord) -> float | None:
+    """Its mean PSNR less that of the control on the same pictures."""
+    bicubic = control(results, record.scale, record.dataset)
+    return mean_psnr_db(record) - mean_psnr_db(bicubic) if bicubic else None
 
 
 def scored(results: Results, method: str, scale: Scale, dataset: str) -> list[QualityRecord]:
@@ -91,35 +110,27 @@ def score(results: Results, method: str, scale: Scale, dataset: str) -> Score | 
     records = scored(results, method, scale, dataset)
     if not records:
         return None
-    psnr_db = [mean_psnr_db(record) for record in records]
-    bicubic = control(results, scale, dataset)
-    gains = [value - mean_psnr_db(bicubic) for value in psnr_db] if bicubic else []
+    gains = [gain for r in records if (gain := over_bicubic_db(results, r)) is not None]
     return Score(
-        psnr_db=mean(psnr_db),
-        ssim=mean([mean([p.ssim for p in record.pictures]).value for record in records]),
+        psnr_db=mean([mean_psnr_db(record) for record in records]),
+        ssim=mean([mean_ssim(record) for record in records]),
         over_bicubic_db=mean(gains) if gains else None,
-        seeds=len(records),
-        pictures=len(records[0].pictures),
     )
 
 
-def setup_name(setup: tuple[str, Formulation]) -> str:
+def setup_name(setup: Setup) -> str:
     """ "CPU, fused"."""
     device, formulation = setup
     return f"{_DEVICES.get(device, device)}, {_FORMULATIONS[formulation]}"
 
 
-def latency_ms(
-    results: Results, network: str, scale: Scale, setup: tuple[str, Formulation]
-) -> Estimate | None:
+def latency_ms(results: Results, network: str, scale: Scale, setup: Setup) -> Estimate | None:
     """Median of the samples with half their interquartile range."""
     record = results.latency.get((network, scale, *setup))
     return median(record.samples_ms) if record else None
 
 
-def speedup(
-    results: Results, family: Family, scale: Scale, setup: tuple[str, Formulation]
-) -> float | None:
+def speedup(results: Results, family: Family, scale: Scale, setup: Setup) -> float | None:
     """How many times as fast the conversion runs as its baseline, by medians."""
     baseline = latency_ms(results, family.baseline, scale, setup)
     conversion = latency_ms(results, family.conversion, scale, setup)
@@ -132,16 +143,20 @@ def published_speedup(published: Published, family: Family) -> float | None:
     return baseline / conversion if baseline and conversion else None
 
 
-def logs_of(results: Results, network: str, scale: Scale) -> list[tuple[LogLine, ...]]:
-    return [
-        training.log
-        for training in results.training.values()
-        if (training.record.run.network.name, training.record.run.scale) == (network, scale)
-    ]
+def curve(results: Results, network: str, scale: Scale, quantity: Quantity) -> Curve | None:
+    """What the seeds of a network logged; None where no step has the quantity in all logs."""
+    return aligned(
+        [
+            training.log
+            for training in results.training.values()
+            if (training.record.run.network.name, training.record.run.scale) == (network, scale)
+        ],
+        quantity,
+    )
 
 
-def curve(logs: Sequence[Sequence[LogLine]], quantity: Quantity) -> Curve | None:
-    """Align the seeds of one network by step; None if no step has the quantity in all logs."""
+def aligned(logs: Sequence[Sequence[LogLine]], quantity: Quantity) -> Curve | None:
+    """Logs of several seeds as one curve, by step."""
     tables = [
         {line.step: line for line in log if getattr(line, quantity) is not None} for log in logs
     ]

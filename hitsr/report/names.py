@@ -1,6 +1,5 @@
 """How networks are called and paired: a family is a baseline beside its conversion."""
 
-from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from hitsr.zoo import BASELINE
@@ -68,16 +67,3 @@ def role_of(network: str) -> Role:
 def method_of(run: str) -> str:
     """The network of hit_sir-x2-s1, the control of bicubic-x2."""
     return run.rpartition("-x")[0]
-
-
-def in_pairs(networks: Iterable[str]) -> list[str]:
-    """Each baseline followed by its conversion; networks of no family last, as they came."""
-    given = list(networks)
-    paired = [name for family in FAMILIES for name in family.networks if name in given]
-    return paired + [name for name in given if name not in paired]
-
-
-def whole_families(networks: Iterable[str]) -> list[Family]:
-    """Families of which both members are among `networks`."""
-    given = set(networks)
-    return [family for family in FAMILIES if given.issuperset(family.networks)]

@@ -15,17 +15,19 @@ from markupsafe import Markup
 from hitsr.config import Config
 from hitsr.errors import DataError
 from hitsr.files import write_text
+from hitsr.report.abstract import abstract
 from hitsr.report.budget import Budget, budget_of
 from hitsr.report.gather import gather, select
 from hitsr.report.latex import to_latex
 from hitsr.report.measures import Evidence
 from hitsr.report.names import family_key, label, role_of
-from hitsr.report.panels import Panel
 from hitsr.report.published import read_published
-from hitsr.report.sections import Section, sections
+from hitsr.report.section import Section
+from hitsr.report.sections import sections
+from hitsr.report.sections.provenance import commit_words, machine_words, work_words
 from hitsr.report.svg import inline, standalone
 from hitsr.report.tables import frames, to_csv, with_quotes
-from hitsr.report.words import abstract, budget_warning, facts
+from hitsr.report.typeset import counted, size
 
 
 def render(config: Config, results: Path, reports: Path, out: Path) -> None:
@@ -47,20 +49,25 @@ def render(config: Config, results: Path, reports: Path, out: Path) -> None:
 
 
 def to_html(evidence: Evidence, budget: Budget, shown: list[Section], templates: Path) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(templates),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    words = (counted, size, label, family_key, role_of, commit_words, machine_words, work_words)
+    environment.filters.update({filter.__name__: filter for filter in words})
+    environment.filters.update(inline=inline, breakable=_breakable, number=_number)
     try:
-        return (
-            _environment(templates)
-            .get_template("page.html")
-            .render(
-                title=evidence.config.title,
-                configuration=evidence.config.name,
-                warning=budget_warning(budget),
-                abstract=abstract(evidence, budget),
-                facts=facts(evidence, budget),
-                sections=shown,
-                style=Markup(_embedded(templates / "style.css")),
-                script=Markup((templates / "script.js").read_text()),
-            )
+        return environment.get_template("page.html").render(
+            config=evidence.config,
+            records=evidence.results.records,
+            budget=budget,
+            abstract=abstract(evidence, budget),
+            sections=shown,
+            style=Markup(_embedded(templates / "style.css")),
+            script=Markup((templates / "script.js").read_text()),
         )
     except (TemplateError, OSError) as error:
         raise DataError(f"{templates}: {error!r}; restore it from the repository") from error
@@ -69,38 +76,15 @@ def to_html(evidence: Evidence, budget: Budget, shown: list[Section], templates:
 def companions(evidence: Evidence, shown: list[Section]) -> dict[str, str]:
     """The files beside the page, by name: each table as CSV and LaTeX, each panel as SVG."""
     made = {
-        f"{name}.csv": to_csv(with_quotes(frame, name, evidence.published))
+        f"{name}.csv": to_csv(with_quotes(name, frame, evidence.published))
         for name, frame in frames(evidence.results).items()
     }
     for section in shown:
         for view in section.tables:
             made[f"{view.table.name}.tex"] = to_latex(view.table, view.caption.text)
         for panel in section.panels:
-            made[f"figures/{panel.name}.svg"] = standalone(panel.svg)
+            made[f"figures/{panel.name}.svg"] = standalone(panel)
     return made
-
-
-def _environment(templates: Path) -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(templates),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        inline=_inline,
-        breakable=_breakable,
-        number=_number,
-        label=label,
-        family_key=family_key,
-        role_of=role_of,
-    )
-    return environment
-
-
-def _inline(panel: Panel) -> Markup:
-    return Markup(inline(panel.svg, panel.description))
 
 
 def _breakable(text: str) -> Markup:

@@ -4,9 +4,12 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from hitsr.errors import DataError
+from pydantic import Field
+
+from hitsr.errors import DataError, SpecError
 from hitsr.report.names import short_label
 from hitsr.spec import Scale
+from hitsr.values import Value
 
 # What the paper trained with (FACTS of its options files): the budget a number must have had to be
 # judged against the paper's.
@@ -23,8 +26,8 @@ FLOPS_TOLERANCE_G = 0.1
 # And for PSNR after a full training by the paper's protocol.
 PSNR_TOLERANCE_DB = {"Set5": 0.05, "Set14": 0.05, "B100": 0.05, "Urban100": 0.1, "Manga109": 0.1}
 
-@dataclass(frozen=True)
-class Quote:
+
+class Quote(Value):
     """One printed row: a method at one scale on one test set. None where nothing is printed."""
 
     method: str
@@ -33,7 +36,7 @@ class Quote:
     params_k: float | None
     flops_g: float | None
     runtime_ms: float | None
-    psnr_db: float | None
+    psnr_db: float | None = Field(alias="psnr")
     ssim: float | None
     source: str
 
@@ -81,23 +84,6 @@ def read_published(folder: Path) -> Published:
 
 def _quote(row: dict[str, str], where: str) -> Quote:
     try:
-        quote = Quote(
-            method=row["method"],
-            scale=int(row["scale"]),
-            dataset=row["dataset"],
-            params_k=_number(row["params_k"]),
-            flops_g=_number(row["flops_g"]),
-            runtime_ms=_number(row["runtime_ms"]),
-            psnr_db=_number(row["psnr"]),
-            ssim=_number(row["ssim"]),
-            source=row["source"],
-        )
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{where}: not a published row ({error!r}); restore the file") from None
-    if not quote.source:
-        raise DataError(f"{where}: {quote.method} has no source; a quoted number must name one")
-    return quote
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text.strip() else None
+        return Quote.parse({name: text or None for name, text in row.items()}, where)
+    except SpecError as error:
+        raise DataError(f"{error}; every quoted number has a source; restore the file") from None

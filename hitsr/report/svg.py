@@ -1,10 +1,15 @@
-"""Matplotlib's SVG made fit for a page: the same bytes each time, text as text, themed colours."""
+"""Panels: matplotlib's SVG made fit for a page, the same bytes each time, in themed colours.
+
+Panels are drawn 330 to 380 units wide and stacked by the page, so type keeps its size on a phone.
+"""
 
 import io
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 # One hex value per variable of style.css (light theme); what is drawn uses these alone.
@@ -27,6 +32,11 @@ PALETTE = {
     "ctl": "#5d6673",
 }
 
+# Palette names of text in a family's hue.
+TEXT_COLOUR = {"sir": "sir-t", "sng": "sng-t", "srf": "srf", "ctl": "ink2"}
+LETTER = 6.6  # width of a letter of a label, on average
+
+_POINTS_PER_INCH = 72  # one unit of an SVG is one point, and one CSS pixel in the page
 # What makes the bytes the same each time, and leaves text as text.
 _SETTINGS: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "hitsr"}
 # Matplotlib lays out with the fonts it ships; files and page then name their own.
@@ -40,42 +50,53 @@ _VARIABLES = {SANS: "var(--sans)", SERIF: "var(--serif)"}
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
-def to_svg(figure: Figure, name: str) -> str:
-    """A standalone SVG whose ids begin with `name`, so that many can stand in one page."""
+@dataclass(frozen=True)
+class Panel:
+    name: str
+    svg: str
+    description: str
+
+
+def blank(width: float, height: float) -> Figure:
+    """A figure of that size in units of its SVG."""
+    return Figure(figsize=(width / _POINTS_PER_INCH, height / _POINTS_PER_INCH))
+
+
+def style(colour: str, size: float = 12.5, weight: int = 400) -> dict[str, Any]:
+    """How matplotlib writes a text, by a name of the palette."""
+    return {"color": PALETTE[colour], "size": size, "weight": weight, "fontfamily": SANS}
+
+
+def to_panel(figure: Figure, name: str, description: str) -> Panel:
+    """Its ids begin with `name`, so that many can stand in one page."""
     buffer = io.StringIO()
     with mpl.rc_context(_SETTINGS):
         figure.savefig(buffer, format="svg", metadata=_NO_METADATA, transparent=True)
-    text = re.sub(r"<!--.*?-->\n?", "", buffer.getvalue(), flags=re.DOTALL)
-    return _prefixed(text, name)
+    svg = re.sub(r"<!--.*?-->\n?", "", buffer.getvalue(), flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = svg.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
+    return Panel(name, svg, description)
 
 
-def standalone(svg: str) -> str:
+def standalone(panel: Panel) -> str:
     """With the font stacks of the page, for a file that is opened on its own."""
-    return _with_fonts(svg, _FONTS)
+    return _with_fonts(panel.svg, _FONTS)
 
 
-def inline(svg: str, description: str) -> str:
+def inline(panel: Panel) -> Markup:
     """An <svg> element for the page: fluid, described, in the colours and fonts of its theme."""
-    element = svg[svg.index("<svg") :]
+    element = panel.svg[panel.svg.index("<svg") :]
     box = re.search(r'viewBox="[^"]*"', element)
     assert box is not None
-    title = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    title = panel.description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     opening = f'<svg {box.group()} role="img" aria-label="{title}">'
     themed = re.sub(r"<svg[^>]*>", lambda _: opening, element, count=1)
     for variable, value in PALETTE.items():
         themed = themed.replace(value, f"var(--{variable})")
-    return _with_fonts(themed, _VARIABLES).replace("xlink:href", "href").strip()
-
-
-def _prefixed(svg: str, name: str) -> str:
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    return svg.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
+    return Markup(_with_fonts(themed, _VARIABLES).replace("xlink:href", "href").strip())
 
 
 def _with_fonts(svg: str, fonts: dict[str, str]) -> str:
     """Replace each list of fonts by that of its first member."""
-
-    def replacement(match: re.Match[str]) -> str:
-        return match.group(1) + fonts[match.group(2)]
-
-    return re.sub(r"((?:font: |font-family: )[^';\"]*)'(DejaVu \w+)'[^;\"]*", replacement, svg)
+    pattern = r"((?:font: |font-family: )[^';\"]*)'(DejaVu \w+)'[^;\"]*"
+    return re.sub(pattern, lambda match: match.group(1) + fonts[match.group(2)], svg)

@@ -30,10 +30,6 @@ def percent(ratio: float, digits: int = 0) -> str:
     return f"{signed((ratio - 1) * 100, digits)}{THIN_SPACE}%"
 
 
-def times(ratio: float) -> str:
-    return f"{fixed(ratio, 1)}×"
-
-
 def size(width: int, height: int) -> str:
     """ "640 × 360", which no line end splits."""
     return f"{width}\u00a0×\u00a0{height}"

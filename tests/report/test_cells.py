@@ -5,9 +5,6 @@ import pytest
 from hitsr.report.cells import (
     NO_SOURCE,
     NOT_RUN,
-    Column,
-    Group,
-    Table,
     difference,
     estimate,
     here,
@@ -56,13 +53,3 @@ def test_two_numbers_are_not_ranked():
 
 def test_infinity_is_shown():
     assert here(math.inf, 2).text == "∞"
-
-
-def test_a_group_says_a_unit_once():
-    columns = (Column("here", "K", "Parameters"), Column("paper", "K", "Parameters"),
-               Column("PSNR", "dB", "Set5"), Column("SSIM", "", "Set5"))  # fmt: skip
-    table = Table("t", "T", "Network", columns, (Group("", ()),))
-    assert [(span.title, span.unit, span.width) for span in table.spans] == [
-        ("Parameters", "K", 2), ("Set5", "", 2)]  # fmt: skip
-    assert [head.unit for head in table.heads] == ["", "", "dB", ""]
-    assert [head.apart for head in table.heads] == [False, False, True, False]

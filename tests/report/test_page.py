@@ -101,6 +101,37 @@ def test_numbers_here_and_of_the_paper_stand_in_cells_of_their_own(full, reports
     assert '<td class="paper" data-v="244.4">244.4' in html
 
 
+def test_a_group_says_a_shared_unit_once_and_its_columns_say_the_others(full, reports):
+    html = rendered(full, reports)
+    assert 'colspan="3" scope="colgroup">Parameters <span class="u">K</span></th>' in html
+    assert 'data-name="Parameters paper" class="">paper</th>' in html
+    assert 'data-name="FLOPs here" class="gl">here</th>' in html
+    assert 'colspan="4" scope="colgroup">test</th>' in html
+    assert 'data-name="test PSNR" class="">PSNR <span class="u">dB</span></th>' in html
+
+
+def test_a_reduced_run_is_warned_of_in_numbers(full, reports):
+    text = " ".join(Page(rendered(full, reports)).text.split())
+    for words in (
+        "cannot confirm",
+        "100 of 500 000 iterations",
+        "7 training pictures, not 800",
+        "groups of blocks 1 instead of 4",
+        "2 pictures of “test”",
+        "published size",
+    ):
+        assert words in text  # fmt: skip
+
+
+def test_the_papers_budget_needs_no_warning(configured, reports):
+    folder = configured(
+        train__recipe__steps=500_000, train__recipe__batch=64, train__patch={}, data__train="DIV2K"
+    )
+    text = Page(rendered(folder, reports)).text
+    assert "cannot confirm" not in text
+    assert "Reduced run" not in text
+
+
 def test_what_is_absent_is_said_and_never_nan(folder, reports):
     folder.complexity("hit_sir")
     text = Page(rendered(folder, reports)).text

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from hitsr.errors import DataError
-from hitsr.report.pictures import Box, busiest_window, choose, picture_row
+from hitsr.report.sections.pictures import Box, busiest_window, choose, picture_row
 
 
 def test_busiest_window_finds_the_noise():
@@ -38,8 +38,8 @@ def test_the_picture_is_the_one_that_bicubic_does_worst(full):
 def test_the_row_has_hr_bicubic_and_each_network(full):
     row = picture_row(full.evidence())
     shown = {cutout.method: cutout for cutout in row.cutouts}
-    assert shown["hr"].psnr_db is None
-    assert shown["bicubic"].psnr_db == 30.0
+    assert shown["hr"].psnr_db == ""
+    assert shown["bicubic"].psnr_db == "30.00"
     assert shown["hit_sir"].uri.startswith("data:image/webp;base64,")
     assert shown["hit_srf"].uri is None
     assert row.region == Box(0, 0, 60, 40)

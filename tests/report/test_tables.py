@@ -53,7 +53,7 @@ def test_collect_refuses_a_damaged_record_and_writes_nothing(full):
 def test_quotes_stand_beside_measurements_with_their_source(full, reports):
     published = read_published(reports / "published")
     frame = frames(full.evidence().results)["efficiency"]
-    quoted = with_quotes(frame, "efficiency", published).set_index("network")
+    quoted = with_quotes("efficiency", frame, published).set_index("network")
     assert quoted.flops_paper_g["hit_sir"] == 209.9
     assert quoted.runtime_paper_a100_ms["swinir_light"] == 1899
     assert "Table 2" in quoted.paper_source["hit_sir"]

@@ -3,38 +3,15 @@
 import pytest
 
 from hitsr.config import runs
+from hitsr.report.abstract import abstract
 from hitsr.report.budget import budget_of
-from hitsr.report.findings import (
-    behind_bicubic,
+from hitsr.report.sections.convergence import convergence_finding, convergence_heading
+from hitsr.report.sections.efficiency import (
     complexity_finding,
-    convergence_finding,
-    convergence_heading,
     efficiency_heading,
-    quality_heading,
     speed_sentence,
 )
-from hitsr.report.words import abstract, budget_warning
-
-
-def test_a_reduced_run_is_warned_of_in_numbers(full):
-    warning = budget_warning(budget_of(full.evidence()))
-    text = f"{warning.finding} {warning.reasons}".replace("\u202f", " ")
-    for words in (
-        "cannot confirm",
-        "100 of 500 000 iterations",
-        "7 training pictures, not 800",
-        "groups of blocks 1 instead of 4",
-        "2 pictures of “test”",
-        "published size",
-    ):
-        assert words in text  # fmt: skip
-
-
-def test_the_papers_budget_needs_no_warning(configured):
-    folder = configured(
-        train__recipe__steps=500_000, train__recipe__batch=64, train__patch={}, data__train="DIV2K"
-    )
-    assert budget_warning(budget_of(folder.evidence())) is None
+from hitsr.report.sections.quality import behind_bicubic, quality_heading
 
 
 @pytest.mark.parametrize(

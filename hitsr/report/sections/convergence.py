@@ -1,86 +1,128 @@
 """Section: how PSNR and loss move over training, by steps and by seconds."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from hitsr.report.budget import Budget
-from hitsr.report.curves import Against, loss_panels, psnr_panels
-from hitsr.report.findings import convergence_finding, convergence_heading
-from hitsr.report.measures import Evidence, control
-from hitsr.report.panels import Panel
-from hitsr.report.sections.captions import Caption, FigureView, TableView
-from hitsr.report.views import training_table
-from hitsr.report.words import machine_words
+from hitsr.report.cells import Cell, Column, Row, Table, here, listing, row
+from hitsr.report.curves import loss_panels, psnr_panels
+from hitsr.report.measures import Evidence, control, curve, reached_at
+from hitsr.report.names import label, method_of
+from hitsr.report.section import Caption, Section, TableView
+from hitsr.report.sections.provenance import machine_words
+from hitsr.report.svg import Panel
+from hitsr.report.typeset import fixed, listed, sentence, share
 from hitsr.spec import Scale
 
-Draw = Callable[[Evidence, Scale, Against], list[Panel]]
+
+class Reach(NamedTuple):
+    """Where a conversion first has its baseline's final validation PSNR; None if it never has."""
+
+    conversion: str
+    step: int | None
+    last_step: int
 
 
-class ScaleFigures(NamedTuple):
-    """Both quantities at one scale: panels by steps, then by seconds."""
+class ScaleCurves(NamedTuple):
+    """Both quantities at one scale: panels by steps, then by seconds; empty if not run."""
 
     scale: Scale
-    psnr: FigureView
-    loss: FigureView
+    finding: str
+    psnr: list[Panel]
+    loss: list[Panel]
     has_bicubic: bool
 
 
-@dataclass(frozen=True)
-class ConvergenceSection:
-    key: ClassVar[str] = "convergence"
-    nav: ClassVar[str] = "Convergence"
-    heading: str
-    figures: list[ScaleFigures]  # empty: not run
-    runs: TableView
-
-    @property
-    def tables(self) -> list[TableView]:
-        return [self.runs]
-
-    @property
-    def panels(self) -> list[Panel]:
-        return [p for figure in self.figures for p in figure.psnr.panels + figure.loss.panels]
+def convergence_section(evidence: Evidence, budget: Budget) -> Section:
+    scales = [_curves(evidence, scale) for scale in evidence.config.train.scales]
+    machine = machine_words(evidence.results.trainings)
+    caption = Caption("The training runs.", f"Trained on {machine}.", budget.steps)
+    runs = TableView(training_table(evidence), caption)
+    return Section(
+        key="convergence",
+        nav="Convergence",
+        heading=convergence_heading(evidence, scales[0].scale),
+        parts={"scales": scales, "runs": runs},
+        tables=[runs],
+        panels=[panel for curves in scales for panel in curves.psnr + curves.loss],
+    )
 
 
-def convergence_section(evidence: Evidence, budget: Budget) -> ConvergenceSection:
-    figures = [
-        figure
-        for scale in evidence.config.train.scales
-        if (figure := _figures(evidence, budget, scale)).psnr.panels
+def reaches(evidence: Evidence, scale: Scale) -> list[Reach]:
+    """One for each family; none at all before both curves of every family are there."""
+    found = []
+    for family in evidence.families:
+        baseline, conversion = (
+            curve(evidence.results, network, scale, "validation_psnr_db")
+            for network in family.networks
+        )
+        if not baseline or not conversion:
+            return []
+        position = reached_at(conversion, baseline.mean[-1])
+        step = None if position is None else conversion.steps[position]
+        found.append(Reach(family.conversion, step, conversion.steps[-1]))
+    return found
+
+
+def convergence_heading(evidence: Evidence, scale: Scale) -> str:
+    found = reaches(evidence, scale)
+    if not found:
+        return "How the networks learn"
+    early = sum(reach.step is not None and reach.step < reach.last_step for reach in found)
+    if not early:
+        return "No conversion reaches its baseline’s final PSNR early"
+    verb = "reaches" if early == 1 else "reach"
+    return sentence(
+        f"{share(early, len(found))} conversions {verb} the baseline’s final PSNR early"
+    )
+
+
+def convergence_finding(evidence: Evidence, scale: Scale) -> str:
+    found = reaches(evidence, scale)
+    if not found:
+        return "Validation PSNR over training."
+    never = [label(reach.conversion) for reach in found if reach.step is None]
+    reached = [f"{label(r.conversion)} after {fixed(r.step)}" for r in found if r.step is not None]
+    last = fixed(found[0].last_step)
+    if not reached:
+        return f"No conversion reaches its baseline’s final PSNR within {last} steps."
+    exceptions = f"; {listed(never)} never" if never else ""
+    return f"Steps of {last} to the baseline’s final PSNR: {listed(reached)}{exceptions}."
+
+
+def training_table(evidence: Evidence) -> Table:
+    """What each finished training was and came to."""
+    columns = [
+        Column("parameters", "K"),
+        Column("steps"),
+        Column("final L1 loss"),
+        Column("validation PSNR", "dB"),
+        Column("time", "s"),
+        Column("weights, SHA-256", is_text=True),
     ]
-    trained = [training.record for training in evidence.results.training.values()]
-    machine = machine_words(record.provenance for record in trained)
-    runs = Caption("The training runs.", f"Trained on {machine}.", budget.steps_words)
-    return ConvergenceSection(
-        heading=convergence_heading(evidence, evidence.config.train.scales[0]),
-        figures=figures,
-        runs=TableView(training_table(evidence), runs),
-    )
+    order = evidence.networks
+    runs = sorted(evidence.results.training, key=lambda run: order.index(method_of(run)))
+    return listing("training", "Run", columns, (_training_row(evidence, run) for run in runs))
 
 
-def _figures(evidence: Evidence, budget: Budget, scale: Scale) -> ScaleFigures:
-    validation = evidence.config.data.validation
-    seeds = "one seed" if budget.seeds == 1 else f"mean and range over {budget.seeds} seeds"
-    size = ", networks reduced in size" if budget.changes else ""
-    psnr = Caption(
-        convergence_finding(evidence, scale),
-        f"Validation PSNR on “{validation}” ×{scale} by steps (above) and by seconds of training "
-        f"(below), {seeds}{size}. All panels share one vertical axis; what lies below is cut off.",
-        budget.steps_words,
-    )
-    loss = Caption(
-        "Mean absolute error in training.",
-        f"Since the last logged step, pixel values in 0 to 1, ×{scale}, {seeds}{size}.",
-        budget.steps_words,
-    )
-    return ScaleFigures(
+def _training_row(evidence: Evidence, name: str) -> Row:
+    record = evidence.results.training[name].record
+    run, network = record.run, record.run.network.name
+    cells = [
+        here(record.params / 1e3),
+        here(run.recipe.steps),
+        here(record.final_loss, 4),
+        here(record.final_validation_psnr_db, 2),
+        here(record.provenance.seconds),
+        Cell(text=record.weights_sha256[:12], kind="text"),
+    ]
+    return row(network, cells, f"{label(network)}, ×{run.scale}, seed {run.seed}")
+
+
+def _curves(evidence: Evidence, scale: Scale) -> ScaleCurves:
+    return ScaleCurves(
         scale,
-        FigureView(psnr, _both(psnr_panels, evidence, scale)),
-        FigureView(loss, _both(loss_panels, evidence, scale)),
-        control(evidence.results, scale, validation) is not None,
+        convergence_finding(evidence, scale),
+        psnr_panels(evidence, scale),
+        loss_panels(evidence, scale),
+        control(evidence.results, scale, evidence.config.data.validation) is not None,
     )
-
-
-def _both(draw: Draw, evidence: Evidence, scale: Scale) -> list[Panel]:
-    return draw(evidence, scale, "steps") + draw(evidence, scale, "seconds")

@@ -1,165 +1,145 @@
 """Section: commands, code, versions, machine, durations, and what is missing."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from collections.abc import Sequence
 
-from hitsr.records import Provenance, Record
-from hitsr.report.cells import Cell, Column, Group, Row, Table, here
+from hitsr.records import Record
+from hitsr.report.cells import Cell, Column, Row, Table, here, listing
 from hitsr.report.gather import missing
 from hitsr.report.measures import Evidence
-from hitsr.report.panels import Panel
-from hitsr.report.sections.captions import TableView
-from hitsr.report.typeset import counted, listed
-from hitsr.report.words import commit_words, machine_words, work_words
-
-Facts = list[tuple[str, list[str]]]  # term, lines
+from hitsr.report.section import Section
+from hitsr.report.typeset import counted, duration, listed
 
 _SHOWN = 4  # names of missing results before "and n more"
 
 
-class Job(NamedTuple):
-    name: str
-    extent: str
-
-
-@dataclass(frozen=True)
-class ProvenanceSection:
-    key: ClassVar[str] = "provenance"
-    nav: ClassVar[str] = "Provenance"
-    heading: ClassVar[str] = "Where every number comes from"
-    tables: ClassVar[list[TableView]] = []
-    panels: ClassVar[list[Panel]] = []
-    commit: str | None  # None: no single clean commit made all records
-    command: str
-    columns: list[Facts]
-    jobs: list[Job]
-    records: Table
-
-
-def provenance_section(evidence: Evidence) -> ProvenanceSection:
-    commit = _single_commit(evidence.results.records)
-    return ProvenanceSection(
-        commit=commit,
-        command=_command(evidence, commit),
-        columns=[_sources(evidence), _circumstances(evidence)],
-        jobs=_jobs(evidence),
-        records=_records(evidence),
-    )
-
-
-def _command(evidence: Evidence, commit: str | None) -> str:
-    rerun = f"snakemake --configfile configs/{evidence.config.name}.yaml"
-    return f"git checkout {commit} && {rerun}" if commit else rerun
-
-
-def _single_commit(records: list[Record]) -> str | None:
-    """The clean commit that all records come from, if there is one."""
-    codes = {(record.provenance.commit, record.provenance.dirty) for record in records}
-    commit, dirty = codes.pop() if len(codes) == 1 else (None, None)
-    return None if dirty else commit
-
-
-def _sources(evidence: Evidence) -> Facts:
+def provenance_section(evidence: Evidence) -> Section:
     config, results = evidence.config, evidence.results
     signatures = dict.fromkeys(
         signature
         for record in results.quality.values()
         for _, signature in sorted(record.signatures.items())
     )
-    return [
-        ("code", [commit_words(_provenances(results.records))]),
-        ("configuration", [f"configs/{config.name}.yaml, content {config.hash}"]),
-        ("metrics", list(signatures) or ["not run"]),
-        ("quoted from", evidence.published.sources(config.networks) or ["nothing"]),
-    ]
+    measured = [record for record in results.records if record.KIND != "training"]
+    commit = _single_commit(results.records)
+    rerun = f"snakemake --configfile configs/{config.name}.yaml"
+    return Section(
+        key="provenance",
+        nav="Provenance",
+        heading="Where every number comes from",
+        parts={
+            "commit": commit,
+            "command": f"git checkout {commit} && {rerun}" if commit else rerun,
+            "sources": {
+                "code": [commit_words(results.records)],
+                "configuration": [f"configs/{config.name}.yaml, content {config.hash}"],
+                "metrics": list(signatures) or ["not run"],
+                "quoted from": evidence.published.sources(config.networks) or ["nothing"],
+            },
+            "circumstances": {
+                "versions": [_versions(results.records)],
+                "machine": [machine_words(results.records)],
+                "durations": [
+                    f"training {work_words(results.trainings)}",
+                    f"measuring {work_words(measured)}",
+                ],
+                "seeds": [", ".join(map(str, config.train.seeds))],
+                "not there": _missing(evidence),
+            },
+            "jobs": _jobs(evidence),
+            "records": _records(results.records),
+        },
+    )
 
 
-def _circumstances(evidence: Evidence) -> Facts:
-    results = evidence.results
-    trainings = [training.record for training in results.training.values()]
-    measured = [r for r in results.records if r.KIND != "training"]
-    return [
-        ("versions", _versions(results.records)),
-        ("machine", [machine_words(_provenances(results.records))]),
-        (
-            "durations",
-            [
-                f"training {work_words(_provenances(trainings))}",
-                f"measuring {work_words(_provenances(measured))}",
-            ],
-        ),
-        ("seeds", [", ".join(map(str, evidence.config.train.seeds))]),
-        ("not there", _missing(evidence)),
-    ]
+def machine_words(records: Sequence[Record]) -> str:
+    """Devices by name, with the threads their jobs used."""
+    threads: dict[str, set[int]] = {}
+    for provenance in (record.provenance for record in records):
+        threads.setdefault(provenance.device_name, set()).add(provenance.threads)
+    machines = (
+        f"{name}, {' or '.join(map(str, sorted(used)))} thread{'s' * (used != {1})}"
+        for name, used in sorted(threads.items())
+    )
+    return "; ".join(machines) or "not run"
+
+
+def work_words(records: Sequence[Record]) -> str:
+    """Their durations, summed."""
+    return duration(sum(r.provenance.seconds for r in records)) if records else "not run"
+
+
+def commit_words(records: Sequence[Record]) -> str:
+    """Short commits of the code that measured, and whether it differed from them."""
+    codes = dict.fromkeys((r.provenance.commit, r.provenance.dirty) for r in records)
+    words = (
+        f"{commit[:10]}, {'with uncommitted changes' if dirty else 'clean'}"
+        if commit
+        else "outside a git checkout"
+        for commit, dirty in codes
+    )
+    return "; ".join(words) or "not run"
+
+
+def _single_commit(records: Sequence[Record]) -> str | None:
+    """The clean commit that all records come from, if there is one."""
+    codes = {(record.provenance.commit, record.provenance.dirty) for record in records}
+    commit, dirty = codes.pop() if len(codes) == 1 else (None, None)
+    return None if dirty else commit
 
 
 def _missing(evidence: Evidence) -> list[str]:
-    absent = missing(evidence.config, evidence.results)
-    return [
-        f"{kind}, {len(names)} not run: {listed(_shortened(names))}"
-        for kind, names in absent.items()
-    ] or ["nothing: every job of this configuration has its record"]
+    lines = []
+    for kind, names in missing(evidence.config, evidence.results).items():
+        more = len(names) - _SHOWN
+        shown = [*names[:_SHOWN], f"{more} more"] if more > 0 else names
+        lines.append(f"{kind}, {len(names)} not run: {listed(shown)}")
+    return lines or ["nothing: every job of this configuration has its record"]
 
 
-def _shortened(names: list[str]) -> list[str]:
-    if len(names) <= _SHOWN:
-        return names
-    return [*names[:_SHOWN], f"{len(names) - _SHOWN} more"]
-
-
-def _versions(records: list[Record]) -> list[str]:
+def _versions(records: Sequence[Record]) -> str:
     """Each package once; with all its versions where records disagree."""
     found: dict[str, set[str]] = {}
-    for provenance in _provenances(records):
-        for package, version in provenance.versions.items():
+    for record in records:
+        for package, version in record.provenance.versions.items():
             found.setdefault(package, set()).add(version)
-    words = [f"{package} {' or '.join(sorted(found[package]))}" for package in sorted(found)]
-    return [", ".join(words)] if words else ["not run"]
+    words = (f"{package} {' or '.join(sorted(found[package]))}" for package in sorted(found))
+    return ", ".join(words) or "not run"
 
 
-def _jobs(evidence: Evidence) -> list[Job]:
+def _jobs(evidence: Evidence) -> list[tuple[str, str]]:
     """The chain of work, each link with its number of records and their summed time."""
     results = evidence.results
-    trainings = [training.record for training in results.training.values()]
-    chains: list[tuple[str, list[Record]]] = [
-        ("train", list(trainings)),
-        ("restore, quality", list(results.quality.values())),
-        ("complexity", list(results.complexity.values())),
-        ("latency", list(results.latency.values())),
-    ]
+    chain: dict[str, Sequence[Record]] = {
+        "train": results.trainings,
+        "restore, quality": list(results.quality.values()),
+        "complexity": list(results.complexity.values()),
+        "latency": list(results.latency.values()),
+    }
     jobs = [
-        Job(name, f"{counted(len(records), 'record')}, {work_words(_provenances(records))}")
-        for name, records in chains
+        (name, f"{counted(len(records), 'record')}, {work_words(records)}")
+        for name, records in chain.items()
         if records
     ]
     total = counted(len(results.records), "record")
-    return [*jobs, Job("collect", total), Job("report", "this page")]
+    return [*jobs, ("collect", total), ("report", "this page")]
 
 
-def _records(evidence: Evidence) -> Table:
-    columns = (
+def _records(records: Sequence[Record]) -> Table:
+    columns = [
         Column("time", "s"),
         Column("threads"),
         Column("device"),
         Column("command", is_text=True),
-    )
-    rows = tuple(
-        Row(
-            f"{record.KIND}, {record.subject}",
-            "ctl",
-            None,
-            (
-                here(record.provenance.seconds, 1),
-                here(record.provenance.threads),
-                Cell(text=record.provenance.device),
-                Cell(text=record.provenance.command, kind="text"),
-            ),
-        )
-        for record in evidence.results.records
-    )
-    return Table("records", "Records", "Record", columns, (Group("", rows),))
+    ]
+    return listing("records", "Record", columns, map(_record_row, records))
 
 
-def _provenances(records: Iterable[Record]) -> list[Provenance]:
-    return [record.provenance for record in records]
+def _record_row(record: Record) -> Row:
+    provenance = record.provenance
+    cells = (
+        here(provenance.seconds, 1),
+        here(provenance.threads),
+        Cell(text=provenance.device),
+        Cell(text=provenance.command, kind="text"),
+    )
+    return Row(f"{record.KIND}, {record.subject}", cells)

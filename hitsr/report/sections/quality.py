@@ -1,61 +1,211 @@
 """Section: PSNR and SSIM on the test sets, beside bicubic and what the paper prints."""
 
-from dataclasses import dataclass
-from typing import ClassVar
-
+from hitsr.records import QualityRecord
 from hitsr.report.budget import Budget
-from hitsr.report.cells import Table
-from hitsr.report.findings import behind_bicubic, quality_finding, quality_heading
-from hitsr.report.measures import Evidence
-from hitsr.report.panels import Panel
-from hitsr.report.sections.captions import Caption, TableView
-from hitsr.report.typeset import counted, listed
-from hitsr.report.views import picture_tables, quality_table
+from hitsr.report.cells import (
+    Cell,
+    Column,
+    Group,
+    Row,
+    Span,
+    Table,
+    difference,
+    estimate,
+    gain,
+    listing,
+    paper,
+    ranked,
+    row,
+)
+from hitsr.report.measures import Evidence, psnr_db, score, scored
+from hitsr.report.names import BICUBIC, label
+from hitsr.report.published import PSNR_TOLERANCE_DB
+from hitsr.report.section import Caption, Section, TableView
+from hitsr.report.statistics import mean
+from hitsr.report.typeset import between, counted, listed, sentence, share
+from hitsr.spec import Scale
 
 
-@dataclass(frozen=True)
-class QualitySection:
-    key: ClassVar[str] = "quality"
-    nav: ClassVar[str] = "Quality"
-    panels: ClassVar[list[Panel]] = []
-    heading: str
-    quality: TableView
-    pictures: list[TableView]
-
-    @property
-    def tables(self) -> list[TableView]:
-        return [self.quality]
-
-    @property
-    def has_unjudged(self) -> bool:
-        return any(
-            cell.mark == "unjudged"
-            for group in self.quality.table.groups
-            for row in group.rows
-            for cell in row.cells
-        )
-
-
-def quality_section(evidence: Evidence, budget: Budget) -> QualitySection:
-    caption = Caption(quality_finding(evidence), _conditions(budget), budget.steps_words)
-    return QualitySection(
+def quality_section(evidence: Evidence, budget: Budget) -> Section:
+    table = quality_table(evidence, budget)
+    finding = sentence(quality_sentence(evidence) or "PSNR and SSIM beside bicubic") + "."
+    caption = Caption(finding, _conditions(budget), budget.steps)
+    quality = TableView(table, caption, _notes(evidence))
+    return Section(
+        key="quality",
+        nav="Quality",
         heading=quality_heading(evidence),
-        quality=TableView(quality_table(evidence, budget), caption, tuple(_notes(evidence))),
-        pictures=[_per_picture(table) for table in picture_tables(evidence)],
+        parts={
+            "quality": quality,
+            "has_unjudged": "unjudged" in table.marks,
+            "pictures": picture_tables(evidence),
+        },
+        tables=[quality],
     )
+
+
+def bicubic_gains(evidence: Evidence, scale: Scale, dataset: str) -> list[float]:
+    """Gain over bicubic of each network scored."""
+    scores = (score(evidence.results, n, scale, dataset) for n in evidence.config.networks)
+    return [s.over_bicubic_db.value for s in scores if s and s.over_bicubic_db]
+
+
+def pair_gains(evidence: Evidence, scale: Scale, dataset: str) -> list[float]:
+    """Gain of each conversion over its baseline, where both were scored."""
+    gains = []
+    for family in evidence.families:
+        before, after = (score(evidence.results, n, scale, dataset) for n in family.networks)
+        if before and after:
+            gains.append(after.psnr_db.value - before.psnr_db.value)
+    return gains
+
+
+def behind_bicubic(evidence: Evidence) -> list[str]:
+    """Networks that do not beat bicubic by a hundredth: "HiT-SIR on Set5 ×2"."""
+    return [
+        f"{label(network)} on {evidence.set_name(dataset)} ×{scale}"
+        for dataset in evidence.config.data.test
+        for scale in evidence.config.train.scales
+        for network in evidence.networks
+        if (found := score(evidence.results, network, scale, dataset))
+        and found.over_bicubic_db
+        and not _ahead([found.over_bicubic_db.value])
+    ]
+
+
+def quality_heading(evidence: Evidence) -> str:
+    """Of the set with the fewest networks ahead of bicubic, once all are scored."""
+    sets = [
+        bicubic_gains(evidence, scale, dataset)
+        for scale in evidence.config.train.scales
+        for dataset in evidence.config.data.test
+    ]
+    total = len(evidence.networks)
+    if any(len(gains) < total for gains in sets):
+        return "Quality on the test pictures"
+    ahead = min(map(_ahead, sets))
+    where = evidence.set_name(evidence.config.data.test[0]) if len(sets) == 1 else "every set"
+    if ahead == total:
+        return sentence(f"{share(total, total)} networks beat bicubic on {where}")
+    return f"Not every network beats bicubic: {share(ahead, total)} on {where}"
+
+
+def quality_sentence(evidence: Evidence) -> str:
+    """For the first scale and test set: against bicubic, and conversions against baselines."""
+    scale, dataset = evidence.config.train.scales[0], evidence.config.data.test[0]
+    gains = bicubic_gains(evidence, scale, dataset)
+    if not gains:
+        return ""
+    text = (
+        f"on {evidence.set_name(dataset)} ×{scale} {share(_ahead(gains), len(gains))} beat bicubic "
+        f"({between(gains, 2, 'dB', plus=True)})"
+    )
+    pairs = pair_gains(evidence, scale, dataset)
+    if not pairs:
+        return text
+    return (
+        f"{text}, and {share(_ahead(pairs), len(pairs))} conversions are ahead of their baseline "
+        f"({between(pairs, 2, 'dB', plus=True)})"
+    )
+
+
+def quality_table(evidence: Evidence, budget: Budget) -> Table:
+    """PSNR and SSIM on each test set beside the control and, for the paper's sets, the paper."""
+    columns = (
+        Column("PSNR", "dB", room="spread"),
+        Column("to bicubic", "dB"),
+        Column("SSIM"),
+        Column("paper PSNR", "dB"),
+    )
+    judged = (*columns, Column("difference", "dB", room="mark"))
+    spans = tuple(
+        Span(judged if evidence.published.has_dataset(dataset) else columns, dataset)
+        for dataset in evidence.config.data.test
+    )
+    scales = evidence.config.train.scales
+    groups = tuple(Group(f"×{scale}", _rows(evidence, budget, scale)) for scale in scales)
+    return Table("quality", "Network", spans, groups)
+
+
+def picture_tables(evidence: Evidence) -> list[TableView]:
+    """One per dataset and scale that was scored: PSNR of each picture, mean over seeds."""
+    return [
+        _picture_table(dataset, scale, records)
+        for dataset in evidence.config.data.test
+        for scale in evidence.config.train.scales
+        if (records := _records(evidence, dataset, scale))
+    ]
+
+
+def _ahead(gains: list[float]) -> int:
+    """How many print as more than zero."""
+    return sum(round(gain, 2) > 0 for gain in gains)
+
+
+def _rows(evidence: Evidence, budget: Budget, scale: Scale) -> tuple[Row, ...]:
+    methods = [BICUBIC, *evidence.networks]
+    columns: list[list[Cell]] = []
+    for dataset in evidence.config.data.test:
+        columns += _columns(evidence, budget, scale, dataset, methods)
+    return tuple(row(method, cells) for method, cells in zip(methods, zip(*columns)))
+
+
+def _columns(
+    evidence: Evidence, budget: Budget, scale: Scale, dataset: str, methods: list[str]
+) -> list[list[Cell]]:
+    """Made by column, because cells are ranked within one."""
+    scores = [score(evidence.results, method, scale, dataset) for method in methods]
+    quotes = [evidence.published.quality(method, scale, dataset) for method in methods]
+    quoted = [quote.psnr_db if quote else None for quote in quotes]
+    columns = [
+        ranked([estimate(found.psnr_db if found else None, 2) for found in scores]),
+        [gain(found.over_bicubic_db if found else None, 2) for found in scores],
+        ranked([estimate(found.ssim if found else None, 4) for found in scores]),
+        ranked([paper(value, 2) for value in quoted]),
+    ]
+    if evidence.published.has_dataset(dataset):
+        tolerance, judged = PSNR_TOLERANCE_DB[dataset], budget.is_papers
+        measured = [found.psnr_db.value if found else None for found in scores]
+        pairs = zip(measured, quoted)
+        columns.append([difference(a, b, 2, tolerance, judged) for a, b in pairs])
+    return columns
+
+
+def _records(evidence: Evidence, dataset: str, scale: Scale) -> dict[str, list[QualityRecord]]:
+    """The seeds of each method that was scored."""
+    methods = [BICUBIC, *evidence.networks]
+    found = {method: scored(evidence.results, method, scale, dataset) for method in methods}
+    return {method: records for method, records in found.items() if records}
+
+
+def _picture_table(
+    dataset: str, scale: Scale, records: dict[str, list[QualityRecord]]
+) -> TableView:
+    pictures = sorted(picture.name for picture in next(iter(records.values()))[0].pictures)
+    rows = [
+        Row(name, tuple(ranked([_picture_cell(seeds, name) for seeds in records.values()])))
+        for name in pictures
+    ]
+    columns = [Column(label(method), "dB") for method in records]
+    caption = Caption(
+        f"PSNR picture by picture: {dataset}, ×{scale}", f"{counted(len(rows), 'picture')}, dB."
+    )
+    return TableView(listing(f"pictures-{dataset}-x{scale}", "Picture", columns, rows), caption)
+
+
+def _picture_cell(seeds: list[QualityRecord], name: str) -> Cell:
+    found = [picture for record in seeds for picture in record.pictures if picture.name == name]
+    return estimate(mean([psnr_db(picture) for picture in found]), 2)
 
 
 def _conditions(budget: Budget) -> str:
-    seeds = (
-        "one seed"
-        if budget.seeds == 1
-        else f"{budget.seeds} seeds, ± half the 95 % interval over them"
-    )
-    size = "networks reduced in size" if budget.changes else "networks of published size"
-    tested = f"{budget.test_words}, " if budget.test_pictures else ""
+    seeds = f"{budget.seeds} seeds, ± half the 95 % interval over them"
+    size = "networks reduced in size" if budget.reduction else "networks of published size"
+    parts = [budget.tested, "one seed" if budget.seeds == 1 else seeds, size]
     return (
-        f"Y channel, border as wide as the scale, mean over pictures: {tested}{seeds}, {size}. "
-        "Best is bold, second underlined, measured and quoted apart."
+        "Y channel, border as wide as the scale, mean over pictures: "
+        f"{', '.join(filter(None, parts))}. Best is bold, second underlined, measured and quoted "
+        "apart."
     )
 
 
@@ -63,20 +213,11 @@ def _notes(evidence: Evidence) -> list[str]:
     notes = []
     if behind := behind_bicubic(evidence):
         notes.append(f"Not ahead of bicubic within this budget: {listed(behind)}.")
-    others = [
-        f"“{name}”"
-        for name in evidence.config.data.test
-        if not evidence.published.has_dataset(name)
-    ]
-    if others:
+    sets = [d for d in evidence.config.data.test if not evidence.published.has_dataset(d)]
+    if sets:
+        names = listed([f"“{name}”" for name in sets])
         notes.append(
-            f"No number has been published for {listed(others)}: nothing there can be compared "
-            "with the paper."
+            f"No number has been published for {names}: nothing there can be compared with the "
+            "paper."
         )
     return notes
-
-
-def _per_picture(table: Table) -> TableView:
-    rows = len(table.groups[0].rows)
-    caption = Caption(f"PSNR picture by picture: {table.title}", f"{counted(rows, 'picture')}, dB.")
-    return TableView(table, caption)
