@@ -27,6 +27,7 @@ include: "workflow/rules/networks.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/quality.smk"
+include: "workflow/rules/lam.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -1,9 +1,14 @@
 """Public functions that need both a network and a measurement, which know nothing of each other."""
 
+from collections.abc import Sequence
+
 import torch
 
-from hitsr.measure.complexity import Complexity, Method, count, input_size_for
+from hitsr.measure.complexity import Method, count, input_size_for
+from hitsr.measure.scaling import MIXER, common_picture, one_block
 from hitsr.models.backbone import create
+from hitsr.progress import Progress
+from hitsr.records import Complexity, ModuleCost, SizeCost
 from hitsr.spec import Formulation, NetworkSpec
 
 
@@ -15,12 +20,71 @@ def complexity(
     counter: Method = "torch",
     formulation: Formulation = "paper",
 ) -> Complexity:
-    """Parameters and FLOPs of a network at an output size of (width, height).
+    """What a network costs at an output size of (width, height): parameters, FLOPs, activations.
 
-    FLOPs are what fvcore counts (multiply-accumulates, plus five per LayerNorm element), on the
-    paper formulation. `counter` "torch" takes seconds, "fvcore" itself minutes; both give the same
-    integer. Raises SpecError for an unknown network or scale.
+    FLOPs are what fvcore counts (multiply-accumulates, plus five per LayerNorm element); published
+    ones are of the paper formulation. On that, `counter` "torch" takes seconds, "fvcore" itself
+    minutes; both give the same integer. "fused" only torch counts, attention on real samples.
+    Raises SpecError for an unknown network or scale.
     """
-    with torch.device("meta" if counter == "torch" else "cpu"):
+    return _cost(network, scale, input_size_for(output_size, scale), counter, formulation)
+
+
+def costs_over_windows(
+    network: NetworkSpec, scale: int, windows: Sequence[int], formulation: Formulation
+) -> tuple[SizeCost, ...]:
+    """What the mixer of a one-block network costs at each window side, at one picture for all.
+
+    Raises SpecError for a side that the network cannot have.
+    """
+    networks = {side: one_block(network, side) for side in windows}
+    size = common_picture(windows)
+    points = []
+    with Progress(f"{network.name} over windows", len(windows), "size") as progress:
+        for side, variant in networks.items():
+            cost = _cost(variant, scale, size, "torch", formulation)
+            mixer = next(module for module in cost.modules if module.name == MIXER)
+            points.append(_point(side, size, mixer, cost))
+            progress.advance()
+    return tuple(points)
+
+
+def costs_over_pictures(
+    network: NetworkSpec, scale: int, sides: Sequence[int], formulation: Formulation
+) -> tuple[SizeCost, ...]:
+    """What the network costs at square pictures of each side, in LR pixels."""
+    points = []
+    with Progress(f"{network.name} over pictures", len(sides), "size") as progress:
+        for side in sides:
+            cost = _cost(network, scale, (side, side), "torch", formulation)
+            points.append(_point(side, (side, side), cost, cost))
+            progress.advance()
+    return tuple(points)
+
+
+def _cost(
+    network: str | NetworkSpec,
+    scale: int,
+    input_size: tuple[int, int],
+    counter: Method,
+    formulation: Formulation,
+) -> Complexity:
+    # Fused attention asks for samples, and fvcore always; elsewhere shapes are enough.
+    with torch.device("meta" if counter == "torch" and formulation == "paper" else "cpu"):
         model = create(network, scale, formulation=formulation)
-    return count(model, input_size_for(output_size, scale), counter)
+    return count(model, input_size, counter)
+
+
+def _point(
+    side: int, size: tuple[int, int], part: Complexity | ModuleCost, whole: Complexity
+) -> SizeCost:
+    assert part.activations is not None
+    assert whole.peak_activation_bytes is not None
+    return SizeCost(
+        side=side,
+        tokens=side**2,
+        input_size=size,
+        flops=part.flops,
+        activations=part.activations,
+        peak_activation_bytes=whole.peak_activation_bytes,
+    )

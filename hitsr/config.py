@@ -16,7 +16,7 @@ from hitsr.spec import Formulation, NetworkSpec, Scale, ScaledNetwork
 from hitsr.values import Value
 from hitsr.zoo import NETWORKS, find
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 class Recipe(Value):
@@ -162,7 +162,7 @@ def runs(config: Config) -> dict[str, RunSpec]:
     return made
 
 
-def available_device(asked: Device) -> Literal["cpu", "cuda"]:
+def available_device(asked: Device) -> Literal["cpu", "cuda", "mps"]:
     """What `auto` means on this machine, found without torch: a GPU where its driver answers."""
     if asked != "auto":
         return asked

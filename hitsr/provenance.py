@@ -77,7 +77,15 @@ def _cpu_name() -> str:
     except OSError:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
+    return next(names, "") or _apple_name() or platform.processor() or platform.machine()
+
+
+def _apple_name() -> str:
+    """Such as "Apple M2": the chip is CPU and GPU in one."""
+    if platform.system() != "Darwin":
+        return ""
+    command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.strip()
 
 
 def _threads() -> int:

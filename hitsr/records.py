@@ -25,6 +25,7 @@ from hitsr.spec import Formulation, Scale
 from hitsr.values import Value
 
 Hash = str
+Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 class Provenance(Value):
@@ -92,11 +93,40 @@ class Record(Value):
         return record
 
 
-class ComplexityRecord(Record):
-    """Parameters and FLOPs of a network at one output size.
+class ModuleCost(Value):
+    """What one module adds to a network's cost, what is inside it included."""
 
-    FLOPs are what fvcore counts: multiply-accumulates, plus five per LayerNorm element.
+    name: str  # such as "groups.0.blocks.2.mixer"
+    kind: str  # its class
+    params: NonNegativeInt
+    flops: NonNegativeInt
+    activations: NonNegativeInt | None
+
+
+class Complexity(Value):
+    """What one forward of one picture costs.
+
+    FLOPs are what fvcore counts: multiply-accumulates, plus five per LayerNorm element. Activations
+    are what fvcore counts too: elements that convolutions and matrix products put out. Peak memory
+    is of the tensors that are alive at once between operators, in float32, above weights and
+    picture: found from shapes, so without any kernel's workspace. What the record does not hold
+    was not asked for, or written before it could be.
     """
+
+    counter: Literal["torch", "fvcore"]
+    params: NonNegativeInt
+    flops: NonNegativeInt
+    flops_by_operator: dict[str, int]  # sums to flops
+    uncounted: dict[str, int]  # operator -> number of calls that add nothing to the count
+    activations: NonNegativeInt | None = None
+    activations_by_operator: dict[str, int] = Field(default={})  # sums to activations
+    peak_activation_bytes: NonNegativeInt | None = None
+    peak_activation_at: str | None = None  # innermost module that was running then
+    modules: tuple[ModuleCost, ...] = ()  # in the order of the network; a part follows its whole
+
+
+class ComplexityRecord(Complexity, Record):
+    """What a network costs at one output size."""
 
     KIND = "complexity"
 
@@ -104,15 +134,97 @@ class ComplexityRecord(Record):
     scale: Scale
     output_size: tuple[PositiveInt, PositiveInt]  # width, height
     input_size: tuple[PositiveInt, PositiveInt]  # width, height
-    counter: Literal["torch", "fvcore"]
     formulation: Formulation
     params: PositiveInt
     flops: PositiveInt
-    flops_by_operator: dict[str, int]
-    uncounted: dict[str, int]  # operator -> number of calls that add nothing to the count
 
 
-class LatencyRecord(Record):
+class PowerLaw(Value):
+    """A cost ~ size^exponent, fitted to the logarithms of both by least squares."""
+
+    exponent: float
+    standard_error: NonNegativeFloat
+
+
+class SizeCost(Value):
+    """What one forward costs where windows, or the picture, have this many tokens."""
+
+    side: PositiveInt  # of a window, or of the picture, in LR pixels
+    tokens: PositiveInt  # the size whose powers are fitted: side squared
+    input_size: tuple[PositiveInt, PositiveInt]  # width, height
+    flops: PositiveInt
+    activations: PositiveInt
+    peak_activation_bytes: PositiveInt
+
+
+class ScalingRecord(Record):
+    """How a network's cost grows with the size of its windows, or of the picture.
+
+    Over windows: FLOPs and activations of the mixer of a one-block network, peak memory of that
+    network, at one picture that every window divides. A cost of the whole picture that grows as
+    tokens^p grows as tokens^(p + 1) in each window: linear per window is p = 0. Over pictures: all
+    of the whole network.
+    """
+
+    KIND = "scaling"
+
+    network: str
+    scale: Scale
+    formulation: Formulation
+    over: Literal["window", "picture"]
+    points: tuple[SizeCost, ...] = Field(min_length=3)
+    flops: PowerLaw
+    activations: PowerLaw
+    peak_activation_bytes: PowerLaw
+
+
+class MachineState(Value):
+    """What the platform told of clocks and driver at one moment; None where it did not tell."""
+
+    cpu_mhz: PositiveFloat | None = None  # mean over logical processors
+    cpu_governor: str | None = None  # such as "performance"
+    gpu_driver: str | None = None
+    gpu_mhz: float | None = None  # of the multiprocessors, now
+    gpu_max_mhz: float | None = None
+    gpu_memory_mhz: float | None = None
+    gpu_temperature_c: float | None = None
+    gpu_power_limit_w: float | None = None
+
+
+class Energy(Value):
+    """What a whole device consumed, other processes and idle power included."""
+
+    joules: NonNegativeFloat
+    seconds: PositiveFloat  # what that took, gaps between forwards included
+
+
+class Timing(Value):
+    """Raw forward times of one batch on one device, and how they were taken.
+
+    Weights and pictures have the dtype and, if `channels_last`, that layout. `clock` "wall" waits
+    for the device to finish before it reads the time.
+    """
+
+    dtype: Dtype = "float32"
+    batch: PositiveInt = 1  # pictures in one forward
+    channels_last: bool = False
+    compiled: bool = False  # by torch.compile
+    compile_seconds: PositiveFloat | None = None  # the first forward, which compiles
+    clock: Literal["cuda_events", "wall"]
+    warmup: NonNegativeInt  # forwards before the first sample, compiling aside
+    warmup_ms: tuple[PositiveFloat, ...] | None = None  # their times
+    warmup_stable: bool | None = None  # it ended since its last times agreed, not at its limit
+    samples_ms: tuple[PositiveFloat, ...] = Field(min_length=1)  # of the whole batch
+    peak_memory_bytes: NonNegativeInt
+    # above the resting process
+    memory_kind: Literal["resident_set", "cuda_allocator", "mps_allocator"]
+    energy: Energy | None = None  # of all samples
+    settings: dict[str, str] = Field(default={})  # of torch, that trade exactness for speed
+    before: MachineState | None = None  # at rest, before the warm-up
+    after: MachineState | None = None  # right after the last sample
+
+
+class LatencyRecord(Timing, Record):
     """Raw forward times of one network on one device."""
 
     KIND = "latency"
@@ -122,13 +234,41 @@ class LatencyRecord(Record):
     output_size: tuple[PositiveInt, PositiveInt]  # width, height
     input_size: tuple[PositiveInt, PositiveInt]  # width, height
     formulation: Formulation
-    dtype: Literal["float32"] = "float32"
-    batch: PositiveInt = 1
-    clock: Literal["cuda_events", "wall"]
-    warmup: NonNegativeInt  # forwards before the first sample
-    samples_ms: tuple[PositiveFloat, ...] = Field(min_length=1)
-    peak_memory_bytes: NonNegativeInt
-    memory_kind: Literal["resident_set", "cuda_allocator"]  # above the resting process
+
+    @property
+    def setup(self) -> str:
+        """What tells its file from others of the same network: see `latency_setup`."""
+        return latency_setup(
+            self.provenance.device,
+            self.formulation,
+            self.batch,
+            self.dtype,
+            self.channels_last,
+            self.compiled,
+        )
+
+
+def latency_setup(
+    device: str,
+    formulation: Formulation,
+    batch: int = 1,
+    dtype: Dtype = "float32",
+    channels_last: bool = False,
+    compiled: bool = False,
+) -> str:
+    """How a latency is taken, as its file says it: `cuda.fused`, `cpu.paper.b4.float16.compiled`.
+
+    What is as usual (one picture, float32, no layout or compiling asked for) is not named.
+    """
+    parts = (
+        device.partition(":")[0],
+        formulation,
+        f"b{batch}" if batch > 1 else "",
+        dtype if dtype != "float32" else "",
+        "channels_last" if channels_last else "",
+        "compiled" if compiled else "",
+    )
+    return ".".join(filter(None, parts))
 
 
 class TrainingRecord(Record):
@@ -173,10 +313,18 @@ class DatasetRecord(Record):
     pictures: tuple[PictureFile, ...] = Field(min_length=1)
 
 
-class PictureScore(Value):
-    name: str
+class ChannelScore(Value):
     psnr_db: float | None  # None where the pictures are identical (infinite)
     ssim: float
+
+
+class PictureScore(ChannelScore):
+    """One picture's scores: PSNR and SSIM on luma, and what else was asked for."""
+
+    name: str
+    rgb: ChannelScore | None = None
+    grey: ChannelScore | None = None  # of a grey HR picture, scored on its samples as they are
+    others: dict[str, float] = Field(default={})  # metric of pyiqa -> value
 
 
 class QualityRecord(Record):
@@ -189,7 +337,66 @@ class QualityRecord(Record):
     scale: Scale
     border: NonNegativeInt
     signatures: dict[str, str]  # metric -> how it was taken
+    unavailable: dict[str, str] = Field(
+        default={}
+    )  # metric -> why not
     pictures: tuple[PictureScore, ...] = Field(min_length=1)
+
+
+class AttributionSettings(Value):
+    """How local attribution maps are taken; the defaults are those of the field (LAM_Demo)."""
+
+    objective: Literal["gradient_magnitude"] = "gradient_magnitude"  # summed over the window
+    path: Literal["gaussian_blur"] = "gaussian_blur"  # from sigma to 0
+    sigma: float = Field(default=1.2, gt=0.25)  # LR pixels; below, nothing would be blurred
+    kernel: PositiveInt = Field(default=9, ge=3)  # LR pixels; odd
+    steps: PositiveInt = 50
+    quadrature: Literal["right", "midpoint"] = "right"
+
+    @model_validator(mode="after")
+    def _kernel_is_odd(self) -> Self:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel: {self.kernel} is even; it needs a centre")
+        return self
+
+
+class RefinedAttribution(Value):
+    """The same map along a path refined until its completeness error was below 1 %."""
+
+    steps: PositiveInt
+    quadrature: Literal["midpoint"] = "midpoint"
+    diffusion_index: NonNegativeFloat
+    completeness_error: NonNegativeFloat
+
+
+class WindowAttribution(Value):
+    """What one window of one picture draws on."""
+
+    picture: str
+    lr_sha256: str
+    lr_size: tuple[PositiveInt, PositiveInt]  # width, height; after cropping around the window
+    window: tuple[NonNegativeInt, NonNegativeInt, PositiveInt]  # x, y, side; HR pixels of the crop
+    corner: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)  # x, y of the crop in the LR picture
+    diffusion_index: float = Field(ge=0, le=100)
+    information_area: float = Field(gt=0, le=1)  # share of LR pixels with 90 % of the density
+    completeness_error: NonNegativeFloat  # relative
+    refined: RefinedAttribution | None
+    channels: str  # .npy beside the record: (3, h, w) float32, signed
+    overlay: str  # .png beside the record: picture, map, density
+
+
+class AttributionRecord(Record):
+    """Local attribution maps of one network, window by window."""
+
+    KIND = "attribution"
+
+    network: str
+    scale: Scale
+    dataset: str | None  # None where pictures were named one by one
+    window_rule: Literal["given", "busiest"]
+    settings: AttributionSettings
+    weights_sha256: str | None  # None for a network of one's own, which brings its weights
+    windows: tuple[WindowAttribution, ...] = Field(min_length=1)
 
 
 def read_log(path: Path) -> list[LogLine]:

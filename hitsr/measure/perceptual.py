@@ -16,8 +16,7 @@ from torch import Tensor
 
 from hitsr.data.images import Picture
 from hitsr.errors import DataError, did_you_mean
-
-Score = Callable[[Picture, Picture], float]
+from hitsr.measure.quality import Score
 
 
 class Metrics(NamedTuple):

@@ -1,31 +1,58 @@
 """Score finished pictures against what they should be; no network is needed, nor torch."""
 
 import math
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from hitsr.data.images import Picture, crop_to_multiple, list_pictures, read_image
 from hitsr.errors import DataError, did_you_mean
-from hitsr.metrics import psnr, signature, ssim
+from hitsr.metrics import Channel, is_grey, psnr, signature, ssim
 from hitsr.progress import Progress
-from hitsr.records import PictureScore
+from hitsr.records import ChannelScore, PictureScore
 
-SIGNATURES = {"psnr": signature("psnr"), "ssim": signature("ssim")}
+Score = Callable[[Picture, Picture], float]  # (sr, hr), both cropped -> value
+
+
+def signatures(lr: str) -> dict[str, str]:
+    """How PSNR and SSIM are taken here, of pictures upscaled from such an LR."""
+    return {
+        "psnr": signature("psnr", lr=lr),
+        "ssim": signature("ssim", lr=lr),
+        "psnr_rgb": signature("psnr", "rgb", lr=lr),
+        "ssim_rgb": signature("ssim", "rgb", lr=lr),
+        "psnr_grey": signature("psnr", "grey", lr=lr),
+        "ssim_grey": signature("ssim", "grey", lr=lr),
+    }
 
 
 def score_folders(
-    sr: Path, hr: Path, scale: int, *, quiet: bool = False
+    sr: Path,
+    hr: Path,
+    scale: int,
+    others: Mapping[str, Score] | None = None,
+    *,
+    quiet: bool = False,
 ) -> tuple[PictureScore, ...]:
-    """PSNR and SSIM on luma of every SR picture, `scale` pixels cut off each side.
+    """Score every SR picture on luma and RGB, `scale` pixels cut off each side, on all cores.
+
+    A grey HR picture is scored as grey too. `others` are more metrics, by name.
 
     `hr` holds `<name>.*`, `sr` holds `<name>.*` or `<name>x<scale>.*`; HR is cropped on the right
     and bottom to a multiple of the scale. Raises DataError where a picture has no partner or more
     than one, cannot be read, is not of the size that the scale explains, or is too small to score.
     """
     matched = _match(list_pictures(sr), list_pictures(hr), scale, sr)
-    with Progress(f"quality {sr.name}", len(matched), "picture", quiet) as progress:
+    score = partial(_score, scale=scale, others=others or {})
+    with (
+        Progress(f"quality {sr.name}", len(matched), "picture", quiet) as progress,
+        ThreadPoolExecutor(os.cpu_count()) as workers,
+    ):
         scores = []
-        for name, sr_path, hr_path in matched:
-            scores.append(_score(name, sr_path, hr_path, scale))
+        for scored in workers.map(score, matched):
+            scores.append(scored)
             progress.advance()
     return tuple(scores)
 
@@ -55,7 +82,10 @@ def _match(
     return matched
 
 
-def _score(name: str, sr_path: Path, hr_path: Path, scale: int) -> PictureScore:
+def _score(
+    matched: tuple[str, Path, Path], scale: int, others: Mapping[str, Score]
+) -> PictureScore:
+    name, sr_path, hr_path = matched
     sr, whole = read_image(sr_path), read_image(hr_path)
     hr = crop_to_multiple(whole, scale)
     if sr.shape != hr.shape:
@@ -63,13 +93,23 @@ def _score(name: str, sr_path: Path, hr_path: Path, scale: int) -> PictureScore:
             f"{sr_path}: SR is {_size(sr)}, HR is {_size(whole)}: a x{scale} SR of it would be "
             f"{_size(hr)}; was it made at another scale?"
         )
+    inside = slice(scale, -scale), slice(scale, -scale)
     try:
-        psnr_db = psnr(sr, hr, border=scale)
-        similarity = ssim(sr, hr, border=scale)
-    except ValueError as error:
+        return PictureScore(
+            name=name,
+            **dict(_on_channel(sr, hr, scale, "y")),
+            rgb=_on_channel(sr, hr, scale, "rgb"),
+            grey=_on_channel(sr, hr, scale, "grey") if is_grey(hr) else None,
+            others={metric: score(sr[inside], hr[inside]) for metric, score in others.items()},
+        )
+    except (ValueError, DataError) as error:
         raise DataError(f"{sr_path}: cannot be scored: {error}") from None
-    return PictureScore(
-        name=name, psnr_db=psnr_db if math.isfinite(psnr_db) else None, ssim=similarity
+
+
+def _on_channel(sr: Picture, hr: Picture, border: int, channel: Channel) -> ChannelScore:
+    psnr_db = psnr(sr, hr, border, channel)
+    return ChannelScore(
+        psnr_db=psnr_db if math.isfinite(psnr_db) else None, ssim=ssim(sr, hr, border, channel)
     )
 
 

@@ -59,7 +59,7 @@ class Attention(nn.Module):
         scores = scores + table_bias(self.bias_table, self.window, self.fold)
         if self.shift:
             mask = self._mask(h, w, x_bhwc.device)  # (windows, t, s)
-            scores = (scores.unflatten(0, (-1, len(mask))) + mask[:, None]).flatten(0, 1)
+            scores = (scores.unflatten(0, (-1, mask.shape[0])) + mask[:, None]).flatten(0, 1)
         mixed = scores.softmax(-1) @ v
         merged = merge(self.proj(mixed.transpose(1, 2).flatten(2)), self.window, h, w)
         return merged.roll((self.shift, self.shift), (1, 2)) if self.shift else merged
@@ -86,9 +86,8 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Redo the last row and column of windows, the only ones that a shift mixes."""
         rows, columns = h // self.window, w // self.window
-        last = torch.zeros(rows, columns, dtype=torch.bool, device=mixed.device)
-        last[-1], last[:, -1] = True, True
-        edge = last.flatten().nonzero().squeeze(1)
+        windows = torch.arange(rows * columns, device=mixed.device).view(rows, columns)
+        edge = torch.cat([windows[:-1, -1], windows[-1]])
         masked = self._cache.get(
             self,
             "edges",

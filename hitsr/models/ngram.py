@@ -63,9 +63,8 @@ def _reflect_ends(x_bhwc: Tensor, extra: int, backward: bool) -> Tensor:
     """Reflect `extra` windows beyond the right and bottom, or before the left and top."""
     for dim in (1, 2):
         length = x_bhwc.shape[dim]
-        source = [
-            min(extra - i, length - 1) if backward else max(length - 2 - i, 0) for i in range(extra)
-        ]
-        edge = x_bhwc.index_select(dim, torch.tensor(source, device=x_bhwc.device))
+        step = torch.arange(extra, device=x_bhwc.device)
+        near, far = (extra - step).clamp(max=length - 1), (length - 2 - step).clamp(min=0)
+        edge = x_bhwc.index_select(dim, near if backward else far)
         x_bhwc = torch.cat([edge, x_bhwc] if backward else [x_bhwc, edge], dim)
     return x_bhwc

@@ -9,18 +9,22 @@ def reflected(length: int, extra: int, device: torch.device) -> Tensor:
 
     The period is 2 (length - 1), so any extension is defined; a single sample is repeated.
     """
-    period = max(2 * (length - 1), 1)
+    # A tensor, because ONNX knows no remainder by a size.
+    period = torch.scalar_tensor(2 * (length - 1), dtype=torch.int64, device=device).clamp(min=1)
     index = torch.arange(length, length + extra, device=device) % period
-    return torch.minimum(index, period - index) if length > 1 else torch.zeros_like(index)
+    return torch.minimum(index, period - index)
 
 
 def extend(x_bhwc: Tensor, multiple: int) -> Tensor:
     """Reflect on the right and bottom until both sides are multiples: (b, h, w, c)."""
+    if multiple == 1:
+        return x_bhwc
     for dim in (1, 2):
         length = x_bhwc.shape[dim]
-        extra = -length % multiple
-        if extra:
-            tail = x_bhwc.index_select(dim, reflected(length, extra, x_bhwc.device))
+        whole = (length + multiple - 1) // multiple * multiple
+        # An exported program serves every size: its tail may be empty.
+        if torch.compiler.is_exporting() or whole > length:
+            tail = x_bhwc.index_select(dim, reflected(length, whole - length, x_bhwc.device))
             x_bhwc = torch.cat([x_bhwc, tail], dim)
     return x_bhwc
 
@@ -28,15 +32,17 @@ def extend(x_bhwc: Tensor, multiple: int) -> Tensor:
 def split(x_bhwc: Tensor, window: int) -> Tensor:
     """Cut into windows: (b, h, w, c) -> (n, t, c), t = window²; sides must be multiples."""
     b, h, w, c = x_bhwc.shape
-    x = x_bhwc.view(b, h // window, window, w // window, window, c)
-    return x.transpose(2, 3).reshape(-1, window * window, c)
+    rows, columns = h // window, w // window
+    x = x_bhwc.view(b, rows, window, columns, window, c)
+    return x.transpose(2, 3).reshape(b * rows * columns, window * window, c)
 
 
 def merge(x_ntc: Tensor, window: int, height: int, width: int) -> Tensor:
     """Lay windows back into pictures: (n, t, c) -> (b, h, w, c). Undoes `split`."""
     rows, columns, c = height // window, width // window, x_ntc.shape[-1]
-    x = x_ntc.view(-1, rows, columns, window, window, c)
-    return x.transpose(2, 3).reshape(-1, height, width, c)
+    b = x_ntc.shape[0] // (rows * columns)
+    x = x_ntc.view(b, rows, columns, window, window, c)
+    return x.transpose(2, 3).reshape(b, height, width, c)
 
 
 def regions(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:

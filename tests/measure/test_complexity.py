@@ -1,5 +1,6 @@
 import copy
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from torch.nn import functional as F
 
 import hitsr
 from hitsr.measure.complexity import Method, count, input_size_for
+from hitsr.records import Complexity
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "complexity.json").read_text())
 COUNTERS: tuple[Method, ...] = ("torch", "fvcore")
@@ -76,11 +78,30 @@ def test_leaves_the_model_as_it_was(counter: Method):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("counter", COUNTERS)
-def test_attention_that_counters_miss_is_refused(counter: Method):
-    model = Calls(lambda x: F.scaled_dot_product_attention(x, x, x))
-    with pytest.raises(ValueError, match=r"scaled_dot_product_attention.*paper formulation"):
-        count(model, (8, 8), counter)
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: F.scaled_dot_product_attention(x, x, x), lambda x: torch.baddbmm(x[0], x[0], x[0])],
+)
+def test_fvcore_refuses_products_that_it_misses(function):
+    with pytest.raises(ValueError, match=r"fvcore cannot count .*use the torch counter"):
+        count(Calls(function), (8, 8), "fvcore")
+
+
+def test_attention_is_counted_as_its_two_products():
+    q, k, v = torch.ones(2, 3, 5, 4), torch.ones(2, 3, 7, 4), torch.ones(2, 3, 7, 6)
+    bias = torch.ones(1, 1, 5, 7)
+    found = count(Calls(lambda _: F.scaled_dot_product_attention(q, k, v, bias)), (8, 8))
+    assert found.flops_by_operator == {
+        "scaled_dot_product_attention": 2 * 3 * (5 * 7 * 4 + 5 * 7 * 6)
+    }
+    assert found.activations == 2 * 3 * 5 * 6
+
+
+def test_added_batched_product_is_counted_as_a_product():
+    a, b, c = torch.ones(2, 5, 4), torch.ones(2, 4, 6), torch.ones(2, 5, 6)
+    found = count(Calls(lambda _: torch.baddbmm(c, a, b)), (8, 8))
+    assert found.flops_by_operator == {"baddbmm": 2 * 5 * 4 * 6}
+    assert found.activations_by_operator == {"baddbmm": 2 * 5 * 6}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +111,6 @@ def test_attention_that_counters_miss_is_refused(counter: Method):
         lambda x: F.adaptive_avg_pool2d(x, 1),
         lambda x: F.interpolate(x, scale_factor=2),
         lambda x: F.instance_norm(x),
-        lambda x: torch.baddbmm(x[0], x[0], x[0]),
         lambda x: x[0, 0] @ x[0, 0, 0],
     ],
 )
@@ -107,27 +127,156 @@ def test_fvcore_needs_real_weights():
         count(model, (9, 7), "fvcore")
 
 
+def test_activations_are_what_products_put_out():
+    pixels = 10 * 8
+    found = count(Small(), (9, 7))
+    products = pixels * (8 + 8 + 24 + 12) + 2 * pixels * pixels + 2 * pixels * 4
+    assert found.activations == products == sum(found.activations_by_operator.values())
+
+
+def test_a_module_costs_what_runs_within_it():
+    modules = {module.name: module for module in count(Small(), (9, 7)).modules}
+    pixels = 10 * 8
+    assert {name: module.flops for name, module in modules.items()} == {
+        "first": pixels * 3 * 8 * 9,
+        "depthwise": pixels * 8 * 25,
+        "norm": pixels * 8 * 5,
+        "plain_norm": pixels * 8 * 4,
+        "linear": pixels * 8 * 24,
+        "last": pixels * 8 * 12,
+    }
+    assert (modules["linear"].kind, modules["linear"].params) == ("Linear", 9 * 24)
+    assert modules["linear"].activations == pixels * 24
+
+
+def test_parts_of_a_module_add_up_to_it():
+    inner = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sequential(nn.Conv2d(3, 5, 3)))
+    modules = {m.name: m for m in count(nn.Sequential(inner), (8, 8)).modules}
+    for cost in ("flops", "activations", "params"):
+        of = {name: getattr(module, cost) for name, module in modules.items()}
+        assert of["0"] == of["0.0"] + of["0.1"]
+        assert of["0.1"] == of["0.1.0"] > 0
+
+
+def test_peak_memory_is_of_what_is_alive_at_once():
+    class Peaks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.thrice = Calls(lambda x: torch.cat([x, x, x], 1))
+            self.weight = nn.Parameter(torch.ones(1000, 1000))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = x + 1  # 1 picture; x itself was there before
+            view = y[..., 1:].transpose(2, 3)
+            del y  # its memory lives on in the view
+            big = self.thrice(view.transpose(2, 3).clone())  # 1 + nearly 1 + nearly 3
+            del view
+            return big[:, :1] * 2
+
+    picture = 3 * 8 * 16 * 4
+    shorter = 3 * 8 * 15 * 4
+    found = count(Peaks(), (16, 8))
+    assert found.peak_activation_bytes == picture + 4 * shorter
+    assert found.peak_activation_at == "thrice"
+
+
+def test_sizes_that_depend_on_samples_are_found_on_real_ones():
+    class Picks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            rows = (torch.arange(8, device=x.device) % 2).nonzero().squeeze(1)
+            return self.linear(x.transpose(1, 3)[:, :, rows])
+
+    assert count(Picks(), (8, 8)).flops == 8 * 4 * 3 * 5
+    with pytest.raises(ValueError, match=r"without samples.*use real weights"):
+        count(Picks().to("meta"), (8, 8))
+
+
 @pytest.mark.parametrize(("scale", "expected"), [(2, (640, 360)), (3, (427, 240)), (4, (320, 180))])
 def test_input_sizes_of_the_published_tables(scale: int, expected: tuple[int, int]):
     assert input_size_for((1280, 720), scale) == expected
 
 
 @pytest.mark.parametrize("name", hitsr.NETWORKS)
-def test_torch_and_fvcore_give_the_same_integer(name: str):
-    # One of the four equal groups: the paper's position index costs fvcore seconds in each.
-    network = hitsr.NETWORKS[name].patch({"depths": [6]})
-    model = hitsr.create(network, scale=2, formulation="paper")
-    assert count(model, (20, 17), "torch").flops == count(model, (20, 17), "fvcore").flops
+def test_torch_and_fvcore_give_the_same_integers(name: str):
+    # A small and a large window, or an unshifted and a shifted one: fvcore takes seconds for more.
+    network = hitsr.NETWORKS[name]
+    ratios = (network.windows.ratios[0], network.windows.ratios[3])
+    cut = network.patch({"depths": [2], "windows.ratios": ratios})
+    model = hitsr.create(cut, scale=2, formulation="paper")
+    ours, theirs = count(model, (20, 17), "torch"), count(model, (20, 17), "fvcore")
+    assert ours.flops == theirs.flops
+    assert [(m.name, m.flops) for m in ours.modules] == [(m.name, m.flops) for m in theirs.modules]
+
+
+@pytest.mark.parametrize("name", ["swinir_ng", "srformer_light", "hit_srf"])
+def test_activations_are_fvcores(name: str):
+    network = hitsr.NETWORKS[name].patch({"depths": [1], "windows.ratios": [0.5]})
+    model = hitsr.create(network, scale=2, formulation="paper").eval()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        from fvcore.nn import ActivationCountAnalysis
+
+        analysis = ActivationCountAnalysis(model, torch.zeros(1, 3, 17, 20))
+        analysis.unsupported_ops_warnings(False).tracer_warnings("none")
+        theirs = {module: int(n) for module, n in analysis.by_module().items() if module}
+        total = int(analysis.total())
+    ours = count(model, (20, 17))
+    assert ours.activations == total
+    assert {m.name: m.activations for m in ours.modules if m.activations} == {
+        module: n for module, n in theirs.items() if n
+    }
+
+
+@pytest.mark.parametrize("name", ["swinir_light", "srformer_light"])
+def test_fused_attention_costs_as_much_where_nothing_is_shifted(name: str):
+    network = hitsr.NETWORKS[name].patch({"depths": [1], "windows.ratios": [1]})
+    paper, fused = (
+        count(hitsr.create(network, scale=2, formulation=formulation), (32, 32))
+        for formulation in ("paper", "fused")
+    )
+    assert fused.flops == paper.flops
+    assert fused.activations < paper.activations  # the scores are never laid out
+
+
+def test_fused_correlation_costs_as_by_hand():
+    network = hitsr.NETWORKS["hit_sir"].patch({"depths": [1], "windows.ratios": [2]})
+    found = count(hitsr.create(network, scale=2), (32, 32))
+    mixer = next(m for m in found.modules if m.name == "groups.0.blocks.0.mixer")
+    tokens, n, t, s, c, half, heads = 32 * 32, 4, 256, 64, 60, 30, 6
+    features = tokens * (60 * 12 + 12 * 12 * 9 + 12 * 60 + 60 * 60)
+    to_base = n * s * half * 4
+    gram = n * s * half * half
+    channels = n * t * half * half
+    projections = 2 * n * half * half * c
+    position = 31**2 * (2 * 3 + 3 * 3 + 3 * 3 + 3 * 6 + 3 * 3 * 5)
+    placed = heads * t * s * n * half // heads
+    last = tokens * half * c + tokens * c * c
+    assert mixer.flops == (
+        features + to_base + gram + channels + projections + position + placed + last
+    )
 
 
 @pytest.mark.parametrize("name", hitsr.NETWORKS)
 def test_published_complexity_at_all_scales(name: str):
     golden = GOLDEN["networks"][name]
     for scale, params, gflops in zip((2, 3, 4), golden["params"], golden["gflops"], strict=True):
-        with torch.device("meta"):
-            paper = hitsr.create(name, scale=scale, formulation="paper")
-            fused = hitsr.create(name, scale=scale, formulation="fused")
-        found = count(paper, input_size_for((1280, 720), scale))
+        found = hitsr.complexity(name, scale) if scale == 2 else _from_one_group(name, scale)
         assert found.params == params
         assert found.flops / 1e9 == pytest.approx(gflops, abs=0.05)
+        with torch.device("meta"):
+            fused = hitsr.create(name, scale=scale, formulation="fused")
         assert sum(p.numel() for p in fused.parameters()) == params
+
+
+def _from_one_group(name: str, scale: int) -> Complexity:
+    """All four groups cost the same, so one is counted."""
+    found = hitsr.complexity(hitsr.NETWORKS[name].patch({"depths": [6]}), scale)
+    group = next(module for module in found.modules if module.name == "groups.0")
+    more = {"params": group.params, "flops": group.flops}
+    return found.model_copy(
+        update={cost: getattr(found, cost) + 3 * added for cost, added in more.items()}
+    )

@@ -1,10 +1,14 @@
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from hitsr.measure.latency import Latency, measure
+from hitsr.errors import SpecError
+from hitsr.measure import energy, latency
+from hitsr.measure.latency import STABLE_FORWARDS, measure
+from hitsr.records import Timing
 
 CPU = torch.device("cpu")
 
@@ -24,16 +28,28 @@ class Sleeper(nn.Module):
         return x
 
 
-def _measure(model: nn.Module, *, warmup: int = 0, samples: int = 2) -> Latency:
+def _measure(model: nn.Module, *, warmup: int = 0, samples: int = 2) -> Timing:
     return measure(model, (17, 9), CPU, warmup=warmup, samples=samples, quiet=True)
+
+
+def _clocked(monkeypatch: pytest.MonkeyPatch, times_ms: list[float]) -> None:
+    """Let forwards on the CPU take these times, whatever they really take."""
+    given = iter(times_ms)
+
+    def timed(model: nn.Module, pictures: Tensor) -> float:
+        model(pictures)
+        return next(given)
+
+    monkeypatch.setitem(latency._CLOCKS, "cpu", ("wall", timed))
 
 
 def test_keeps_every_sample_but_the_warm_up():
     model = Sleeper()
     found = _measure(model, warmup=2, samples=2)
     assert len(model.seen) == 4
-    assert found.samples_ms[0] == pytest.approx(30, abs=9)
-    assert found.samples_ms[1] == pytest.approx(20, abs=9)
+    assert found.warmup == 2
+    assert found.warmup_ms == pytest.approx((50, 40), abs=9)
+    assert found.samples_ms == pytest.approx((30, 20), abs=9)
     assert (found.clock, found.memory_kind) == ("wall", "resident_set")
 
 
@@ -45,6 +61,22 @@ def test_sees_one_picture_of_noise_the_same_every_time():
     assert torch.equal(first.seen[0], second.seen[1])
 
 
+def test_warming_up_ends_when_the_last_times_agree(monkeypatch: pytest.MonkeyPatch):
+    falling = [90.0, 50.0, 20.0]
+    _clocked(monkeypatch, [*falling, *[10.0, 10.4] * 10])
+    found = _measure(nn.Identity(), warmup=20)
+    assert found.warmup == len(falling) + STABLE_FORWARDS
+    assert found.warmup_ms == (*falling, 10.0, 10.4, 10.0, 10.4, 10.0)
+    assert found.warmup_stable
+    assert found.samples_ms == (10.4, 10.0)
+
+
+def test_warming_up_ends_at_its_limit_and_says_so(monkeypatch: pytest.MonkeyPatch):
+    _clocked(monkeypatch, [10.0, 20.0] * 10)
+    found = _measure(nn.Identity(), warmup=8)
+    assert (found.warmup, found.warmup_stable) == (8, False)
+
+
 def test_peak_memory_is_that_of_the_forward():
     class Hungry(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -53,9 +85,136 @@ def test_peak_memory_is_that_of_the_forward():
     assert 250 <= _measure(Hungry()).peak_memory_bytes / 2**20 < 320
 
 
-def test_no_samples_is_an_error():
+def test_pictures_and_weights_are_as_asked_for():
+    class Looks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+            self.shapes: list[torch.Size] = []
+
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.dtype == self.conv.weight.dtype == torch.bfloat16
+            for each in (x, self.conv.weight):
+                assert each.is_contiguous(memory_format=torch.channels_last)
+            self.shapes.append(x.shape)
+            return x
+
+    model = Looks()
+    found = measure(
+        model, (17, 9), CPU, warmup=0, samples=1, batch=3,
+        dtype="bfloat16", channels_last=True, quiet=True,
+    )  # fmt: skip
+    assert model.shapes[-1] == (3, 3, 9, 17)
+    assert (found.batch, found.dtype, found.channels_last) == (3, "bfloat16", True)
+
+
+def test_what_cannot_run_is_told_before_long_work():
+    seen = []
+
+    class Single(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.shape)
+            return x @ torch.ones(x.shape[-1], 1)  # float32, whatever x is
+
+    with pytest.raises(SpecError, match=r"float16 on cpu cannot run.*use float32"):
+        measure(Single(), (640, 360), CPU, warmup=0, samples=1, dtype="float16", quiet=True)
+    assert seen == [(1, 3, 64, 64)]
+
+
+def test_out_of_memory_is_told_in_a_sentence():
+    class Huge(nn.Module):
+        def forward(self, _: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError
+
+    with pytest.raises(SpecError, match="2 of 17x9 in float32 on cpu: out of memory"):
+        measure(Huge(), (17, 9), CPU, warmup=0, samples=1, batch=2, quiet=True)
+
+
+def test_compiling_is_timed_apart(monkeypatch: pytest.MonkeyPatch):
+    _clocked(monkeypatch, [5000.0, 2.0, 1.0])
+    asked = []
+    monkeypatch.setattr(nn.Module, "compile", lambda _self, *, dynamic: asked.append(dynamic))
+    found = measure(nn.Identity(), (17, 9), CPU, warmup=1, samples=1, compiled=True, quiet=True)
+    assert asked == [False]
+    assert (found.compiled, found.compile_seconds) == (True, 5.0)
+    assert (found.warmup_ms, found.samples_ms) == ((2.0,), (1.0,))
+
+
+def test_no_compiler_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no C++ compiler found")
+
+    monkeypatch.setattr(nn.Module, "compile", broken)
+    with pytest.raises(SpecError, match=r"torch\.compile cannot .* no C\+\+ compiler found"):
+        measure(nn.Identity(), (17, 9), CPU, warmup=0, samples=1, compiled=True, quiet=True)
+
+
+@pytest.mark.parametrize("bad", [{"samples": 0}, {"warmup": -1}, {"batch": 0}])
+def test_no_samples_is_an_error(bad: dict[str, int]):
     with pytest.raises(ValueError, match="1 sample or more"):
-        _measure(Sleeper(), samples=0)
+        measure(Sleeper(), (17, 9), CPU, **{"warmup": 0, "samples": 1, **bad}, quiet=True)
+
+
+def test_apples_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch):
+    order: list[str] = []
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: order.append("wait"))
+
+    class Work(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            order.append("work")
+            return x
+
+    clock, timed = latency._CLOCKS["mps"]
+    assert clock == "wall"
+    assert timed(Work(), torch.ones(1)) > 0
+    assert order == ["wait", "work", "wait"]
+
+
+class Nvml(SimpleNamespace):
+    """Stands for pynvml, with a GPU that has consumed 1 J more at each look."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, counts: bool) -> None:
+        super().__init__(counts=counts, millijoules=5000)
+
+    def nvmlInit(self) -> None:
+        pass
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        return uuid
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:
+        if not self.counts:
+            raise self.NVMLError
+        assert handle == "GPU-1-2"
+        self.millijoules += 1000
+        return self.millijoules
+
+
+def test_energy_is_what_the_counter_rose_by(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(energy, "gpu_uuid", lambda _: "GPU-1-2")
+    monkeypatch.setattr(energy, "import_module", lambda _: Nvml(counts=True))
+    consumed = energy.start_meter(torch.device("cuda", 0))
+    time.sleep(0.01)
+    found = consumed()
+    assert found is not None
+    assert found.joules == 1
+    assert 0.01 <= found.seconds < 1
+
+
+def test_energy_is_absent_where_nothing_counts_it(monkeypatch: pytest.MonkeyPatch):
+    def no_package(_: str) -> None:
+        raise ImportError
+
+    cuda = torch.device("cuda", 0)
+    monkeypatch.setattr(energy, "gpu_uuid", lambda _: "GPU-1-2")
+    monkeypatch.setattr(energy, "import_module", no_package)
+    assert energy.start_meter(cuda)() is None
+    monkeypatch.setattr(energy, "import_module", lambda _: Nvml(counts=False))
+    assert energy.start_meter(cuda)() is None
+    assert energy.start_meter(CPU)() is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -65,3 +224,5 @@ def test_cuda_is_timed_by_its_events_and_watched_by_its_allocator():
     assert (found.clock, found.memory_kind) == ("cuda_events", "cuda_allocator")
     assert all(0 < sample < 1000 for sample in found.samples_ms)
     assert found.peak_memory_bytes >= 64 * 512 * 512 * 4
+    assert found.after is not None
+    assert found.after.gpu_driver

@@ -34,6 +34,19 @@ def test_earlier_peaks_do_not_count():
         assert 125 <= _peak_mib(watch) < 192
 
 
+def test_the_same_work_takes_the_same_again():
+    def work() -> None:
+        held = [torch.ones(8 * MIB, dtype=torch.uint8) for _ in range(16)]
+        del held
+
+    peaks = []
+    for _ in range(3):
+        with watching(CPU) as watch:
+            work()
+            peaks.append(_peak_mib(watch))
+    assert peaks == pytest.approx([128] * 3, abs=8)
+
+
 def test_looks_for_itself_where_the_kernel_does_not_tell(monkeypatch: pytest.MonkeyPatch, tmp_path):
     monkeypatch.setattr(memory, "_PROCESS", tmp_path / "absent")
     with watching(CPU) as watch:
@@ -41,3 +54,12 @@ def test_looks_for_itself_where_the_kernel_does_not_tell(monkeypatch: pytest.Mon
         _hold(256)
         assert 250 <= _peak_mib(watch) < 320
     assert not watch._thread.is_alive()
+
+
+def test_apples_gpu_is_looked_at_by_a_thread(monkeypatch: pytest.MonkeyPatch):
+    held = iter([100, *[900] * 3, *[200] * 10_000])
+    monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: next(held))
+    with watching(torch.device("mps")) as watch:
+        time.sleep(0.2)
+        assert watch.kind == "mps_allocator"
+        assert watch.peak_bytes == 800

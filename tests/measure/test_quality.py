@@ -78,3 +78,33 @@ def test_too_small_to_score_is_an_error(folders: tuple[Path, Path]):
     write_png(folders[1] / "a.png", _picture(12, 12))
     with pytest.raises(DataError, match=r"a\.png: cannot be scored"):
         _score(folders)
+
+
+def test_rgb_is_scored_too_and_grey_where_the_picture_is(folders: tuple[Path, Path]) -> None:
+    sr, hr = folders
+    grey = np.repeat(_picture(40, 48)[..., :1], 3, axis=2)
+    write_png(hr / "bridge.png", grey)
+    write_png(sr / "bridge.png", np.clip(grey.astype(int) + 5, 0, 255).astype(np.uint8))
+    scores = {score.name: score for score in _score(folders)}
+    assert scores["a"].rgb is not None
+    assert scores["a"].grey is None
+    bridge = scores["bridge"]
+    assert bridge.rgb is not None
+    assert bridge.grey is not None
+    # Three equal channels: RGB is grey; luma spans fewer levels and scores higher.
+    assert bridge.rgb.psnr_db == pytest.approx(bridge.grey.psnr_db)
+    assert bridge.psnr_db is not None
+    assert bridge.grey.psnr_db is not None
+    assert bridge.psnr_db > bridge.grey.psnr_db + 1
+
+
+def test_other_metrics_see_both_pictures_without_their_border(folders: tuple[Path, Path]) -> None:
+    seen = []
+
+    def size(sr: Picture, hr: Picture) -> float:
+        seen.append((sr.shape, hr.shape))
+        return 1.5
+
+    scores = score_folders(*folders, 2, {"size": size}, quiet=True)
+    assert all(score.others == {"size": 1.5} for score in scores)
+    assert sorted(seen) == [((28, 28, 3),) * 2, ((28, 30, 3),) * 2]

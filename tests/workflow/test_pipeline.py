@@ -93,13 +93,13 @@ def test_plain_dry_run_plans_the_demo(copy: Path) -> None:
     assert planned["train"] == 6
     assert planned["complexity"] == 18
     assert planned["latency"] == 6
-    assert planned["quality"] == 7
+    assert planned["quality"] == 8
 
 
 def test_paper_is_planned_without_its_data(copy: Path) -> None:
     planned = jobs(snakemake(copy, "-n", "--configfile", "configs/paper.yaml"))
     assert planned["train"] == 18
-    assert planned["quality"] == (18 + 3) * 5
+    assert planned["quality"] == (18 + 6) * 5
     assert planned["latency"] == 36
     assert planned["prepare"] == 3 * 6
 
@@ -144,7 +144,7 @@ def test_config_values_on_the_command_line_are_refused(copy: Path) -> None:
 def test_run_makes_the_report_and_its_evidence(finished: Path) -> None:
     results = finished / "results" / "tiny"
     assert "HiT-SIR" in (results / "report" / "index.html").read_text()
-    assert len(list(results.glob("records/quality/*.json"))) == 3
+    assert len(list(results.glob("records/quality/*.json"))) == 4
     assert len(list(results.glob("pictures/hit_sir-x2-s1.test/*.png"))) == 3
 
 
@@ -171,6 +171,13 @@ def test_template_reruns_the_report_alone(finished: Path) -> None:
     template.write_text(template.read_text() + "\n")
     planned = jobs(snakemake(finished, "-n", "--configfile", "config.yaml"))
     assert set(planned) == {"report", "all"}
+
+
+def test_attribution_sheet_wants_a_map_of_every_run(copy: Path) -> None:
+    planned = jobs(snakemake(copy, "-n", "results/demo/lam/sheets/test-x2.png"))
+    assert planned["lam"] == 6
+    assert planned["lam_sheet"] == 1
+    assert "latency" not in planned
 
 
 def test_scales_can_start_from_smaller_ones(copy: Path, tmp_path: Path) -> None:

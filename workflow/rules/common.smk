@@ -26,11 +26,16 @@ WIDTH, HEIGHT = CONFIG.efficiency.output_size
 LATENCY = CONFIG.efficiency.latency
 LATENCY_DEVICE = available_device(LATENCY.device)
 TRAIN_DEVICE = available_device(CONFIG.train.device)
+CONTROLS = ("bicubic", "hr")  # the least a network should reach, and the most it could
 TEST_CELLS = [
     (method, dataset)
     for method in [
         *RUNS,
-        *(f"bicubic-x{scale}" for scale in sorted(CONFIG.train.scales)),
+        *(
+            f"{control}-x{scale}"
+            for control in CONTROLS
+            for scale in sorted(CONFIG.train.scales)
+        ),
     ]
     for dataset in CONFIG.data.test
 ]
@@ -42,7 +47,7 @@ wildcard_constraints:
     method=r"[a-z0-9_.]+-x[234](-s\d+)?",
     dataset=r"[A-Za-z0-9_]+",
     scale="[234]",
-    device="cpu|cuda",
+    device="cpu|cuda|mps",
     formulation="paper|fused",
 
 

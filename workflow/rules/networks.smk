@@ -24,7 +24,7 @@ rule complexity:
         f"{RESULTS}/logs/complexity/{{network}}.log",
     params:
         size=f"{WIDTH}x{HEIGHT}",
-        code=fingerprint("models", "measure/complexity.py"),
+        code=fingerprint("models", "measure/complexity.py", "measure/census.py"),
     shell:
         "hitsr complexity {input} --output-size {params.size} --out {output} > {log} 2>&1"
 
@@ -43,7 +43,13 @@ rule latency:
         size=f"{WIDTH}x{HEIGHT}",
         warmup=LATENCY.warmup,
         samples=LATENCY.samples,
-        code=fingerprint("models", "measure/latency.py", "measure/memory.py"),
+        code=fingerprint(
+            "models",
+            *(
+                f"measure/{part}.py"
+                for part in ("latency", "memory", "machine", "energy")
+            ),
+        ),
     shell:
         "hitsr latency {input} --output-size {params.size} --formulation {wildcards.formulation}"
         " --device {wildcards.device} --warmup {params.warmup} --samples {params.samples}"

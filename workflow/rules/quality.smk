@@ -2,7 +2,7 @@
 
 
 def method_inputs(wildcards):
-    """What makes the pictures of a run; of bicubic, nothing but the data."""
+    """What makes the pictures of a run; of a control, nothing but the data."""
     scale = wildcards.method.rsplit("-x", 1)[1][0]
     inputs = {"data": f"{RESULTS}/data/{wildcards.dataset}-x{scale}.json"}
     if wildcards.method in RUNS:
@@ -13,6 +13,10 @@ def method_inputs(wildcards):
 
 def scale_of(wildcards):
     return wildcards.method.rsplit("-x", 1)[1][0]
+
+
+def control_of(wildcards):
+    return wildcards.method.rsplit("-x", 1)[0]
 
 
 rule restore:
@@ -31,7 +35,7 @@ rule restore:
         method=lambda wildcards, input: (
             f"{input.run} --weights {input.weights}"
             if wildcards.method in RUNS
-            else "bicubic"
+            else control_of(wildcards)
         ),
         code=fingerprint("models", "inference.py", "data/bicubic.py", "data/images.py"),
     shell:
@@ -51,7 +55,9 @@ rule quality:
         hr=f"{DATA}/{{dataset}}/HR",
         scale=scale_of,
         made_by=lambda wildcards, input: (
-            f"--run {input.run}" if wildcards.method in RUNS else "--method bicubic"
+            f"--run {input.run}"
+            if wildcards.method in RUNS
+            else f"--method {control_of(wildcards)}"
         ),
         code=fingerprint("metrics.py", "measure/quality.py", "data/images.py"),
     shell:

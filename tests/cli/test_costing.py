@@ -1,0 +1,137 @@
+"""The verbs about cost as a user meets them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hitsr.cli import app
+from hitsr.errors import HitsrError
+from hitsr.records import ComplexityRecord, LatencyRecord, ScalingRecord
+
+RUNNER = CliRunner()
+SMALL = ("-s", "4", "--output-size", "32x32", "--device", "cpu", "--warmup", "1", "--samples", "1")
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> str:
+    """A file of a network with one block."""
+    import hitsr
+
+    file = tmp_path / "one.json"
+    patch = {"depths": [1], "windows.ratios": [1], "name": "one"}
+    file.write_text(hitsr.NETWORKS["hit_sir"].patch(patch).to_json())
+    return str(file)
+
+
+def run(*arguments: str) -> str:
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.stdout
+
+
+def refused(*arguments: str) -> str:
+    result = RUNNER.invoke(app, arguments)
+    assert isinstance(result.exception, HitsrError), (result.output, result.exception)
+    return str(result.exception)
+
+
+def test_modules_are_listed_down_to_a_depth(network: str, tmp_path: Path):
+    table = run("complexity", network, "--by", "module", "--depth", "2")
+    assert [row.split()[0] for row in table.splitlines()[1:-1]] == [
+        "first", "first_norm", "groups", "groups.0", "last_norm", "last",
+        "upsample", "upsample.0", "upsample.1",
+    ]  # fmt: skip
+    out = tmp_path / "complexity.json"
+    run("complexity", network, "--depth", "1", "--out", str(out))
+    record = ComplexityRecord.load(out)
+    assert "groups.0" not in {module.name for module in record.modules}
+    assert sum(module.flops for module in record.modules) == record.flops
+
+
+def test_operators_are_listed_and_add_up(network: str):
+    record = json.loads(run("complexity", network, "--json"))
+    table = run("complexity", network, "--by", "operator").splitlines()[1:-1]
+    assert {row.split()[0] for row in table} == {
+        *record["flops_by_operator"], *record["uncounted"]
+    }  # fmt: skip
+    assert sum(record["flops_by_operator"].values()) == record["flops"]
+
+
+def test_fused_is_counted_when_asked_for(network: str):
+    record = json.loads(run("complexity", network, "--formulation", "fused", "--json"))
+    assert record["formulation"] == "fused"
+    assert "baddbmm" in record["flops_by_operator"]
+
+
+def test_scaling_prints_the_exponent_and_records_it(tmp_path: Path):
+    out = tmp_path / "scaling.json"
+    text = run("scaling", "swinir_light", "--at", "8,16,32", "--out", str(out))
+    record = ScalingRecord.load(out)
+    assert [point.side for point in record.points] == [8, 16, 32]
+    assert f"{record.flops.exponent + 1:.4f}" in text
+
+
+def test_latency_of_several_batches_is_a_record_each(network: str, tmp_path: Path):
+    batches = ("--batch", "1", "--batch", "2", "--out-dir", str(tmp_path / "latency"))
+    printed = json.loads(run("latency", network, *SMALL, *batches, "--json"))
+    assert [record["batch"] for record in printed] == [1, 2]
+    files = {file.name: LatencyRecord.load(file) for file in (tmp_path / "latency").iterdir()}
+    assert set(files) == {"one-x4.cpu.fused.json", "one-x4.cpu.fused.b2.json"}
+    assert all(name == f"{r.subject}.{r.setup}.json" for name, r in files.items())
+
+
+def test_another_devices_record_is_not_overwritten(network: str, tmp_path: Path):
+    out = tmp_path / "latency.json"
+    run("latency", network, *SMALL, "--out", str(out))
+    run("latency", network, *SMALL, "--out", str(out))
+    record = LatencyRecord.load(out)
+    made = record.provenance.model_copy(update={"device_name": "another GPU"})
+    record.model_copy(update={"provenance": made}).save(out)
+    before = out.read_bytes()
+    assert "was measured on another GPU" in refused("latency", network, *SMALL, "--out", str(out))
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("complexity", "hit_sir", "--counter", "fvcore", "--formulation", "fused"), "use torch"),
+        (("latency", "hit_sirr"), "did you mean 'hit_sir'"),
+        (("latency", "hit_sir", "--output-size", "12"), "want WIDTHxHEIGHT"),
+        (("latency", "hit_sir", "--batch", "1", "--batch", "2", "--out", "x"), "--out-dir alone"),
+        (("scaling", "hit_sir", "--at", "8,x"), "want sides in pixels"),
+        (("scaling", "hit_sir", "--at", "8,16"), "three different sides"),
+        (("scaling", "hit_sir", "-s", "5"), "must be 2, 3 or 4"),
+    ],
+)
+def test_bad_argument_is_told_before_anything_heavy(arguments: tuple[str, ...], told: str):
+    code = (
+        "import sys; from hitsr.cli import app, HitsrError\n"
+        f"try: app({list(arguments)!r})\n"
+        "except HitsrError as error: print(error, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told in done.stdout
+    assert done.stdout.strip().endswith("False")
+
+
+def test_absent_devices_are_told(network: str, monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert "use 'cpu'" in refused("latency", network, "--device", "mps")
+
+
+@pytest.mark.parametrize("verb", ["complexity", "scaling", "latency"])
+def test_help_needs_nothing_heavy(verb: str):
+    code = (
+        "import sys; from hitsr.cli import app\n"
+        f"try: app(['{verb}', '--help'])\n"
+        "except SystemExit: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("False")
