@@ -3,11 +3,12 @@
 Upright numbers were measured here, italic ones are quoted, and an absent one says why.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from hitsr.report.names import BICUBIC, Role, family_key, label, role_of
+from hitsr.report.names import CONTROLS, Role, family_key, label, role_of
 from hitsr.report.statistics import Estimate
 from hitsr.report.typeset import fixed, signed
 
@@ -25,6 +26,7 @@ class Cell:
 
 
 NOT_RUN = Cell(text="not run", kind="absent")
+IDENTICAL = Cell(text="identical", kind="absent")  # to its HR: PSNR is infinite
 NO_SOURCE = Cell(text="no source", kind="absent")
 NO_BASELINE = Cell(text="baseline", kind="absent")
 
@@ -85,13 +87,15 @@ def listing(name: str, first: str, columns: Sequence[Column], rows: Iterable[Row
 
 def row(network: str, cells: Iterable[Cell], name: str = "") -> Row:
     """A network's row, called after it if not by `name`."""
-    name = name or (f"{label(network)}, control" if network == BICUBIC else label(network))
+    name = name or (f"{label(network)}, control" if network in CONTROLS else label(network))
     return Row(name, tuple(cells), family_key(network), role_of(network))
 
 
 def here(value: float | None, digits: int = 0, half: float | None = None) -> Cell:
     if value is None:
         return NOT_RUN
+    if math.isinf(value):
+        return IDENTICAL
     spread = "" if half is None else f"±{fixed(half, digits)}"
     return Cell(text=fixed(value, digits), value=value, spread=spread)
 
@@ -104,6 +108,8 @@ def gain(measured: Estimate | None, digits: int) -> Cell:
     """A difference between two measured values, with its sign."""
     if measured is None:
         return NOT_RUN
+    if math.isinf(measured.value):
+        return IDENTICAL
     return Cell(text=signed(measured.value, digits), value=measured.value)
 
 

@@ -16,7 +16,7 @@ from hitsr.records import (
     TrainingRecord,
     read_log,
 )
-from hitsr.report.names import BICUBIC
+from hitsr.report.names import CONTROLS
 from hitsr.spec import Formulation, Scale
 
 R = TypeVar("R", bound=Record)
@@ -70,6 +70,7 @@ def gather(folder: Path) -> Results:
         latency={
             (r.network, r.scale, r.provenance.device.split(":")[0], r.formulation): r
             for _, r in _read_all(LatencyRecord, records / "latency")
+            if r.setup == f"{r.provenance.device.split(':')[0]}.{r.formulation}"  # nothing special
         },
         training={
             training.record.run.name: training
@@ -129,7 +130,8 @@ def _times(config: Config) -> list[tuple[str, Scale, Formulation]]:
 
 
 def _methods(config: Config) -> list[str]:
-    return [f"{BICUBIC}-x{scale}" for scale in config.train.scales] + list(runs(config))
+    controls = [f"{name}-x{scale}" for name in CONTROLS for scale in config.train.scales]
+    return controls + list(runs(config))
 
 
 def _read_all(kind: type[R], folder: Path) -> list[tuple[Path, R]]:

@@ -25,10 +25,12 @@ FAMILIES = tuple(
 )
 
 BICUBIC = "bicubic"
+HR = "hr"
+CONTROLS = (BICUBIC, HR)  # the least a network should reach, and the most it could
 
 _LABELS = {
     BICUBIC: "Bicubic",
-    "hr": "HR",
+    HR: "HR",
     "swinir_light": "SwinIR-Light",
     "swinir_ng": "SwinIR-NG",
     "srformer_light": "SRFormer-Light",

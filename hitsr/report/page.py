@@ -66,7 +66,7 @@ def to_html(evidence: Evidence, budget: Budget, shown: list[Section], templates:
             budget=budget,
             abstract=abstract(evidence, budget),
             sections=shown,
-            style=Markup(_embedded(templates / "style.css")),
+            style=Markup(embedded(templates / "style.css")),
             script=Markup((templates / "script.js").read_text()),
         )
     except (TemplateError, OSError) as error:
@@ -97,7 +97,7 @@ def _number(value: float) -> str:
     return f"{value:.6g}" if math.isfinite(value) else f"{'-' * (value < 0)}Infinity"
 
 
-def _embedded(style: Path) -> str:
+def embedded(style: Path) -> str:
     """The style sheet with its fonts as data URIs."""
 
     def data_uri(match: re.Match[str]) -> str:

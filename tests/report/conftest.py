@@ -65,6 +65,7 @@ class Folder:
             self.training(run)
         for dataset in self.config.data.test:
             self.quality("bicubic-x2", dataset, psnr_db["bicubic"])
+            self.quality("hr-x2", dataset, None)
             for name, run in runs(self.config).items():
                 self.quality(name, dataset, psnr_db[run.network.name], run)
         return self
@@ -110,7 +111,7 @@ class Folder:
         self,
         method: str,
         dataset: str,
-        psnr_db: float,
+        psnr_db: float | None,  # of the first picture; None where all are identical
         run: RunSpec | None = None,
         signatures: dict[str, str] = SIGNATURES,
         pictures: tuple[str, ...] = ("brick", "cat"),
@@ -122,10 +123,15 @@ class Folder:
         QualityRecord(
             subject=run.name if run else f"{method}.{dataset}",
             subject_hash=run.hash if run else method, provenance=PROVENANCE,
-            method=run.network.name if run else "bicubic", dataset=dataset, scale=2, border=2,
+            method=run.network.name if run else method.rpartition("-x")[0],
+            dataset=dataset, scale=2, border=2,
             signatures=signatures,
             pictures=tuple(
-                PictureScore(name=name, psnr_db=psnr_db + index, ssim=0.9)
+                PictureScore(
+                    name=name,
+                    psnr_db=None if psnr_db is None else psnr_db + index,
+                    ssim=1.0 if psnr_db is None else 0.9,
+                )
                 for index, name in enumerate(pictures)
             ),
         ).save(self.path / f"records/quality/{method}.{dataset}.json")  # fmt: skip

@@ -51,5 +51,8 @@ def test_two_numbers_are_not_ranked():
     assert all(cell.rank is None for cell in ranked([here(1.0), here(2.0), NOT_RUN]))
 
 
-def test_infinity_is_shown():
-    assert here(math.inf, 2).text == "∞"
+def test_infinite_psnr_is_called_identical_and_takes_no_rank():
+    assert here(math.inf, 2).text == "identical"
+    assert [cell.rank for cell in ranked([here(v, 2) for v in (1.0, 3.0, 2.0, math.inf)])] == [
+        None, "best", "second", None,
+    ]  # fmt: skip

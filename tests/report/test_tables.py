@@ -1,3 +1,5 @@
+import math
+
 import pandas as pd
 import pytest
 
@@ -14,8 +16,8 @@ def read(folder, name):
 def test_collect_writes_a_row_per_measurement(full):
     collect(full.path)
     assert len(read(full, "efficiency")) == 2
-    assert len(read(full, "quality")) == 3
-    assert len(read(full, "quality_pictures")) == 6
+    assert len(read(full, "quality")) == 4
+    assert len(read(full, "quality_pictures")) == 8
     assert len(read(full, "training")) == 2
 
 
@@ -32,7 +34,7 @@ def test_gain_is_over_bicubic_of_the_same_set(full):
     collect(full.path)
     gains = read(full, "quality").set_index("run").psnr_over_bicubic_db
     assert gains.to_dict() == pytest.approx(
-        {"bicubic-x2": 0.0, "swinir_light-x2-s1": 0.5, "hit_sir-x2-s1": 1.0}
+        {"bicubic-x2": 0.0, "swinir_light-x2-s1": 0.5, "hit_sir-x2-s1": 1.0, "hr-x2": math.inf}
     )
 
 

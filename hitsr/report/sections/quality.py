@@ -18,9 +18,10 @@ from hitsr.report.cells import (
     row,
 )
 from hitsr.report.measures import Evidence, psnr_db, score, scored
-from hitsr.report.names import BICUBIC, label
+from hitsr.report.names import BICUBIC, HR, label
 from hitsr.report.published import PSNR_TOLERANCE_DB
 from hitsr.report.section import Caption, Section, TableView
+from hitsr.report.significance import corrected, in_words, p_in_words, paired_difference
 from hitsr.report.statistics import mean
 from hitsr.report.typeset import between, counted, listed, sentence, share
 from hitsr.spec import Scale
@@ -38,6 +39,7 @@ def quality_section(evidence: Evidence, budget: Budget) -> Section:
         parts={
             "quality": quality,
             "has_unjudged": "unjudged" in table.marks,
+            "pairs": paired_sentences(evidence),
             "pictures": picture_tables(evidence),
         },
         tables=[quality],
@@ -137,13 +139,30 @@ def picture_tables(evidence: Evidence) -> list[TableView]:
     ]
 
 
+def paired_sentences(evidence: Evidence) -> list[str]:
+    """Each conversion against its baseline on the same pictures, all in one Holm family."""
+    found = {
+        (family, scale, dataset): paired_difference(after, before)
+        for dataset in evidence.config.data.test
+        for scale in evidence.config.train.scales
+        for family in evidence.families
+        if (before := scored(evidence.results, family.baseline, scale, dataset))
+        and (after := scored(evidence.results, family.conversion, scale, dataset))
+    }
+    return [
+        f"{label(family.conversion)} and {label(family.baseline)} on "
+        f"{evidence.set_name(dataset)} ×{scale}: {in_words(pair)}; {p_in_words(pair)}."
+        for (family, scale, dataset), pair in corrected(found).items()
+    ]
+
+
 def _ahead(gains: list[float]) -> int:
     """How many print as more than zero."""
     return sum(round(gain, 2) > 0 for gain in gains)
 
 
 def _rows(evidence: Evidence, budget: Budget, scale: Scale) -> tuple[Row, ...]:
-    methods = [BICUBIC, *evidence.networks]
+    methods = [BICUBIC, *evidence.networks, HR]
     columns: list[list[Cell]] = []
     for dataset in evidence.config.data.test:
         columns += _columns(evidence, budget, scale, dataset, methods)
@@ -158,9 +177,9 @@ def _columns(
     quotes = [evidence.published.quality(method, scale, dataset) for method in methods]
     quoted = [quote.psnr_db if quote else None for quote in quotes]
     columns = [
-        ranked([estimate(found.psnr_db if found else None, 2) for found in scores]),
+        _ranked([estimate(found.psnr_db if found else None, 2) for found in scores]),
         [gain(found.over_bicubic_db if found else None, 2) for found in scores],
-        ranked([estimate(found.ssim if found else None, 4) for found in scores]),
+        _ranked([estimate(found.ssim if found else None, 4) for found in scores]),
         ranked([paper(value, 2) for value in quoted]),
     ]
     if evidence.published.has_dataset(dataset):
@@ -169,6 +188,11 @@ def _columns(
         pairs = zip(measured, quoted)
         columns.append([difference(a, b, 2, tolerance, judged) for a, b in pairs])
     return columns
+
+
+def _ranked(cells: list[Cell]) -> list[Cell]:
+    """All but the last, which is HR's."""
+    return [*ranked(cells[:-1]), cells[-1]]
 
 
 def _records(evidence: Evidence, dataset: str, scale: Scale) -> dict[str, list[QualityRecord]]:

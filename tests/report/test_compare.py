@@ -1,0 +1,169 @@
+import json
+import re
+
+import pytest
+
+from hitsr.config import runs
+from hitsr.errors import DataError, RecordError
+from hitsr.records import LatencyRecord
+from hitsr.report.compare import compare_folders
+from hitsr.report.compare_page import to_html, to_text
+from hitsr.report.compared import ComparedCell, Comparison, Tolerances
+
+EXACT = Tolerances(counts=0, latency=0, memory=0, loss=0, psnr_db=0, ssim=0)
+USUAL = Tolerances(counts=0, latency=0.1, memory=0.1, loss=0.01, psnr_db=0.005, ssim=0.0001)
+
+
+@pytest.fixture
+def other(full, tmp_path):
+    """A second results folder of the same config, equal to `full` in every record."""
+    return type(full)(full.config, tmp_path / "other").everything()
+
+
+def edit(folder, name: str, **changes: object) -> None:
+    """Change fields of a record's file."""
+    path = folder.path / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def compared(full, other, tolerances: Tolerances = USUAL, **options: object) -> Comparison:
+    return compare_folders(full.path, other.path, tolerances, **options)
+
+
+def the_one(comparison: Comparison) -> ComparedCell:
+    """The only cell that is not the same."""
+    (cell,) = comparison.failing()
+    return cell
+
+
+def test_equal_folders_are_the_same_exactly(full, other):
+    comparison = compared(full, other, EXACT)
+    assert comparison.failing() == []
+    assert {cell.kind for cell in comparison.cells} == {
+        "complexity", "latency", "quality", "training",
+    }  # fmt: skip
+
+
+def test_one_parameter_more_is_a_difference(full, other):
+    edit(other, "records/complexity/swinir_light-x2.json", params=910_153)
+    cell = the_one(compared(full, other))
+    assert (cell.subject, cell.quantity, cell.verdict) == ("swinir_light-x2", "params", "differs")
+    assert (cell.a, cell.b) == (910_152, 910_153)
+    assert cell.words.startswith("+1, ")
+    assert not compared(full, other, USUAL.model_copy(update={"counts": 1e-5})).failing()
+
+
+def test_swapping_folders_swaps_sides(full, other):
+    edit(other, "records/complexity/swinir_light-x2.json", params=910_153)
+    (other.path / "records/quality/hit_sir-x2-s1.test.json").unlink()
+    there, back = compared(full, other).failing(), compared(other, full).failing()
+    assert {(c.subject, c.a, c.b) for c in there} == {(c.subject, c.b, c.a) for c in back}
+    assert {c.verdict for c in there} == {"differs", "only A"}
+    assert {c.verdict for c in back} == {"differs", "only B"}
+
+
+def test_latency_differs_beyond_tolerance_and_spread(full, other):
+    # In A: 998, 1000, 1006 ms.
+    name = "records/latency/swinir_light-x2.cpu.fused.json"
+    edit(other, name, samples_ms=[1090, 1095, 1099])
+    assert not compared(full, other).failing()
+    edit(other, name, samples_ms=[1995, 2000, 2005])
+    assert "2.00× as long" in the_one(compared(full, other)).words
+    assert "2.00× as fast" in the_one(compared(other, full)).words
+    edit(other, name, samples_ms=[900, 1000, 2000, 2000])
+    assert not compared(full, other).failing()
+
+
+def test_latency_of_another_machine_is_shown_and_not_judged(full, other):
+    path = other.path / "records/latency/swinir_light-x2.cpu.fused.json"
+    record = LatencyRecord.load(path)
+    elsewhere = record.provenance.model_copy(update={"device_name": "B CPU", "threads": 8})
+    record.model_copy(update={"provenance": elsewhere}).save(path)
+    cells = compared(full, other).failing()
+    assert {cell.verdict for cell in cells} == {"unlike"}
+    assert all("A CPU and B CPU, threads 2 and 8" in cell.words for cell in cells)
+    assert cells[0].a == cells[0].b == 1000
+
+
+def test_quality_is_judged_by_its_mean_and_carries_significance(full, other):
+    run = runs(full.config)["hit_sir-x2-s1"]
+    other.quality(run.name, "test", 31.2, run)
+    cell = the_one(compared(full, other))
+    assert (cell.subject, cell.quantity) == ("hit_sir-x2 on test", "psnr")
+    assert cell.significance.mean == pytest.approx(0.2)
+    assert "better on all 2 pictures" in cell.words
+    assert cell.significance.p_corrected == 1  # two pictures, three methods
+    assert not compared(full, other, USUAL.model_copy(update={"psnr_db": 0.21})).failing()
+
+
+def test_seeds_of_a_method_are_one_cell(configured, tmp_path):
+    full = configured(train__seeds=[1, 2]).everything()
+    other = type(full)(full.config, tmp_path / "other").everything()
+    subjects = {cell.subject for cell in compared(full, other).cells if cell.kind == "quality"}
+    methods = ("bicubic", "hr", "swinir_light", "hit_sir")
+    assert subjects == {f"{method}-x2 on test" for method in methods}
+
+
+def test_scores_taken_otherwise_are_not_compared(full, other):
+    for path in (other.path / "records/quality").iterdir():
+        signatures = {"psnr": "psnr|rgb|v1", "ssim": "ssim|y|border:scale|v1"}
+        edit(other, f"records/quality/{path.name}", signatures=signatures)
+    cells = compared(full, other).failing()
+    assert len(cells) == 4
+    assert all(cell.verdict == "unlike" and "do not compare" in cell.words for cell in cells)
+
+
+def test_another_recipe_is_named_by_its_path(full, other):
+    path = other.path / "weights/hit_sir-x2-s1/record.json"
+    record = json.loads(path.read_text())
+    record["run"]["recipe"]["steps"] = 200
+    record["weights_sha256"] = "cd" * 32
+    path.write_text(json.dumps(record))
+    assert the_one(compared(full, other)).words.startswith("recipe.steps 100 → 200; other weights")
+
+
+def test_what_one_side_lacks_is_listed(full, other):
+    (full.path / "records/complexity/hit_sir-x2.json").unlink()
+    (other.path / "records/latency/hit_sir-x2.cpu.fused.json").unlink()
+    comparison = compared(full, other)
+    assert [(c.subject, c.verdict) for c in comparison.failing()] == [
+        ("hit_sir-x2", "only B"),
+        ("hit_sir-x2, cpu.fused", "only A"),
+    ]
+    assert comparison.failing(common=True) == []
+
+
+def test_kinds_that_are_not_asked_for_are_left_out(full, other):
+    edit(other, "records/complexity/hit_sir-x2.json", params=1)
+    assert not compared(full, other, kinds=["quality", "latency"]).failing()
+
+
+def test_an_empty_folder_is_refused(full, tmp_path):
+    with pytest.raises(RecordError, match="no records"):
+        compare_folders(full.path, tmp_path / "nothing", USUAL)
+
+
+def test_text_and_page_tell_every_difference(full, other, reports):
+    edit(other, "records/complexity/swinir_light-x2.json", params=910_153)
+    (other.path / "records/latency/hit_sir-x2.cpu.fused.json").unlink()
+    comparison = compared(full, other)
+    text, page = to_text(comparison), to_html(comparison, reports / "templates")
+    for shown in (text, page):
+        assert "910\u202f153" in shown
+        assert "hit_sir-x2, cpu.fused" in shown
+        assert "1 differs and 1 is in A alone" in shown
+    assert "swinir_light-x2 on test" not in text
+    assert "swinir_light-x2 on test" in to_text(comparison, show_same=True)
+    assert "swinir_light-x2 on test" in page
+
+
+def test_the_page_asks_for_nothing_and_repeats_itself(full, other, reports):
+    page = to_html(compared(full, other), reports / "templates")
+    assert page == to_html(compared(full, other), reports / "templates")
+    assert not re.search(r'(src|href)="(?!#|data:)', page)
+    assert not re.search(r"url\((?!data:)", page)
+
+
+def test_a_missing_template_is_told(full, other, tmp_path):
+    with pytest.raises(DataError, match="restore"):
+        to_html(compared(full, other), tmp_path)
