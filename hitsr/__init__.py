@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from hitsr.api import complexity
     from hitsr.convert import to_hierarchical
     from hitsr.data.bicubic import imresize
+    from hitsr.measure.attribution import local_attribution
     from hitsr.metrics import psnr, ssim
     from hitsr.models.backbone import create
     from hitsr.models.checkpoints import load_weights
+    from hitsr.models.pretrained import from_pretrained
     from hitsr.spec import NetworkSpec
     from hitsr.zoo import NETWORKS
 
@@ -24,8 +26,10 @@ _HOME = {
     "NetworkSpec": "hitsr.spec",
     "complexity": "hitsr.api",
     "create": "hitsr.models.backbone",
+    "from_pretrained": "hitsr.models.pretrained",
     "imresize": "hitsr.data.bicubic",
     "load_weights": "hitsr.models.checkpoints",
+    "local_attribution": "hitsr.measure.attribution",
     "psnr": "hitsr.metrics",
     "ssim": "hitsr.metrics",
     "to_hierarchical": "hitsr.convert",
@@ -36,8 +40,10 @@ __all__ = [
     "NetworkSpec",
     "complexity",
     "create",
+    "from_pretrained",
     "imresize",
     "load_weights",
+    "local_attribution",
     "psnr",
     "ssim",
     "to_hierarchical",

@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hitsr"
 LAYERS = (
     "values errors files spec records config zoo convert code seeds",
-    "models data metrics provenance devices progress",
-    "inference training measure",
+    "models data metrics provenance devices progress model_card",
+    "inference training measure own export upscaling gallery",
     "report",
-    "api cli",
+    "api doctor cli",
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts.split()}
 # Within models, a file imports only from those before it.
@@ -31,6 +31,7 @@ MODELS = [
     "block",
     "backbone",
     "checkpoints",
+    "pretrained",
 ]
 HEAVY = ("torch", "pandas", "matplotlib")
 # `hitsr/__init__.py` hands names out from every layer, when they are first used.

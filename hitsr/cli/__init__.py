@@ -8,7 +8,18 @@ import sys
 
 import typer
 
-from hitsr.cli import measuring, networks, pipeline, reporting
+from hitsr.cli import (
+    attribution,
+    comparing,
+    costing,
+    doctor,
+    exporting,
+    measuring,
+    networks,
+    pipeline,
+    reporting,
+    upscaling,
+)
 from hitsr.errors import HitsrError
 
 app = typer.Typer(
@@ -23,11 +34,18 @@ for verb in (
     pipeline.train,
     pipeline.restore,
     measuring.quality,
-    measuring.complexity,
-    measuring.latency,
+    costing.complexity,
+    costing.scaling,
+    costing.latency,
+    attribution.lam,
+    attribution.sheet,
     networks.convert,
+    upscaling.upscale,
+    exporting.export,
     reporting.collect,
     reporting.report,
+    comparing.compare,
+    doctor.doctor,
 ):
     app.command()(verb)
 

@@ -24,7 +24,7 @@ EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff")
 # Pillow's modes that become 8-bit RGB without loss, once the alpha is known to be opaque.
 _LOSSLESS_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 # What Pillow's decoders raise on damaged files; found by cutting and flipping bytes.
-_DAMAGE = (
+DAMAGE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError),
     *(struct.error, zlib.error),
 )
@@ -52,7 +52,7 @@ def read_image(path: Path) -> Picture:
         raise DataError(f"{path}: {error}; cut it into parts") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: truncated or damaged, or no picture; fetch it again") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataError(f"{path}: truncated or damaged ({error}); fetch it again") from error
 
 
@@ -98,13 +98,13 @@ def _refuse_loss(path: Path, image: ImageFile.ImageFile) -> None:
     # An MPO is a phone's JPEG with a preview or depth map behind it: its first frame is the photo.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise DataError(f"{path}: an animation or several pages; save the one picture meant")
-    if _is_deep(image):
+    if is_deep(image):
         raise DataError(f"{path}: more than 8 bits per sample; convert it to 8 bits first")
     if image.mode not in _LOSSLESS_MODES:
         raise DataError(f"{path}: samples are {image.mode}; convert it to 8-bit RGB or grey first")
 
 
-def _is_deep(image: ImageFile.ImageFile) -> bool:
+def is_deep(image: ImageFile.ImageFile) -> bool:
     """Whether samples have more than 8 bits. Pillow reads 16-bit RGB as 8-bit without a word: only
     a TIFF's tag and, elsewhere, the raw mode that the tiles are decoded from (`RGB;16B`) tell."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):

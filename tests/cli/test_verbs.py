@@ -76,7 +76,24 @@ def test_prepare_then_restore_then_quality_scores_bicubic(pictures: Path, tmp_pa
 
 def test_identical_pictures_are_said_to_be(pictures: Path) -> None:
     same = run("quality", "--sr", str(pictures), "--hr", str(pictures), "-s", "2")
-    assert same.count("identical") == 2
+    assert same.count("identical") == 2 * 2  # on luma and on RGB
+    assert "infinite" in same
+
+
+def test_more_metrics_are_scored_and_those_without_weights_say_why(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no_weights_here"))
+    scored = json.loads(
+        run("quality", "--sr", str(pictures), "--hr", str(pictures), "-s", "2",
+            "--metrics", "gmsd,clipiqa", "--device", "cpu", "--json")
+    )  # fmt: skip
+    assert all(picture["others"] == {"gmsd": 0.0} for picture in scored["pictures"])
+    assert "clip" in scored["unavailable"]["clipiqa"]
+    assert "full-reference" in scored["signatures"]["gmsd"]
+    told = refused("quality", "--sr", str(pictures), "--hr", str(pictures), "-s", "2",
+                   "--metrics", "lpisp")  # fmt: skip
+    assert "did you mean 'lpips'" in told
 
 
 def test_latency_record_keeps_every_sample(tmp_path: Path) -> None:

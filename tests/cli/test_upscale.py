@@ -1,0 +1,130 @@
+"""Upscaling and exporting as a user meets them, run in this process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import hitsr
+from hitsr.cli import app
+from hitsr.data.user_pictures import UserPicture, decode, encode
+from hitsr.errors import HitsrError
+from hitsr.models.checkpoints import save_weights
+
+RUNNER = CliRunner()
+SMALL = {"depths": [2], "width": 12, "mixer.heads": 2, "windows": {"base": 4, "ratios": [1, 1]}}
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> list[str]:
+    """The options that name a small network with weights."""
+    spec = hitsr.NETWORKS["swinir_light"].patch(SMALL)
+    torch.manual_seed(0)
+    save_weights(hitsr.create(spec, 2), tmp_path / "weights.safetensors", {})
+    (tmp_path / "spec.json").write_text(spec.to_json())
+    named = ["--network", str(tmp_path / "spec.json"), "--scale", "2"]
+    return [*named, "--weights", str(tmp_path / "weights.safetensors")]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    samples = np.random.default_rng(0).integers(0, 2**16, (6, 5, 4), np.uint16)
+    deep = UserPicture(samples[..., :3], samples[..., 3], b"profile", "png")
+    (folder / "deep.png").write_bytes(encode(deep, "png", "deep"))
+    grey = UserPicture(samples[..., 0].astype(np.uint8), None, None, "png")
+    (folder / "grey.jpg").write_bytes(encode(grey, "jpeg", "grey"))
+    return folder
+
+
+def refused(*arguments: str) -> str:
+    result = RUNNER.invoke(app, arguments)
+    assert isinstance(result.exception, HitsrError), (result.output, result.exception)
+    return str(result.exception)
+
+
+def test_a_folder_is_upscaled_as_it_is(network: list[str], pictures: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    result = RUNNER.invoke(
+        app, ["upscale", str(pictures), *network, "--out", str(out), "--gallery"]
+    )
+    assert result.exit_code == 0, result.output
+    files = [out / name for name in ("deep.png", "grey.jpg", "gallery.html")]
+    assert result.stdout.splitlines() == [str(file) for file in files]
+    deep = decode(files[0].read_bytes(), "deep")
+    assert (deep.colour.shape, deep.depth, deep.profile) == ((12, 10, 3), 16, b"profile")
+    assert deep.alpha is not None
+    assert decode(files[1].read_bytes(), "grey").colour.shape == (12, 10)
+
+
+def test_one_bad_picture_is_told_at_the_end(network: list[str], pictures: Path, tmp_path: Path):
+    (pictures / "bad.png").write_bytes(b"damaged")
+    result = RUNNER.invoke(app, ["upscale", str(pictures), *network, "--out", str(tmp_path / "o")])
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 2
+    assert "bad.png: damaged" in result.stderr
+    assert "1 of 3 pictures failed" in result.stderr
+
+
+def test_stdin_goes_to_stdout(network: list[str], pictures: Path):
+    data = (pictures / "deep.png").read_bytes()
+    result = RUNNER.invoke(app, ["upscale", "-", *network, "--format", "tiff"], input=data)
+    assert result.exit_code == 0, result.output
+    found = decode(result.stdout_bytes, "stdout")
+    assert (found.form, found.depth, found.colour.shape) == ("tiff", 16, (12, 10, 3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["absent.png", "--out", "o"], "absent.png: no such file or folder"),
+        (["-", "x.png"], "stdin stands alone"),
+        (["-", "--out", "o"], "stdin goes to stdout"),
+        (["."], "--out: name a folder"),
+        ([".", "--out", "o", "--format", "gif"], "--format gif: must be one of png"),
+        ([".", "--out", "o", "--scale", "5"], "--scale 5: must be 2, 3 or 4"),
+        ([".", "--out", "o", "--network", "hit_sirr"], "did you mean 'hit_sir'"),
+        ([".", "--out", "o", "--weights", "absent.pth"], "absent.pth: no such file"),
+    ],
+)
+def test_a_bad_argument_is_told_in_a_sentence(network: list[str], arguments: list[str], told: str):
+    assert told in refused("upscale", *network, *arguments)
+
+
+def test_bad_arguments_are_told_without_torch(tmp_path: Path):
+    weights = tmp_path / "weights.pth"
+    weights.touch()
+    code = (
+        "import sys\nfrom hitsr.cli import app\nfrom hitsr.errors import HitsrError\n"
+        "try: app(sys.argv[1:])\n"
+        "except HitsrError as error: print(error, 'torch' in sys.modules)"
+    )
+    options = ["--network", "hit_sir", "-s", "2", "--weights", str(weights), "--out", str(tmp_path)]
+    arguments = ["upscale", "absent.png", *options]
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ("absent.png: no such file or folder; check the path False")
+
+
+def test_weights_of_another_scale_are_refused(network: list[str], pictures: Path, tmp_path: Path):
+    told = refused("upscale", str(pictures), *network, "--scale", "3", "--out", str(tmp_path / "o"))
+    assert "weights of another network or scale than swinir_light x3" in told
+
+
+def test_export_writes_a_folder_that_is_read_back(network: list[str], tmp_path: Path):
+    out = tmp_path / "exported"
+    result = RUNNER.invoke(app, ["export", *network, "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md", "config.json", "model.safetensors",
+    ]  # fmt: skip
+    x = torch.rand(1, 3, 6, 7)
+    expected = hitsr.create(hitsr.NETWORKS["swinir_light"].patch(SMALL), 2).eval()
+    hitsr.load_weights(expected, tmp_path / "weights.safetensors")
+    with torch.inference_mode():
+        assert torch.equal(hitsr.from_pretrained(out)(x), expected(x))
