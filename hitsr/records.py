@@ -337,9 +337,7 @@ class QualityRecord(Record):
     scale: Scale
     border: NonNegativeInt
     signatures: dict[str, str]  # metric -> how it was taken
-    unavailable: dict[str, str] = Field(
-        default={}
-    )  # metric -> why not
+    unavailable: dict[str, str] = Field(default={})  # metric -> why not
     pictures: tuple[PictureScore, ...] = Field(min_length=1)
 
 
