@@ -26,12 +26,13 @@ setup: .venv/installed
 
 # uv installs the locked packages, with every index that pip is configured to use.
 .venv/installed: requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hitsr needs Python 3.11 or newer; make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	export VIRTUAL_ENV="$(CURDIR)/.venv"; \
+	@echo "setting up .venv: a minute or two, and the time to fetch 3 GB once"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hitsr needs Python 3.11 or newer; make PYTHON=python3.12")'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv
+	@export VIRTUAL_ENV="$(CURDIR)/.venv"; \
 	extra="$$($(BIN)/pip config get global.extra-index-url 2>/dev/null || true)"; \
 	if [ -n "$$extra" ]; then export UV_INDEX="$$extra" UV_INDEX_STRATEGY=unsafe-best-match; fi; \
 	$(BIN)/uv pip install --quiet --require-hashes --no-deps --compile-bytecode -r requirements.lock && \
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	@touch $@

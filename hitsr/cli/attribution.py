@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
+from typing import Annotated, NamedTuple, cast
 
 import typer
 
@@ -15,14 +15,11 @@ from hitsr.cli.options import (
     check_scale,
     deliver,
 )
-from hitsr.config import RunSpec
+from hitsr.cli.pipeline import run_at, trained
 from hitsr.errors import RecordError, SpecError
 from hitsr.records import AttributionRecord, AttributionSettings
 from hitsr.spec import NetworkSpec, Scale, ScaledNetwork
 from hitsr.zoo import find
-
-if TYPE_CHECKING:
-    from torch import nn
 
 _GIB = 2**30
 _Place = tuple[str, Path, tuple[int, int, int] | None]  # name, LR picture, window in HR pixels
@@ -98,7 +95,7 @@ def lam(
     started, settings = time.monotonic(), AttributionSettings(steps=steps)
     torch.set_num_threads(threads)
     windows = attribute(
-        _model(method, scale, subject.spec, weights).to(pick_device(device)),
+        trained(method, scale, weights).to(pick_device(device)),
         [Place(*place, side=side, crop=crop // scale if data else 0) for place in places],
         scale,
         out,
@@ -154,9 +151,7 @@ def _subject(method: str, scale: int) -> _Subject:
     if not method.endswith(".json"):
         measured = ScaledNetwork(network=find(method), scale=cast(Scale, scale))
         return _Subject(measured.name, measured.hash, measured.network.name, measured.network)
-    run = RunSpec.read(Path(method))
-    if run.scale != scale:
-        raise SpecError(f"{method}: is a x{run.scale} run, --scale is {scale}; make them agree")
+    run = run_at(Path(method), scale)
     return _Subject(run.name, run.hash, run.network.name, run.network)
 
 
@@ -205,19 +200,6 @@ def _of_set(folder: Path, scale: int) -> list[_Place]:
     from hitsr.data.sources import pairs
 
     return [(pair.name, pair.lr, None) for pair in pairs(folder, scale)]
-
-
-def _model(method: str, scale: int, spec: NetworkSpec | None, weights: Path | None) -> "nn.Module":
-    from hitsr.models.backbone import create
-    from hitsr.models.checkpoints import load_weights
-    from hitsr.own import load_own
-
-    if spec is None:
-        return load_own(method, scale)
-    assert weights is not None
-    model = create(spec, scale)
-    load_weights(model, weights)
-    return model
 
 
 def _check_alike(paths: list[Path], records: list[AttributionRecord]) -> None:

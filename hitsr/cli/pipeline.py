@@ -11,7 +11,7 @@ from hitsr.config import RunSpec, load_config, runs, scaled_networks
 from hitsr.errors import SpecError, did_you_mean
 from hitsr.records import DatasetRecord, PictureFile
 from hitsr.seeds import derive
-from hitsr.spec import NetworkSpec, Scale
+from hitsr.spec import Scale
 from hitsr.zoo import find
 
 if TYPE_CHECKING:
@@ -132,11 +132,11 @@ def restore(
     from hitsr.devices import pick_device
 
     torch.set_num_threads(threads)
-    model = _trained(method, scale, weights)
+    model = trained(method, scale, weights)
     inference.restore(model.to(pick_device(device)), data, scale, out)
 
 
-def _trained(method: str, scale: int, weights: Path | None) -> "nn.Module":
+def trained(method: str, scale: int, weights: Path | None) -> "nn.Module":
     """A network of one's own, which brings its weights, or one of ours filled with a file's."""
     from hitsr.models.backbone import create
     from hitsr.models.checkpoints import load_weights
@@ -144,7 +144,7 @@ def _trained(method: str, scale: int, weights: Path | None) -> "nn.Module":
 
     if is_own(method):
         return load_own(method, scale)
-    network = _of_run(Path(method), scale) if method.endswith(".json") else find(method)
+    network = run_at(Path(method), scale).network if method.endswith(".json") else find(method)
     if weights is None:
         raise SpecError(f"{method}: needs --weights FILE")
     model = create(network, scale)
@@ -152,11 +152,12 @@ def _trained(method: str, scale: int, weights: Path | None) -> "nn.Module":
     return model
 
 
-def _of_run(path: Path, scale: int) -> NetworkSpec:
+def run_at(path: Path, scale: int) -> RunSpec:
+    """A resolved run's file; SpecError if it is of another scale than asked for."""
     run = RunSpec.read(path)
     if run.scale != scale:
         raise SpecError(f"{path}: is a x{run.scale} run, --scale is {scale}; make them agree")
-    return run.network
+    return run
 
 
 def _hr_pictures(folder: Path) -> dict[str, Path]:
