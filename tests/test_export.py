@@ -1,4 +1,4 @@
-"""Programs that serve every size. The six full networks were exported and compared by hand."""
+"""Programs that serve every size: small networks here, one of each kind of formulation."""
 
 from pathlib import Path
 
