@@ -153,6 +153,12 @@ def test_second_run_does_nothing(finished: Path) -> None:
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
+def test_same_values_in_another_file_rerun_nothing(finished: Path) -> None:
+    shutil.copy(finished / "config.yaml", finished / "moved.yaml")
+    again = snakemake(finished, "-n", "--configfile", "moved.yaml")
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
 def test_learning_rate_reruns_training_and_no_measurement_of_cost(finished: Path) -> None:
     recipe = {**TINY["train"]["recipe"], "learning_rate": 2e-3}
     write_config(finished, {**TINY, "train": {**TINY["train"], "recipe": recipe}})

@@ -1,5 +1,6 @@
 # The config as values, and what the other files name by it.
 
+# Named in commands and not in params: where the file lies reruns nothing.
 CONFIG_FILE = workflow.configfiles[0]
 
 

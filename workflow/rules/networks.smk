@@ -10,9 +10,8 @@ rule resolve_network:
     params:
         # Reruns when this network's values change, and not with the rest of the config.
         value=lambda wildcards: MEASURED[wildcards.network].hash,
-        config=CONFIG_FILE,
     shell:
-        "hitsr resolve {params.config} {wildcards.network} > {output} 2> {log}"
+        "hitsr resolve {CONFIG_FILE} {wildcards.network} > {output} 2> {log}"
 
 
 rule complexity:

@@ -43,8 +43,7 @@ rule report:
         f"{RESULTS}/logs/report.log",
     localrule: True
     params:
-        config=CONFIG_FILE,
         reports=REPORTS,
         code=fingerprint("report", "records.py"),
     shell:
-        "hitsr report {params.config} --reports {params.reports} > {log} 2>&1 && cat {log}"
+        "hitsr report {CONFIG_FILE} --reports {params.reports} > {log} 2>&1 && cat {log}"

@@ -9,9 +9,8 @@ rule resolve_run:
     localrule: True
     params:
         value=lambda wildcards: RUNS[wildcards.run].hash,
-        config=CONFIG_FILE,
     shell:
-        "hitsr resolve {params.config} {wildcards.run} > {output} 2> {log}"
+        "hitsr resolve {CONFIG_FILE} {wildcards.run} > {output} 2> {log}"
 
 
 def started_from(wildcards):
