@@ -5,15 +5,13 @@ Plain `snakemake` builds the demo report; `--configfile configs/paper.yaml` anot
 
 from pathlib import Path
 
+from hitsr.ablation import ablation_rows, pick, read_ablations
 from hitsr.code import fingerprint
-from hitsr.config import (
-    available_device,
-    load_config,
-    missing_data,
-    runs,
-    scaled_networks,
-)
+from hitsr.config import load_config, runs, scaled_networks
 from hitsr.errors import HitsrError
+from hitsr.methods import find_weights, methods, trained
+from hitsr.needs import available_device, missing_data, missing_weights
+from hitsr.records import latency_setup
 from hitsr.values import read_yaml
 from snakemake.exceptions import WorkflowError
 
@@ -28,6 +26,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/quality.smk"
 include: "workflow/rules/lam.smk"
+include: "workflow/rules/ablations.smk"
 include: "workflow/rules/report.smk"
 
 

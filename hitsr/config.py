@@ -3,20 +3,20 @@
 Equal values are one job, whatever asks for it.
 """
 
-import csv
-import re
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from hitsr.errors import SpecError, did_you_mean
+from hitsr.errors import did_you_mean
 from hitsr.spec import Formulation, NetworkSpec, Scale, ScaledNetwork
 from hitsr.values import Value
 from hitsr.zoo import NETWORKS, find
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Dtype = Literal["float32", "float16", "bfloat16"]
+OwnName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 
 
 class Recipe(Value):
@@ -62,20 +62,20 @@ class Data(Value):
 
     root: Path
     source: Literal["wheels", "folder"]  # made from packaged photographs, or the user's own
-    train: str
-    validation: str
+    train: str | None = None  # wanted where anything is trained
+    validation: str | None = None
     test: tuple[str, ...] = Field(min_length=1)
 
     @property
     def sets(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([self.train, self.validation, *self.test]))
+        return tuple(dict.fromkeys(filter(None, [self.train, self.validation, *self.test])))
 
 
 class Train(Value):
     """What is trained: each network at each scale with each seed, by one recipe."""
 
-    scales: tuple[Scale, ...]
-    seeds: tuple[NonNegativeInt, ...] = (1,)
+    scales: tuple[Scale, ...] = Field(min_length=1)
+    seeds: tuple[NonNegativeInt, ...] = Field(default=(1,), min_length=1)
     recipe: Recipe
     patch: dict[str, Any] = Field(
         default={}
@@ -97,12 +97,49 @@ class Train(Value):
         return self
 
 
+class Weights(Value):
+    """Weights that somebody released, scored without training: see `methods.find_weights`."""
+
+    root: Path
+    scales: tuple[Scale, ...] = Field(default=(2, 3, 4), min_length=1)
+
+
+class Own(Value):
+    """A network that is not ours, measured beside the others: see `own.load_own`."""
+
+    source: str  # path/to/file.py:function, package.module:function, spandrel:checkpoint.pth
+    scales: tuple[Scale, ...] = Field(default=(2, 3, 4), min_length=1)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The file that it is made from, where it is one."""
+        place, _, name = self.source.rpartition(":")
+        return (name,) if place == "spandrel" else (place,) if place.endswith(".py") else ()
+
+
 class Latency(Value):
     scales: tuple[Scale, ...]
     formulations: tuple[Formulation, ...] = ("fused",)
     warmup: NonNegativeInt = 1
     samples: PositiveInt = 5
     device: Device = "auto"
+    # Beside the row of one float32 picture, which is always timed:
+    batches: tuple[PositiveInt, ...] = ()  # pictures in one forward
+    dtypes: tuple[Dtype, ...] = ()
+
+
+class Attribution(Value):
+    """Local attribution maps of every method, over whole sets."""
+
+    sets: tuple[str, ...] = Field(min_length=1)
+    scales: tuple[Scale, ...] = Field(min_length=1)
+
+
+class Scaling(Value):
+    """How cost grows with windows and pictures, of the config's networks."""
+
+    over: tuple[Literal["window", "picture"], ...] = ("window", "picture")
+    scale: Scale = 2
 
 
 class Efficiency(Value):
@@ -117,16 +154,44 @@ class Config(Value):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     title: str
     networks: tuple[str, ...] = tuple(NETWORKS)
+    own: dict[OwnName, Own] = Field(default={})
     data: Data
-    train: Train
+    train: Train | None = None
+    weights: Weights | None = None
     efficiency: Efficiency
+    lam: Attribution | None = None
+    scaling: Scaling | None = None
+    ablations: tuple[str, ...] = ()  # files of ablations/, without their ending
 
     @model_validator(mode="after")
     def _networks_exist(self) -> Self:
         for name in self.networks:
             if name not in NETWORKS:
                 raise ValueError(f"networks: no {name!r}; {did_you_mean(name, NETWORKS)}")
+        for name in self.own:
+            if name in (*NETWORKS, "bicubic", "hr"):
+                raise ValueError(f"own.{name}: is a name of hitsr's; call it otherwise")
         return self
+
+    @model_validator(mode="after")
+    def _something_is_scored(self) -> Self:
+        if not self.scales:
+            raise ValueError("nothing to score: give it `train`, `weights` or `own`")
+        if self.train and not (self.data.train and self.data.validation):
+            raise ValueError("train: needs data.train and data.validation")
+        if self.train and self.weights:
+            raise ValueError("train, weights: one of them; the other belongs to another config")
+        if self.ablations and not self.train:
+            raise ValueError("ablations: need `train`, whose recipe they are trained by")
+        return self
+
+    @property
+    def scales(self) -> tuple[Scale, ...]:
+        """Those at which pictures are scored."""
+        trained = self.train.scales if self.train else ()
+        released = self.weights.scales if self.weights else ()
+        own = (scale for each in self.own.values() for scale in each.scales)
+        return tuple(sorted({*trained, *released, *own}))
 
     @property
     def folder(self) -> Path:
@@ -143,64 +208,36 @@ def scaled_networks(config: Config, scales: tuple[Scale, ...]) -> dict[str, Scal
 
 
 def runs(config: Config) -> dict[str, RunSpec]:
-    """Every training run, by name such as `hit_sir-x2-s1`; SpecError for a bad patch."""
+    """Each network's training runs, by name such as `hit_sir-x2-s1`; SpecError for a bad patch."""
     made: dict[str, RunSpec] = {}
     train = config.train
+    if train is None:
+        return made
     for name, scale, seed in product(config.networks, sorted(train.scales), train.seeds):
-        network = find(name).patch(train.patch, f"{config.name}: train.patch")
         start = train.start_from.get(scale)
-        run = RunSpec(
-            network=network,
-            scale=scale,
-            recipe=train.recipe,
-            data=config.data.train,
-            validation=config.data.validation,
-            seed=seed,
-            start_from=made[f"{name}-x{start}-s{seed}"] if start else None,
-        )
+        run = fresh_run(config, train, name, scale, seed)
+        if start:
+            run = run.model_copy(update={"start_from": made[f"{name}-x{start}-s{seed}"]})
         made[run.name] = run
     return made
 
 
-def available_device(asked: Device) -> Literal["cpu", "cuda", "mps"]:
-    """What `auto` means on this machine, found without torch: a GPU where its driver answers."""
-    if asked != "auto":
-        return asked
-    return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
-
-
-def missing_data(config: Config, sources: Path) -> str | None:
-    """What pictures a config wants and does not find, and where to get them; None if all is there.
-
-    `sources` is a CSV of kind, name and url.
-    """
-    if config.data.source == "wheels":
-        return None
-    folders = {name: config.data.root / name / "HR" for name in config.data.sets}
-    missing = {name: folder for name, folder in folders.items() if not folder.is_dir()}
-    if not missing:
-        return None
-    with sources.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["kind"] == "dataset"]
-    lines = [f"{len(missing)} of {len(folders)} sets of pictures are missing:"]
-    for name, folder in missing.items():
-        lines.append(f"  {folder}")
-        lines += [f"    {row['name']}: {row['url']}" for row in rows if _offers(row, name)]
-    lines.append("Put each set's full-size pictures into its HR folder (LR is made from them), or")
-    lines.append("name other sets in the config's `data`.")
-    return "\n".join(lines)
-
-
-def _offers(row: dict[str, str], dataset: str) -> bool:
-    """Whether a source holds the HR pictures of a set; its note may list several sets."""
-    listed = re.search(rf"\b{re.escape(dataset)}[,:]", row["note"]) is not None
-    return listed or (row["name"].startswith(dataset) and "_LR_" not in row["name"])
+def fresh_run(config: Config, train: Train, name: str, scale: Scale, seed: int) -> RunSpec:
+    """The run of one network that starts from no other."""
+    assert config.data.train is not None
+    assert config.data.validation is not None
+    return RunSpec(
+        network=find(name).patch(train.patch, f"{config.name}: train.patch"),
+        scale=scale,
+        recipe=train.recipe,
+        data=config.data.train,
+        validation=config.data.validation,
+        seed=seed,
+    )
 
 
 def load_config(path: Path) -> Config:
     """Read and check a config, its runs included; SpecError says what is wrong, where."""
     config = Config.read(path)
-    if not config.train.scales:
-        raise SpecError(f"{path}: train.scales is empty")
     runs(config)
     return config

@@ -13,9 +13,10 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from hitsr.config import Config, Device, available_device, missing_data, runs
+from hitsr.config import Config, Device, runs
 from hitsr.errors import HitsrError
 from hitsr.files import sha256
+from hitsr.needs import available_device, missing_data, missing_weights
 from hitsr.records import DatasetRecord, TrainingRecord
 from hitsr.values import Value
 
@@ -58,7 +59,7 @@ def examine(config: Config | None, reports: Path) -> list[Finding]:
     }
     if config:
         checks["data"] = lambda: _data(config, reports)
-        checks["weights"] = lambda: _weights(config)
+        checks["weights"] = lambda: _weights(config, reports)
     return [
         Finding(area=area, **found._asdict())
         for area, check in checks.items()
@@ -131,7 +132,8 @@ def _devices(config: Config | None) -> Iterator[Found]:
         yield Found("ok", f"cuda:{index} {gpu.name}, {memory}")
     asked: set[Device] = {"auto"}
     if config:
-        asked = {config.train.device, config.efficiency.latency.device}
+        asked = {config.efficiency.latency.device}
+        asked |= {config.train.device} if config.train else set()
     # The pipeline takes `auto` for a GPU wherever a driver answers.
     if "cuda" in map(available_device, asked) and not torch.cuda.is_available():
         mend = (
@@ -159,7 +161,7 @@ def _processor(config: Config | None) -> Iterator[Found]:
     said = f" (OMP_NUM_THREADS={limit})" if limit else ""
     threads = torch.get_num_threads()
     yield Found("ok", f"{usable} of {cores} cores usable; torch takes {threads} by itself{said}")
-    if config and config.train.threads > usable:
+    if config and config.train and config.train.threads > usable:
         what = f"train.threads is {config.train.threads}: more than there are cores"
         yield Found("note", what, f"set train.threads to {usable} or less")
 
@@ -236,13 +238,19 @@ def _set(config: Config, name: str) -> Iterator[Found]:
         what = f"{len(lost)} pictures fewer than in the last run: {', '.join(lost[:3])}"
         yield Found("missing", f"{folder / 'HR'}: {what}", "put them back, or rerun without them")
         return
-    made = {x: len(list(folder.glob(f"LR_bicubic/X{x}/*x{x}.*"))) for x in config.train.scales}
+    made = {x: len(list(folder.glob(f"LR_bicubic/X{x}/*x{x}.*"))) for x in config.scales}
     lr = (f"{count} LR at x{x}" for x, count in made.items())
     yield Found("ok", ", ".join([f"{name}: {len(pictures)} pictures", *lr]))
 
 
-def _weights(config: Config) -> Iterator[Found]:
-    """Which runs are trained, and whether their weights are still what was trained."""
+def _weights(config: Config, reports: Path) -> Iterator[Found]:
+    """Which runs are trained, whether their weights are what was trained, and what was released."""
+    absent = missing_weights(config, reports / "published" / "sources.csv")
+    if absent:
+        what, _, mend = absent.partition("\n")
+        yield Found("missing", what.removesuffix(":"), mend)
+    elif config.weights:
+        yield Found("ok", f"released weights: all there in {config.weights.root}")
     finished = {
         name: run
         for name, run in runs(config).items()
@@ -257,4 +265,5 @@ def _weights(config: Config) -> Iterator[Found]:
                 yield Found("missing", f"{folder}: not the weights that were trained", mend)
         except (HitsrError, OSError) as error:
             yield Found("missing", str(error), mend)
-    yield Found("ok", f"{len(finished)} of {len(runs(config))} runs are trained")
+    if config.train:
+        yield Found("ok", f"{len(finished)} of {len(runs(config))} runs are trained")

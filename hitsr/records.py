@@ -18,14 +18,13 @@ from pydantic import (
     model_validator,
 )
 
-from hitsr.config import RunSpec
+from hitsr.config import Dtype, RunSpec
 from hitsr.errors import RecordError, SpecError
 from hitsr.files import write_text
 from hitsr.spec import Formulation, Scale
 from hitsr.values import Value
 
 Hash = str
-Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 class Provenance(Value):

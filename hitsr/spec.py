@@ -146,6 +146,15 @@ class NetworkSpec(Value):
         SpecError for a path that does not exist, a value of the wrong type or outside the rules,
         or a non-empty patch that changes nothing.
         """
+        patched = self.with_changes(changes, where)
+        if changes and patched == self:
+            raise SpecError(
+                f"{where}: changes nothing in {self.name}; remove it or mend its values"
+            )
+        return patched
+
+    def with_changes(self, changes: dict[str, Any], where: str) -> "NetworkSpec":
+        """As `patch`, but changes may be none."""
         data = self.model_dump()
         for path, value in changes.items():
             parts = path.split(".")
@@ -164,12 +173,7 @@ class NetworkSpec(Value):
                 if depth < len(parts) - 1:
                     here = here[part]
             here[parts[-1]] = value
-        patched = NetworkSpec.parse(data, where)
-        if changes and patched == self:
-            raise SpecError(
-                f"{where}: changes nothing in {self.name}; remove it or mend its values"
-            )
-        return patched
+        return NetworkSpec.parse(data, where)
 
 
 class ScaledNetwork(Value):

@@ -173,11 +173,23 @@ def test_sets_are_listed_once():
     assert _config().data.sets == ("A", "B", "C")
 
 
-def test_a_config_without_scales_is_refused(tmp_path: Path):
-    file = tmp_path / "mine.yaml"
-    file.write_text(_config(train__scales=[]).to_json())
-    with pytest.raises(SpecError, match=r"mine\.yaml: train\.scales"):
-        load_config(file)
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({"train__scales": []}, r"mine\.yaml: train\.scales"),
+        ({"train": None}, "nothing to score: give it `train`, `weights` or `own`"),
+        ({"weights": {"root": "weights"}}, "train, weights: one of them"),
+        ({"data__validation": None}, r"train: needs data\.train and data\.validation"),
+        ({"train": None, "weights": {"root": "w"}, "ablations": ["a"]}, "ablations: need `train`"),
+        ({"own": {"hit_sir": {"source": "a.py:build"}}}, r"own\.hit_sir: is a name of hitsr's"),
+        ({"own": {"Mine": {"source": "a.py:build"}}}, "own.Mine"),
+    ],
+)
+def test_a_config_that_scores_nothing_or_contradicts_itself_is_refused(
+    changes: dict[str, Any], answer: str
+):
+    with pytest.raises(SpecError, match=answer):
+        _config(**changes)
 
 
 def test_a_missing_config_is_named(tmp_path: Path):

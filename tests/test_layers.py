@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hitsr"
 LAYERS = (
-    "values errors files spec records config zoo convert code seeds",
+    "values errors files spec records config zoo convert code seeds methods needs ablation",
     "models data metrics provenance devices progress model_card",
     "inference training measure own export upscaling gallery",
     "report",

@@ -20,10 +20,10 @@ from hitsr.cli.options import (
     scaled,
     size_of,
 )
+from hitsr.config import Dtype
 from hitsr.errors import RecordError, SpecError
 from hitsr.records import (
     ComplexityRecord,
-    Dtype,
     LatencyRecord,
     Provenance,
     ScalingRecord,

@@ -19,6 +19,8 @@ OutFile = Annotated[Path | None, typer.Option("--out", help="write the record to
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 DeviceOption = Annotated[Device, typer.Option(help="auto takes a GPU where there is one")]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads")]
+ABLATIONS = Path("ablations")
+AblationsOption = Annotated[Path, typer.Option(help="folder of ablation files")]
 SizeOption = Annotated[str, typer.Option(help="WIDTHxHEIGHT of the output, in pixels")]
 NetworkArgument = Annotated[str, typer.Argument(help="a network's name, or a file of its spec")]
 

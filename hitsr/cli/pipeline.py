@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import typer
 
-from hitsr.cli.options import DeviceOption, ScaleOption, ThreadsOption, check_scale, say
-from hitsr.config import RunSpec, load_config, runs, scaled_networks
+from hitsr.ablation import ablation_rows, read_ablations
+from hitsr.cli.options import (
+    ABLATIONS,
+    AblationsOption,
+    DeviceOption,
+    ScaleOption,
+    ThreadsOption,
+    check_scale,
+    say,
+)
+from hitsr.config import Config, RunSpec, load_config, runs, scaled_networks
 from hitsr.errors import SpecError, did_you_mean
 from hitsr.records import DatasetRecord, PictureFile
 from hitsr.seeds import derive
-from hitsr.spec import Scale
+from hitsr.spec import Scale, ScaledNetwork
 from hitsr.zoo import find
 
 if TYPE_CHECKING:
@@ -21,17 +30,43 @@ if TYPE_CHECKING:
 def resolve(
     config: Annotated[Path, typer.Argument(help="a YAML file such as configs/demo.yaml")],
     name: Annotated[str | None, typer.Argument(help="hit_sir-x2, or a run: hit_sir-x2-s1")] = None,
+    ablations: AblationsOption = ABLATIONS,
 ) -> None:
-    """Print a network or run of a config with every value explicit; without NAME, list them."""
+    """Print a network or run of a config with every value explicit; without NAME, list them.
+
+    Those of ablations are known too, where the config can have them.
+    """
     loaded = load_config(config)
-    scales = tuple(sorted({*loaded.efficiency.scales, *loaded.efficiency.latency.scales}))
-    known = {**scaled_networks(loaded, scales), **runs(loaded)}
+    scales: tuple[Scale, ...] = (2, 3, 4)
+    known: dict[str, ScaledNetwork | RunSpec] = {
+        **scaled_networks(loaded, scales),
+        **runs(loaded),
+        **_of_ablations(loaded, ablations, scales),
+    }
     if name is None:
         print("\n".join(known))
     elif name in known:
         print(known[name].to_json(), end="")
     else:
         raise SpecError(f"{config}: no network or run {name!r}; {did_you_mean(name, known)}")
+
+
+def _of_ablations(
+    config: Config, folder: Path, scales: tuple[Scale, ...]
+) -> dict[str, ScaledNetwork | RunSpec]:
+    """Networks and runs of every ablation that a config can have; the others it need not have."""
+    found: dict[str, ScaledNetwork | RunSpec] = {}
+    for name, ablation in read_ablations(folder).items():
+        try:
+            rows = ablation_rows(name, ablation, config)
+        except SpecError:
+            if name in config.ablations:
+                raise
+            continue
+        for row in rows:
+            found |= {network.name: network for network in row.at_scales(scales)}
+            found |= {run.name: run for run in row.runs}
+    return found
 
 
 def prepare(

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from hitsr.ablation import resolve
+from hitsr.cli.options import ABLATIONS, AblationsOption
 from hitsr.config import load_config
 from hitsr.errors import SpecError
 
@@ -25,11 +27,13 @@ def report(
     reports: Annotated[Path, typer.Option(help="templates and published numbers")] = Path(
         "reports"
     ),
+    ablations: AblationsOption = ABLATIONS,
 ) -> None:
     """Render the report of a config's results: one self-contained HTML file."""
     from hitsr.report import render
 
     loaded = load_config(config)
+    resolved = resolve(loaded, ablations)
     out = loaded.folder / "report"
-    render(loaded, loaded.folder, reports, out)
+    render(loaded, loaded.folder, reports, out, resolved)
     print(out / "index.html")

@@ -10,12 +10,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from hitsr.config import Dtype
 from hitsr.errors import SpecError
 from hitsr.measure.energy import start_meter
 from hitsr.measure.machine import machine_state
 from hitsr.measure.memory import watching
 from hitsr.progress import Progress
-from hitsr.records import Dtype, Energy, Timing
+from hitsr.records import Energy, Timing
 
 Clock = Literal["cuda_events", "wall"]
 

@@ -15,6 +15,9 @@ def abstract(evidence: Evidence, budget: Budget) -> list[str]:
 
 
 def _trained(evidence: Evidence, budget: Budget) -> str:
+    if evidence.config.train is None:
+        quality = quality_sentence(evidence)
+        return sentence(f"Released weights, nothing trained here: {quality}.") if quality else ""
     asked, done = len(runs(evidence.config)), len(evidence.results.training)
     if not done:
         return "No network has been trained yet."

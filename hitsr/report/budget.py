@@ -22,18 +22,24 @@ _FIELDS = {"depths": "groups of blocks", "windows.base": "base of the windows"}
 
 @dataclass(frozen=True)
 class Budget:
-    """The training that a config describes, with what its records add."""
+    """The training that a config describes, with what its records add.
 
-    recipe: Recipe
+    Without any, weights were scored as somebody released them.
+    """
+
+    recipe: Recipe | None
     seeds: int
     reduction: str  # "groups of blocks 1 instead of 4"; empty for networks of published size
-    training_set: str
+    training_set: str | None
     training_pictures: int | None  # None before any training is finished
     tested: str  # "5 pictures of “test”"; empty before any is scored
 
     @property
     def is_papers(self) -> bool:
-        """Whether PSNR may be judged against the paper's."""
+        """Whether PSNR may be judged against the paper's: its own weights, or its own protocol."""
+        if self.recipe is None:
+            return True
+        assert self.training_set is not None
         return (
             self.recipe.steps == PAPER_STEPS
             and self.recipe.batch == PAPER_BATCH
@@ -44,6 +50,8 @@ class Budget:
     @property
     def steps(self) -> str:
         """ "1 200 of 500 000 iterations": the chip and the banner say it alike."""
+        if self.recipe is None:
+            return "weights as released"
         if self.recipe.steps == PAPER_STEPS:
             return f"{fixed(PAPER_STEPS)} iterations, as the paper"
         return f"{fixed(self.recipe.steps)} of {fixed(PAPER_STEPS)} iterations"
@@ -60,27 +68,29 @@ class Budget:
 
 
 def budget_of(evidence: Evidence) -> Budget:
-    config, results = evidence.config, evidence.results
+    config, results, train = evidence.config, evidence.results, evidence.config.train
     tested = {
         evidence.set_name(dataset): counted(len(record.pictures), "picture")
         for (run, dataset), record in results.quality.items()
         if dataset in config.data.test and run.startswith(BICUBIC)
     }
     return Budget(
-        recipe=config.train.recipe,
-        seeds=len(config.train.seeds),
-        reduction=", ".join(_change(config, path) for path in config.train.patch),
+        recipe=train.recipe if train else None,
+        seeds=len(train.seeds) if train else 1,
+        reduction=", ".join(_change(config, *change) for change in train.patch.items())
+        if train
+        else "",
         training_set=config.data.train,
         training_pictures=next((record.pictures for record in results.trainings), None),
         tested=listed([f"{pictures} of {name}" for name, pictures in tested.items()]),
     )
 
 
-def _change(config: Config, path: str) -> str:
+def _change(config: Config, path: str, value: Any) -> str:
     """A patched field beside its published value, where the networks agree on one."""
     originals = {_value(path, find(name).model_dump()) for name in config.networks}
     words = _FIELDS.get(path, path.replace(".", " "))
-    text = f"{words} {_words(path, config.train.patch[path])}"
+    text = f"{words} {_words(path, value)}"
     return f"{text} instead of {originals.pop()}" if len(originals) == 1 else text
 
 

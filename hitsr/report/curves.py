@@ -12,10 +12,10 @@ from hitsr.report.measures import (
     Curve,
     Evidence,
     Quantity,
-    control,
     curve,
     mean_psnr_db,
     reached_at,
+    validation_control,
 )
 from hitsr.report.names import FAMILIES, Family, label, short_label
 from hitsr.report.svg import LETTER, PALETTE, SANS, TEXT_COLOUR, Panel, blank, style, to_panel
@@ -49,7 +49,7 @@ def psnr_panels(evidence: Evidence, scale: Scale) -> list[Panel]:
     families = _families(evidence, scale, "validation_psnr_db")
     if not families:
         return []
-    record = control(evidence.results, scale, evidence.config.data.validation)
+    record = validation_control(evidence, scale)
     bicubic = mean_psnr_db(record) if record else None
     limits = _psnr_limits([c for _, curves in families for c in curves.values()], bicubic)
     panels = []

@@ -1,12 +1,15 @@
 """Read all records of a results folder. What is absent is absent; what is damaged is an error."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
+from hitsr.ablation import AblationRow
 from hitsr.config import Config, runs
 from hitsr.errors import RecordError
+from hitsr.methods import methods
 from hitsr.records import (
     ComplexityRecord,
     LatencyRecord,
@@ -16,7 +19,6 @@ from hitsr.records import (
     TrainingRecord,
     read_log,
 )
-from hitsr.report.names import CONTROLS
 from hitsr.spec import Formulation, Scale
 
 R = TypeVar("R", bound=Record)
@@ -80,20 +82,23 @@ def gather(folder: Path) -> Results:
     )
 
 
-def select(config: Config, results: Results) -> Results:
-    """What `config` asks for, and nothing else that lies in the folder.
+def select(config: Config, results: Results, rows: Sequence[AblationRow] = ()) -> Results:
+    """What `config` and rows of ablations ask for, and nothing else that lies in the folder.
 
     RecordError for a training that is not the one the config now describes.
     """
-    wanted = runs(config)
+    of_rows = {run.name: run for row in rows for run in row.runs}
+    wanted = runs(config) | of_rows
     for name, training in results.training.items():
         if name in wanted and training.record.run != wanted[name]:
             raise RecordError(
                 f"{results.folder}/weights/{name}/record.json: trained {training.record.run.hash}, "
                 f"but {config.name} now asks for {wanted[name].hash}; rerun `snakemake`"
             )
-    counts, times = set(_counts(config)), set(_times(config))
-    scores = set(product(_methods(config), [*config.data.test, config.data.validation]))
+    counts = {*_counts(config), *((row.network.network.name, row.network.scale) for row in rows)}
+    times = {*_times(config), *_row_times(config, rows)}
+    scored = [*methods(config), *of_rows]
+    scores = set(product(scored, [*config.data.test, config.data.validation]))
     return replace(
         results,
         complexity={key: r for key, r in results.complexity.items() if key in counts},
@@ -110,7 +115,7 @@ def select(config: Config, results: Results) -> Results:
 def missing(config: Config, results: Results) -> dict[str, list[str]]:
     """What `config` asks for and `results` does not have, by kind of job; full kinds left out."""
     timed = {(network, scale, form) for network, scale, _, form in results.latency}
-    scores = product(_methods(config), config.data.test)
+    scores = product(methods(config), config.data.test)
     absent = {
         "training": [run for run in runs(config) if run not in results.training],
         "complexity": [f"{n}-x{s}" for n, s in _counts(config) if (n, s) not in results.complexity],
@@ -129,9 +134,10 @@ def _times(config: Config) -> list[tuple[str, Scale, Formulation]]:
     return list(product(config.networks, latency.scales, latency.formulations))
 
 
-def _methods(config: Config) -> list[str]:
-    controls = [f"{name}-x{scale}" for name in CONTROLS for scale in config.train.scales]
-    return controls + list(runs(config))
+def _row_times(config: Config, rows: Sequence[AblationRow]) -> list[tuple[str, Scale, Formulation]]:
+    """Ablations are timed at one scale, as they run by default."""
+    scale = min(config.efficiency.latency.scales)
+    return [(row.network.network.name, scale, "fused") for row in rows]
 
 
 def _read_all(kind: type[R], folder: Path) -> list[tuple[Path, R]]:

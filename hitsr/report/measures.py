@@ -1,10 +1,11 @@
 """What the report says about records: ratios, gains over bicubic, curves. Pure, None if absent."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
+from hitsr.ablation import Resolved
 from hitsr.config import Config
 from hitsr.records import LogLine, PictureScore, QualityRecord
 from hitsr.report.gather import Results, Setup
@@ -26,12 +27,13 @@ class Evidence:
     config: Config
     results: Results
     published: Published
+    ablations: Mapping[str, Resolved] = field(default_factory=dict)
 
     @property
     def networks(self) -> list[str]:
-        """Each baseline followed by its conversion."""
+        """Each baseline followed by its conversion, then networks of one's own."""
         networks = [name for family in FAMILIES for name in family.networks]
-        return [name for name in networks if name in self.config.networks]
+        return [name for name in networks if name in self.config.networks] + list(self.config.own)
 
     @property
     def families(self) -> list[Family]:
@@ -89,6 +91,12 @@ def mean_ssim(record: QualityRecord) -> float:
 
 def control(results: Results, scale: Scale, dataset: str) -> QualityRecord | None:
     return results.quality.get((f"{BICUBIC}-x{scale}", dataset))
+
+
+def validation_control(evidence: "Evidence", scale: Scale) -> QualityRecord | None:
+    """Bicubic on the set that the logs of trainings follow."""
+    dataset = evidence.config.data.validation
+    return control(evidence.results, scale, dataset) if dataset else None
 
 
 def over_bicubic_db(results: Results, record: QualityRecord) -> float | None:

@@ -7,11 +7,14 @@ of these give the same bytes.
 import base64
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
+from hitsr.ablation import Resolved
 from hitsr.config import Config
 from hitsr.errors import DataError
 from hitsr.files import write_text
@@ -30,7 +33,13 @@ from hitsr.report.tables import frames, to_csv, with_quotes
 from hitsr.report.typeset import counted, size
 
 
-def render(config: Config, results: Path, reports: Path, out: Path) -> None:
+def render(
+    config: Config,
+    results: Path,
+    reports: Path,
+    out: Path,
+    ablations: Mapping[str, Resolved] = MappingProxyType({}),
+) -> None:
     """Write `out`/index.html, *.csv, *.tex and figures/*.svg, each whole or not at all.
 
     `results` is a results folder such as results/demo; `reports` holds templates/ and published/.
@@ -38,8 +47,9 @@ def render(config: Config, results: Path, reports: Path, out: Path) -> None:
     DataError for an unreadable picture, template or published table, OSError where nothing can be
     written.
     """
-    selected = select(config, gather(results))
-    evidence = Evidence(config, selected, read_published(reports / "published"))
+    rows = [row for resolved in ablations.values() for row in resolved.rows]
+    selected = select(config, gather(results), rows)
+    evidence = Evidence(config, selected, read_published(reports / "published"), ablations)
     budget = budget_of(evidence)
     shown = sections(evidence, budget)
     page = to_html(evidence, budget, shown, reports / "templates")

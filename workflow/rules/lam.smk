@@ -1,24 +1,31 @@
-# What each run's windows draw on: local attribution maps over a set.
+# What each method's windows draw on: local attribution maps over a set.
+
+
+def attribution_records(sets, scales):
+    """Files of the maps of every method but the controls."""
+    return [
+        f"{RESULTS}/lam/{method.name}.{dataset}/record.json"
+        for method in METHODS.values()
+        for dataset in sets
+        if method.scale in scales and method.kind != "control"
+    ]
 
 
 rule lam:
     input:
-        run=f"{RESULTS}/runs/{{run}}.json",
-        weights=f"{RESULTS}/weights/{{run}}/weights.safetensors",
-        data=lambda wildcards: (
-            f"{RESULTS}/data/{wildcards.dataset}-x{RUNS[wildcards.run].scale}.json"
-        ),
+        unpack(method_inputs),
     output:
-        f"{RESULTS}/lam/{{run}}.{{dataset}}/record.json",
+        f"{RESULTS}/lam/{{method}}.{{dataset}}/record.json",
     log:
-        f"{RESULTS}/logs/lam/{{run}}.{{dataset}}.log",
-    threads: CONFIG.train.threads
+        f"{RESULTS}/logs/lam/{{method}}.{{dataset}}.log",
+    threads: THREADS
     resources:
         gpu=int(TRAIN_DEVICE == "cuda"),
     params:
         data=f"{DATA}/{{dataset}}",
-        scale=lambda wildcards: RUNS[wildcards.run].scale,
-        folder=f"{RESULTS}/lam/{{run}}.{{dataset}}",
+        scale=scale_of,
+        method=method_argument,
+        folder=f"{RESULTS}/lam/{{method}}.{{dataset}}",
         device=TRAIN_DEVICE,
         code=fingerprint(
             "models",
@@ -28,18 +35,13 @@ rule lam:
             "measure/attribution_pictures.py",
         ),
     shell:
-        "hitsr lam {input.run} --weights {input.weights} --set {params.data}"
-        " --scale {params.scale} --out {params.folder} --device {params.device}"
-        " --threads {threads} > {log} 2>&1"
+        "hitsr lam {params.method} --set {params.data} --scale {params.scale}"
+        " --out {params.folder} --device {params.device} --threads {threads} > {log} 2>&1"
 
 
 rule lam_sheet:
     input:
-        lambda wildcards: [
-            f"{RESULTS}/lam/{run}.{wildcards.dataset}/record.json"
-            for run, spec in RUNS.items()
-            if str(spec.scale) == wildcards.scale
-        ],
+        lambda wildcards: attribution_records([wildcards.dataset], [int(wildcards.scale)]),
     output:
         f"{RESULTS}/lam/sheets/{{dataset}}-x{{scale}}.png",
     log:

@@ -1,22 +1,38 @@
 # SR pictures are files of their own, scored from those files.
 
 
+def released_weights(method):
+    """The file of released weights, where it is: a missing one is told before anything runs."""
+    found = find_weights(CONFIG.weights.root, method.network, method.scale)
+    return found.as_posix() if found else []
+
+
 def method_inputs(wildcards):
-    """What makes the pictures of a run; of a control, nothing but the data."""
-    scale = wildcards.method.rsplit("-x", 1)[1][0]
-    inputs = {"data": f"{RESULTS}/data/{wildcards.dataset}-x{scale}.json"}
-    if wildcards.method in RUNS:
-        inputs["run"] = f"{RESULTS}/runs/{wildcards.method}.json"
-        inputs["weights"] = f"{RESULTS}/weights/{wildcards.method}/weights.safetensors"
+    """What makes the pictures of a method: a run, weights, code; of a control nothing but data."""
+    method = SCORED[wildcards.method]
+    inputs = {"data": f"{RESULTS}/data/{wildcards.dataset}-x{method.scale}.json"}
+    if method.kind == "trained":
+        inputs["run"] = f"{RESULTS}/runs/{method.name}.json"
+        inputs["weights"] = f"{RESULTS}/weights/{method.name}/weights.safetensors"
+    elif method.kind == "released":
+        inputs["weights"] = released_weights(method)
+    elif method.kind == "own":
+        inputs["own"] = list(OWN[method.name].files)
     return inputs
 
 
+def method_argument(wildcards, input):
+    """How `restore` and `lam` name it."""
+    method = SCORED[wildcards.method]
+    if method.kind == "trained":
+        return f"{input.run} --weights {input.weights}"
+    if method.kind == "released":
+        return f"{method.network} --weights {input.weights}"
+    return OWN[method.name].source if method.kind == "own" else method.network
+
+
 def scale_of(wildcards):
-    return wildcards.method.rsplit("-x", 1)[1][0]
-
-
-def control_of(wildcards):
-    return wildcards.method.rsplit("-x", 1)[0]
+    return SCORED[wildcards.method].scale
 
 
 rule restore:
@@ -26,17 +42,13 @@ rule restore:
         directory(f"{RESULTS}/pictures/{{method}}.{{dataset}}"),
     log:
         f"{RESULTS}/logs/restore/{{method}}.{{dataset}}.log",
-    threads: CONFIG.train.threads
+    threads: THREADS
     resources:
         gpu=int(TRAIN_DEVICE == "cuda"),
     params:
         data=f"{DATA}/{{dataset}}",
         scale=scale_of,
-        method=lambda wildcards, input: (
-            f"{input.run} --weights {input.weights}"
-            if wildcards.method in RUNS
-            else control_of(wildcards)
-        ),
+        method=method_argument,
         code=fingerprint("models", "inference.py", "data/bicubic.py", "data/images.py"),
     shell:
         "hitsr restore {params.method} --data {params.data} --scale {params.scale}"
@@ -56,8 +68,8 @@ rule quality:
         scale=scale_of,
         made_by=lambda wildcards, input: (
             f"--run {input.run}"
-            if wildcards.method in RUNS
-            else f"--method {control_of(wildcards)}"
+            if SCORED[wildcards.method].kind == "trained"
+            else f"--method {SCORED[wildcards.method].network}"
         ),
         code=fingerprint("metrics.py", "measure/quality.py", "data/images.py"),
     shell:

@@ -1,17 +1,49 @@
 # Tables and the report, from records alone.
 
+
+def quality_records(names):
+    return [
+        f"{RESULTS}/records/quality/{name}.{dataset}.json"
+        for name in names
+        for dataset in CONFIG.data.test
+    ]
+
+
+def training_files(names):
+    return [
+        f"{RESULTS}/weights/{name}/{file}"
+        for name in names
+        for file in ("record.json", "log.jsonl")
+    ]
+
+
 RECORDS = [
     *(
         f"{RESULTS}/records/complexity/{network}.json"
-        for network in scaled_networks(CONFIG, CONFIG.efficiency.scales)
+        for network in [*scaled_networks(CONFIG, CONFIG.efficiency.scales), *OWN]
     ),
-    *latency_records(LATENCY.scales, LATENCY.formulations),
-    *(f"{RESULTS}/weights/{run}/record.json" for run in RUNS),
+    *latency_records(
+        [
+            *scaled_networks(CONFIG, LATENCY.scales),
+            *(name for name in OWN if int(name[-1]) in LATENCY.scales),
+        ],
+        LATENCY.formulations,
+        LATENCY.batches,
+        LATENCY.dtypes,
+    ),
+    *training_files(runs(CONFIG)),
+    *quality_records(METHODS),
+    *(attribution_records(CONFIG.lam.sets, CONFIG.lam.scales) if CONFIG.lam else ()),
     *(
-        f"{RESULTS}/records/quality/{method}.{dataset}.json"
-        for method, dataset in TEST_CELLS
+        f"{RESULTS}/records/scaling/{network}.{over}.json"
+        for network in scaled_networks(
+            CONFIG, (CONFIG.scaling.scale,) if CONFIG.scaling else ()
+        )
+        for over in CONFIG.scaling.over
     ),
+    *(file for name in CONFIG.ablations for file in ablation_records(name)),
 ]
+TEMPLATES = sorted(str(path) for path in REPORTS.rglob("*") if path.is_file())
 TABLES = ("efficiency", "quality", "quality_pictures", "training")
 
 
@@ -34,9 +66,8 @@ rule report:
     input:
         rules.collect.output,
         RECORDS,
-        [f"{RESULTS}/weights/{run}/log.jsonl" for run in RUNS],
-        [f"{RESULTS}/pictures/{method}.{dataset}" for method, dataset in TEST_CELLS],
-        sorted(str(path) for path in REPORTS.rglob("*") if path.is_file()),
+        [f"{RESULTS}/pictures/{name}.{dataset}" for name in METHODS for dataset in CONFIG.data.test],
+        TEMPLATES,
     output:
         f"{RESULTS}/report/index.html",
     log:
@@ -44,6 +75,26 @@ rule report:
     localrule: True
     params:
         reports=REPORTS,
+        ablations=[KNOWN_ABLATIONS[name].hash for name in CONFIG.ablations],
         code=fingerprint("report", "records.py"),
     shell:
-        "hitsr report {CONFIG_FILE} --reports {params.reports} > {log} 2>&1 && cat {log}"
+        "hitsr report {CONFIG_FILE} --reports {params.reports} --ablations {ABLATIONS}"
+        " > {log} 2>&1 && cat {log}"
+
+
+rule ablation_page:
+    input:
+        lambda wildcards: ablation_records(wildcards.ablation),
+        TEMPLATES,
+    output:
+        f"{RESULTS}/report/ablations/{{ablation}}.html",
+    log:
+        f"{RESULTS}/logs/ablations/{{ablation}}.log",
+    localrule: True
+    params:
+        reports=REPORTS,
+        ablation=lambda wildcards: KNOWN_ABLATIONS[wildcards.ablation].hash,
+        code=fingerprint("report", "records.py"),
+    shell:
+        "hitsr report {CONFIG_FILE} --reports {params.reports} --ablations {ABLATIONS}"
+        " --only {wildcards.ablation} > {log} 2>&1 && cat {log}"

@@ -10,7 +10,7 @@ rule resolve_run:
     params:
         value=lambda wildcards: RUNS[wildcards.run].hash,
     shell:
-        "hitsr resolve {CONFIG_FILE} {wildcards.run} > {output} 2> {log}"
+        "hitsr resolve {CONFIG_FILE} {wildcards.run} --ablations {ABLATIONS} > {output} 2> {log}"
 
 
 def started_from(wildcards):
@@ -24,7 +24,7 @@ rule train:
         run=f"{RESULTS}/runs/{{run}}.json",
         data=lambda wildcards: [
             f"{RESULTS}/data/{dataset}-x{RUNS[wildcards.run].scale}.json"
-            for dataset in {CONFIG.data.train, CONFIG.data.validation}
+            for dataset in {RUNS[wildcards.run].data, CONFIG.data.validation}
         ],
         start=started_from,
     output:
@@ -33,7 +33,7 @@ rule train:
         record=f"{RESULTS}/weights/{{run}}/record.json",
     log:
         f"{RESULTS}/logs/train/{{run}}.log",
-    threads: CONFIG.train.threads
+    threads: THREADS
     resources:
         gpu=int(TRAIN_DEVICE == "cuda"),
     params:
@@ -42,7 +42,7 @@ rule train:
         start=lambda wildcards, input: (
             f"--start-from {input.start}" if input.start else ""
         ),
-        device=CONFIG.train.device,
+        device=TRAIN_DEVICE,
         code=fingerprint("models", "training", "data/patches.py", "seeds.py"),
     shell:
         "hitsr train {input.run} --data {params.data} --out {params.folder} {params.start}"

@@ -14,10 +14,11 @@ from hitsr.report.sections.quality import quality_section
 
 
 def sections(evidence: Evidence, budget: Budget) -> list[Section]:
+    train = evidence.config.train
     return [
         efficiency_section(evidence),
         quality_section(evidence, budget),
-        convergence_section(evidence, budget),
+        *([convergence_section(evidence, budget, train)] if train else []),
         pictures_section(evidence),
         provenance_section(evidence),
         # Prose of its template alone.

@@ -2,10 +2,11 @@
 
 from typing import NamedTuple
 
+from hitsr.config import Train
 from hitsr.report.budget import Budget
 from hitsr.report.cells import Cell, Column, Row, Table, here, listing, row
 from hitsr.report.curves import loss_panels, psnr_panels
-from hitsr.report.measures import Evidence, control, curve, reached_at
+from hitsr.report.measures import Evidence, curve, reached_at, validation_control
 from hitsr.report.names import label, method_of
 from hitsr.report.section import Caption, Section, TableView
 from hitsr.report.sections.provenance import machine_words
@@ -32,8 +33,8 @@ class ScaleCurves(NamedTuple):
     has_bicubic: bool
 
 
-def convergence_section(evidence: Evidence, budget: Budget) -> Section:
-    scales = [_curves(evidence, scale) for scale in evidence.config.train.scales]
+def convergence_section(evidence: Evidence, budget: Budget, train: Train) -> Section:
+    scales = [_curves(evidence, scale) for scale in train.scales]
     machine = machine_words(evidence.results.trainings)
     caption = Caption("The training runs.", f"Trained on {machine}.", budget.steps)
     runs = TableView(training_table(evidence), caption)
@@ -124,5 +125,5 @@ def _curves(evidence: Evidence, scale: Scale) -> ScaleCurves:
         convergence_finding(evidence, scale),
         psnr_panels(evidence, scale),
         loss_panels(evidence, scale),
-        control(evidence.results, scale, evidence.config.data.validation) is not None,
+        validation_control(evidence, scale) is not None,
     )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from hitsr.errors import DataError
+from hitsr.methods import methods
 from hitsr.report.measures import Evidence, control, psnr_db
 from hitsr.report.names import BICUBIC, FAMILIES, role_of
 from hitsr.report.section import Section
@@ -119,7 +120,7 @@ def picture_row(evidence: Evidence) -> PictureRow | None:
 
 def choose(evidence: Evidence) -> Choice | None:
     """Of the first test set, the picture where bicubic scores worst; None if it was not scored."""
-    scale, dataset = evidence.config.train.scales[0], evidence.config.data.test[0]
+    scale, dataset = evidence.config.scales[0], evidence.config.data.test[0]
     bicubic = control(evidence.results, scale, dataset)
     if bicubic is None:
         return None
@@ -154,22 +155,22 @@ def _cutout(evidence: Evidence, choice: Choice, method: str, hr: Array, region: 
             f"{path}: {sr.shape[1]} x {sr.shape[0]}, but its HR is {hr.shape[1]} x {hr.shape[0]}; "
             "rerun restore"
         )
-    record = evidence.results.quality.get((_run(evidence, choice, method), choice.dataset))
+    run = _run(evidence, choice, method)
+    record = evidence.results.quality.get((run, choice.dataset)) if run else None
     scores = {p.name: fixed(psnr_db(p), 2) for p in record.pictures} if record else {}
     return Cutout(method, _lossless(_cut(sr, region)), scores.get(choice.picture, ""))
 
 
-def _run(evidence: Evidence, choice: Choice, method: str) -> str:
-    """A method's first seed, or the control; as its files are called."""
-    seed = "" if method == BICUBIC else f"-s{evidence.config.train.seeds[0]}"
-    return f"{method}-x{choice.scale}{seed}"
+def _run(evidence: Evidence, choice: Choice, network: str) -> str | None:
+    """A network's first seed, or the control, as its files are called; None if not asked for."""
+    place = (network, choice.scale)
+    found = methods(evidence.config).values()
+    return next((each.name for each in found if (each.network, each.scale) == place), None)
 
 
-def _sr_file(evidence: Evidence, choice: Choice, method: str) -> Path | None:
-    """Of the config's networks; others may lie in the folder."""
-    if method not in (BICUBIC, *evidence.config.networks):
-        return None
-    folder = f"{_run(evidence, choice, method)}.{choice.dataset}"
+def _sr_file(evidence: Evidence, choice: Choice, network: str) -> Path | None:
+    """Of what the config asks for; others may lie in the folder."""
+    folder = f"{_run(evidence, choice, network)}.{choice.dataset}"
     path = evidence.results.folder / "pictures" / folder / f"{choice.picture}.png"
     return path if path.is_file() else None
 

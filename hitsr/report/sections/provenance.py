@@ -20,7 +20,7 @@ def provenance_section(evidence: Evidence) -> Section:
         for _, signature in sorted(record.signatures.items())
     )
     measured = [record for record in results.records if record.KIND != "training"]
-    commit = _single_commit(results.records)
+    commit, seeds = _single_commit(results.records), config.train.seeds if config.train else ()
     rerun = f"snakemake --configfile configs/{config.name}.yaml"
     return Section(
         key="provenance",
@@ -42,7 +42,7 @@ def provenance_section(evidence: Evidence) -> Section:
                     f"training {work_words(results.trainings)}",
                     f"measuring {work_words(measured)}",
                 ],
-                "seeds": [", ".join(map(str, config.train.seeds))],
+                "seeds": [", ".join(map(str, seeds)) or "nothing trained"],
                 "not there": _missing(evidence),
             },
             "jobs": _jobs(evidence),

@@ -67,7 +67,7 @@ def behind_bicubic(evidence: Evidence) -> list[str]:
     return [
         f"{label(network)} on {evidence.set_name(dataset)} ×{scale}"
         for dataset in evidence.config.data.test
-        for scale in evidence.config.train.scales
+        for scale in evidence.config.scales
         for network in evidence.networks
         if (found := score(evidence.results, network, scale, dataset))
         and found.over_bicubic_db
@@ -79,7 +79,7 @@ def quality_heading(evidence: Evidence) -> str:
     """Of the set with the fewest networks ahead of bicubic, once all are scored."""
     sets = [
         bicubic_gains(evidence, scale, dataset)
-        for scale in evidence.config.train.scales
+        for scale in evidence.config.scales
         for dataset in evidence.config.data.test
     ]
     total = len(evidence.networks)
@@ -94,7 +94,7 @@ def quality_heading(evidence: Evidence) -> str:
 
 def quality_sentence(evidence: Evidence) -> str:
     """For the first scale and test set: against bicubic, and conversions against baselines."""
-    scale, dataset = evidence.config.train.scales[0], evidence.config.data.test[0]
+    scale, dataset = evidence.config.scales[0], evidence.config.data.test[0]
     gains = bicubic_gains(evidence, scale, dataset)
     if not gains:
         return ""
@@ -124,7 +124,7 @@ def quality_table(evidence: Evidence, budget: Budget) -> Table:
         Span(judged if evidence.published.has_dataset(dataset) else columns, dataset)
         for dataset in evidence.config.data.test
     )
-    scales = evidence.config.train.scales
+    scales = evidence.config.scales
     groups = tuple(Group(f"×{scale}", _rows(evidence, budget, scale)) for scale in scales)
     return Table("quality", "Network", spans, groups)
 
@@ -134,7 +134,7 @@ def picture_tables(evidence: Evidence) -> list[TableView]:
     return [
         _picture_table(dataset, scale, records)
         for dataset in evidence.config.data.test
-        for scale in evidence.config.train.scales
+        for scale in evidence.config.scales
         if (records := _records(evidence, dataset, scale))
     ]
 
@@ -144,7 +144,7 @@ def paired_sentences(evidence: Evidence) -> list[str]:
     found = {
         (family, scale, dataset): paired_difference(after, before)
         for dataset in evidence.config.data.test
-        for scale in evidence.config.train.scales
+        for scale in evidence.config.scales
         for family in evidence.families
         if (before := scored(evidence.results, family.baseline, scale, dataset))
         and (after := scored(evidence.results, family.conversion, scale, dataset))
