@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,9 +12,9 @@ from hitsr.data.bicubic import imresize
 from hitsr.data.images import Picture, write_png
 from hitsr.data.sources import pairs, read_pair
 from hitsr.errors import WeightsError
+from hitsr.methods import Control
 from hitsr.progress import Progress
 
-Control = Literal["bicubic", "hr"]
 Method = Callable[[Picture, Picture], Picture]  # (lr, hr) -> sr
 
 

@@ -1,10 +1,12 @@
 """What upscales a set's pictures: trained runs, released weights, others' networks, controls."""
 
+import hashlib
+import re
 from itertools import product
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from hitsr.config import Config, RunSpec, runs
+from hitsr.config import Config, Own, RunSpec, runs
 from hitsr.spec import Scale
 
 Control = Literal["bicubic", "hr"]
@@ -35,6 +37,28 @@ def methods(config: Config) -> dict[str, Method]:
 
 def trained(run: RunSpec) -> Method:
     return Method(run.name, run.network.name, run.scale, "trained")
+
+
+def is_own(source: str) -> bool:
+    """Whether a network is named by where it comes from, and not by a name or file of a spec."""
+    return ":" in source
+
+
+def own_name(source: str) -> str:
+    """`mine` for path/mine.py:build or package.mine:build, and for spandrel:path/mine.pth."""
+    place = source.rpartition(":")[0]
+    files = Own(source=source).files
+    stem = Path(files[0]).stem if files else place.rpartition(".")[2]
+    return re.sub(r"[^a-z0-9_]", "_", stem.lower())
+
+
+def own_hash(source: str, scale: int) -> str:
+    """Of the source's name and, where it is a file, of what stands in it; 16 hex digits."""
+    digest = hashlib.sha256(f"{source} x{scale}".encode())
+    for file in Own(source=source).files:
+        if Path(file).is_file():
+            digest.update(Path(file).read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def find_weights(root: Path, network: str, scale: int) -> Path | None:

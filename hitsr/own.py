@@ -19,11 +19,6 @@ from hitsr.errors import SpecError, did_you_mean
 SPANDREL = "spandrel:"
 
 
-def is_own(source: str) -> bool:
-    """Whether a network is named by where it comes from, and not by a name or file of a spec."""
-    return source.startswith(SPANDREL) or ":" in source
-
-
 def load_own(source: str, scale: int) -> nn.Module:
     """Make the network that `source` names, for one scale, in eval mode.
 

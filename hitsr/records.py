@@ -25,6 +25,7 @@ from hitsr.spec import Formulation, Scale
 from hitsr.values import Value
 
 Hash = str
+OWN = "own"  # stands for the formulation in the names of files
 
 
 class Provenance(Value):
@@ -133,7 +134,7 @@ class ComplexityRecord(Complexity, Record):
     scale: Scale
     output_size: tuple[PositiveInt, PositiveInt]  # width, height
     input_size: tuple[PositiveInt, PositiveInt]  # width, height
-    formulation: Formulation
+    formulation: Formulation | None  # None for a network of one's own, which has but one
     params: PositiveInt
     flops: PositiveInt
 
@@ -232,7 +233,7 @@ class LatencyRecord(Timing, Record):
     scale: Scale
     output_size: tuple[PositiveInt, PositiveInt]  # width, height
     input_size: tuple[PositiveInt, PositiveInt]  # width, height
-    formulation: Formulation
+    formulation: Formulation | None  # None for a network of one's own, which has but one
 
     @property
     def setup(self) -> str:
@@ -249,7 +250,7 @@ class LatencyRecord(Timing, Record):
 
 def latency_setup(
     device: str,
-    formulation: Formulation,
+    formulation: Formulation | None,
     batch: int = 1,
     dtype: Dtype = "float32",
     channels_last: bool = False,
@@ -261,7 +262,7 @@ def latency_setup(
     """
     parts = (
         device.partition(":")[0],
-        formulation,
+        formulation or OWN,
         f"b{batch}" if batch > 1 else "",
         dtype if dtype != "float32" else "",
         "channels_last" if channels_last else "",

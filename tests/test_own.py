@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from hitsr.errors import SpecError
-from hitsr.own import is_own, load_own
+from hitsr.methods import is_own
+from hitsr.own import load_own
 
 NEAREST = """
 from torch import nn

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple, cast
+from typing import Annotated, cast
 
 import typer
 
@@ -15,23 +15,13 @@ from hitsr.cli.options import (
     check_scale,
     deliver,
 )
-from hitsr.cli.pipeline import run_at, trained
+from hitsr.cli.subject import NameOption, subject
 from hitsr.errors import RecordError, SpecError
 from hitsr.records import AttributionRecord, AttributionSettings
-from hitsr.spec import NetworkSpec, Scale, ScaledNetwork
-from hitsr.zoo import find
+from hitsr.spec import Scale
 
 _GIB = 2**30
 _Place = tuple[str, Path, tuple[int, int, int] | None]  # name, LR picture, window in HR pixels
-
-
-class _Subject(NamedTuple):
-    """What is measured; a network of one's own has no spec."""
-
-    name: str
-    hash: str
-    network: str
-    spec: NetworkSpec | None
 
 
 def lam(
@@ -64,6 +54,7 @@ def lam(
     memory_gib: Annotated[
         float | None, typer.Option(min=0, help="for a batch; by default 2, on CUDA half the free")
     ] = None,
+    name: NameOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
@@ -74,8 +65,8 @@ def lam(
     most from the next ones (sum of squares).
     """
     check_scale(scale)
-    subject = _subject(method, scale)
-    if subject.spec is not None and weights is None:
+    measured = subject(method, scale, name)
+    if measured.spec is not None and weights is None:
         raise SpecError(f"{method}: needs --weights FILE")
     if weights is not None and not weights.is_file():
         raise SpecError(f"{weights}: no such file")
@@ -95,7 +86,7 @@ def lam(
     started, settings = time.monotonic(), AttributionSettings(steps=steps)
     torch.set_num_threads(threads)
     windows = attribute(
-        trained(method, scale, weights).to(pick_device(device)),
+        measured.model(weights=weights).to(pick_device(device)),
         [Place(*place, side=side, crop=crop // scale if data else 0) for place in places],
         scale,
         out,
@@ -104,10 +95,10 @@ def lam(
         memory_bytes=None if memory_gib is None else round(memory_gib * _GIB),
     )
     record = AttributionRecord(
-        subject=subject.name,
-        subject_hash=subject.hash,
+        subject=measured.name,
+        subject_hash=measured.hash,
         provenance=provenance(str(pick_device(device)), time.monotonic() - started),
-        network=subject.network,
+        network=measured.network,
         scale=cast(Scale, scale),
         dataset=data.name if data else None,
         window_rule="busiest" if data else "given",
@@ -143,16 +134,6 @@ def sheet(
     ]
     write_png(out, contact_sheet(tiles, captions))
     print(out)
-
-
-def _subject(method: str, scale: int) -> _Subject:
-    if ":" in method:
-        return _Subject(method, method, method, None)
-    if not method.endswith(".json"):
-        measured = ScaledNetwork(network=find(method), scale=cast(Scale, scale))
-        return _Subject(measured.name, measured.hash, measured.network.name, measured.network)
-    run = run_at(Path(method), scale)
-    return _Subject(run.name, run.hash, run.network.name, run.network)
 
 
 def _given(pictures: list[Path], windows: list[str], scale: int) -> list[_Place]:

@@ -20,6 +20,7 @@ from hitsr.cli.options import (
     scaled,
     size_of,
 )
+from hitsr.cli.subject import NameOption, Subject, SubjectArgument, subject
 from hitsr.config import Dtype
 from hitsr.errors import RecordError, SpecError
 from hitsr.records import (
@@ -30,14 +31,15 @@ from hitsr.records import (
     Timing,
     latency_setup,
 )
-from hitsr.spec import Formulation, ScaledNetwork
+from hitsr.spec import Formulation
 
 FormulationOption = Annotated[Formulation, typer.Option(help="as the paper writes it, or fused")]
 
 
 def complexity(
-    network: NetworkArgument,
+    network: SubjectArgument,
     scale: ScaleOption = 2,
+    name: NameOption = None,
     output_size: SizeOption = "1280x720",
     formulation: FormulationOption = "paper",
     counter: Annotated[
@@ -52,8 +54,11 @@ def complexity(
     out: OutFile = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Count parameters, FLOPs (as fvcore: multiply-accumulates), activations and their memory."""
-    subject, size = scaled(network, scale), size_of(output_size)
+    """Count parameters, FLOPs (as fvcore: multiply-accumulates), activations and their memory.
+
+    A network of one's own has one formulation; operators that are not counted are listed.
+    """
+    measured, size = subject(network, scale, name), size_of(output_size)
     if counter == "fvcore" and formulation == "fused":
         raise SpecError("--counter fvcore sees no fused operators; use torch, or count the paper's")
     from hitsr import api
@@ -61,20 +66,24 @@ def complexity(
     from hitsr.provenance import provenance
 
     started = time.monotonic()
-    counted = api.complexity(
-        subject.network, subject.scale, size, counter=counter, formulation=formulation
+    counted = (
+        api.complexity(
+            measured.spec, measured.scale, size, counter=counter, formulation=formulation
+        )
+        if measured.spec
+        else api.own_complexity(measured.model(), measured.scale, size, counter)
     )
     listed = (module for module in counted.modules if module.name.count(".") < depth)
     record = ComplexityRecord(
         **counted.model_copy(update={"modules": tuple(listed)}).model_dump(),
-        subject=subject.name,
-        subject_hash=subject.hash,
+        subject=measured.name,
+        subject_hash=measured.hash,
         provenance=provenance("cpu", time.monotonic() - started),
-        network=subject.network.name,
-        scale=subject.scale,
+        network=measured.network,
+        scale=measured.scale,
         output_size=size,
-        input_size=input_size_for(size, subject.scale),
-        formulation=formulation,
+        input_size=input_size_for(size, measured.scale),
+        formulation=formulation if measured.spec else None,
     )
     tables = {
         None: cost_tables.total,
@@ -99,7 +108,7 @@ def scaling(
 
     Over windows it is the mixer of one block that is counted, at one picture for all sizes.
     """
-    subject = scaled(network, scale)
+    measured = scaled(network, scale)
     sides = None if at is None else _sides(at)
     from hitsr import api
     from hitsr.measure.scaling import PICTURES, fit_power_law, windows_of
@@ -107,18 +116,18 @@ def scaling(
 
     started = time.monotonic()
     if over == "window":
-        sides = sides or windows_of(subject.network)
-        points = api.costs_over_windows(subject.network, subject.scale, sides, formulation)
+        sides = sides or windows_of(measured.network)
+        points = api.costs_over_windows(measured.network, measured.scale, sides, formulation)
     else:
         sides = sides or PICTURES
-        points = api.costs_over_pictures(subject.network, subject.scale, sides, formulation)
+        points = api.costs_over_pictures(measured.network, measured.scale, sides, formulation)
     tokens = [point.tokens for point in points]
     record = ScalingRecord(
-        subject=subject.name,
-        subject_hash=subject.hash,
+        subject=measured.name,
+        subject_hash=measured.hash,
         provenance=provenance("cpu", time.monotonic() - started),
-        network=subject.network.name,
-        scale=subject.scale,
+        network=measured.network.name,
+        scale=measured.scale,
         formulation=formulation,
         over=over,
         points=points,
@@ -132,8 +141,9 @@ def scaling(
 
 
 def latency(
-    network: NetworkArgument,
+    network: SubjectArgument,
     scale: ScaleOption = 4,
+    name: NameOption = None,
     output_size: SizeOption = "1280x720",
     formulation: FormulationOption = "fused",
     device: DeviceOption = "auto",
@@ -159,7 +169,8 @@ def latency(
     as_json: JsonOption = False,
 ) -> None:
     """Time single forwards, raw samples kept, with the peak memory above the resting process."""
-    subject, size = scaled(network, scale), size_of(output_size)
+    timed, size = subject(network, scale, name), size_of(output_size)
+    form = formulation if timed.spec else None
     batches = list(dict.fromkeys(batch or [1]))
     if out and (out_dir or len(batches) > 1):
         raise SpecError("--out names the file of one record; for more give --out-dir alone")
@@ -168,23 +179,22 @@ def latency(
     from hitsr.devices import pick_device
     from hitsr.measure.complexity import input_size_for
     from hitsr.measure.latency import measure
-    from hitsr.models.backbone import create
     from hitsr.provenance import provenance
 
     place = pick_device(device)
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    model = create(subject.network, subject.scale, formulation=formulation)
+    model = timed.model(formulation)
     records = []
     for pictures in batches:
-        setup = latency_setup(str(place), formulation, pictures, dtype, channels_last, compiled)
-        file = out_dir / f"{subject.name}.{setup}.json" if out_dir else out
+        setup = latency_setup(str(place), form, pictures, dtype, channels_last, compiled)
+        file = out_dir / f"{timed.name}.{setup}.json" if out_dir else out
         if file:
             _refuse_another_device(file, provenance(str(place), 0).device_name)
         started = time.monotonic()
         measured = measure(
             model,
-            input_size_for(size, subject.scale),
+            input_size_for(size, timed.scale),
             place,
             warmup=warmup,
             samples=samples,
@@ -194,7 +204,7 @@ def latency(
             compiled=compiled,
         )
         took = provenance(str(place), time.monotonic() - started)
-        record = _latency_record(subject, size, formulation, measured, took)
+        record = _latency_record(timed, size, form, measured, took)
         if file:
             record.save(file)
         records.append(record)
@@ -206,9 +216,9 @@ def latency(
 
 
 def _latency_record(
-    subject: ScaledNetwork,
+    timed: Subject,
     output_size: tuple[int, int],
-    formulation: Formulation,
+    formulation: Formulation | None,
     timing: Timing,
     made: Provenance,
 ) -> LatencyRecord:
@@ -216,13 +226,13 @@ def _latency_record(
 
     return LatencyRecord(
         **timing.model_dump(),
-        subject=subject.name,
-        subject_hash=subject.hash,
+        subject=timed.name,
+        subject_hash=timed.hash,
         provenance=made,
-        network=subject.network.name,
-        scale=subject.scale,
+        network=timed.network,
+        scale=timed.scale,
         output_size=output_size,
-        input_size=input_size_for(output_size, subject.scale),
+        input_size=input_size_for(output_size, timed.scale),
         formulation=formulation,
     )
 

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -16,15 +16,16 @@ from hitsr.cli.options import (
     check_scale,
     say,
 )
+from hitsr.cli.subject import subject
 from hitsr.config import Config, RunSpec, load_config, runs, scaled_networks
 from hitsr.errors import SpecError, did_you_mean
+from hitsr.methods import CONTROLS
 from hitsr.records import DatasetRecord, PictureFile
 from hitsr.seeds import derive
 from hitsr.spec import Scale, ScaledNetwork
-from hitsr.zoo import find
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 
 def resolve(
@@ -157,42 +158,22 @@ def restore(
 ) -> None:
     """Upscale the LR pictures of a set into files, to be scored by `hitsr quality`."""
     check_scale(scale)
-    from hitsr import inference
+    if method in CONTROLS:
+        from hitsr import inference
 
-    if method in get_args(inference.Control):
-        inference.restore_control(cast(inference.Control, method), data, scale, out)
+        inference.restore_control(method, data, scale, out)
         return
+    made_by = subject(method, scale)
+    if made_by.spec is not None and weights is None:
+        raise SpecError(f"{method}: needs --weights FILE")
     import torch
 
+    from hitsr import inference
     from hitsr.devices import pick_device
 
     torch.set_num_threads(threads)
-    model = trained(method, scale, weights)
-    inference.restore(model.to(pick_device(device)), data, scale, out)
-
-
-def trained(method: str, scale: int, weights: Path | None) -> "nn.Module":
-    """A network of one's own, which brings its weights, or one of ours filled with a file's."""
-    from hitsr.models.backbone import create
-    from hitsr.models.checkpoints import load_weights
-    from hitsr.own import is_own, load_own
-
-    if is_own(method):
-        return load_own(method, scale)
-    network = run_at(Path(method), scale).network if method.endswith(".json") else find(method)
-    if weights is None:
-        raise SpecError(f"{method}: needs --weights FILE")
-    model = create(network, scale)
-    load_weights(model, weights)
-    return model
-
-
-def run_at(path: Path, scale: int) -> RunSpec:
-    """A resolved run's file; SpecError if it is of another scale than asked for."""
-    run = RunSpec.read(path)
-    if run.scale != scale:
-        raise SpecError(f"{path}: is a x{run.scale} run, --scale is {scale}; make them agree")
-    return run
+    model = made_by.model(weights=weights).to(pick_device(device))
+    inference.restore(model, data, scale, out)
 
 
 def _hr_pictures(folder: Path) -> dict[str, Path]:

@@ -8,6 +8,7 @@ where shapes are computed and samples are not; tests hold the two to the same in
 import copy
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -17,6 +18,7 @@ from hitsr.measure.census import Census
 from hitsr.records import Complexity, ModuleCost
 
 Method = Literal["torch", "fvcore"]
+Refuse = Callable[[str], None]
 
 _PRODUCTS = ("scaled_dot_product_attention", "baddbmm")  # torch counts them, fvcore sees nothing
 # Of what remains the two would count something else without a word.
@@ -37,7 +39,13 @@ def input_size_for(output_size: tuple[int, int], scale: int) -> tuple[int, int]:
     return width, height
 
 
-def count(model: nn.Module, input_size: tuple[int, int], counter: Method = "torch") -> Complexity:
+def count(
+    model: nn.Module,
+    input_size: tuple[int, int],
+    counter: Method = "torch",
+    *,
+    strict: bool = True,
+) -> Complexity:
     """What one picture of (width, height) `input_size` costs in eval mode, first forward.
 
     `torch` takes weights on any device, and needs no memory to speak of unless a size depends on
@@ -46,19 +54,23 @@ def count(model: nn.Module, input_size: tuple[int, int], counter: Method = "torc
     batch; torch counts all. The attention and batched products of fused formulations only `torch`
     counts, as the products that they stand for.
 
-    Raises ValueError for an operator that `counter` does not count, or not as the other one does.
+    Raises ValueError for an operator that `counter` does not count, or not as the other one does;
+    if not `strict`, as for networks of unknown make, it is counted as `counter` does, or listed.
     """
-    return _by_torch(model, input_size) if counter == "torch" else _by_fvcore(model, input_size)
+    refuse = _refuse if strict else _allow
+    if counter == "torch":
+        return _by_torch(model, input_size, refuse)
+    return _by_fvcore(model, input_size, refuse)
 
 
-def _by_torch(model: nn.Module, input_size: tuple[int, int]) -> Complexity:
+def _by_torch(model: nn.Module, input_size: tuple[int, int], refuse: Refuse) -> Complexity:
     try:
-        census = _census(model, input_size, "meta")
+        census = _census(model, input_size, "meta", refuse)
     except RuntimeError as error:
         # Some sizes depend on samples (nonzero), and the meta device has none.
         if _has_no_samples(model):
             raise ValueError(f"cannot count without samples: {error}; use real weights") from error
-        census = _census(model, input_size, "cpu")
+        census = _census(model, input_size, "cpu", refuse)
     return Complexity(
         counter="torch",
         params=_params(model),
@@ -73,10 +85,10 @@ def _by_torch(model: nn.Module, input_size: tuple[int, int]) -> Complexity:
     )
 
 
-def _census(model: nn.Module, input_size: tuple[int, int], device: str) -> Census:
+def _census(model: nn.Module, input_size: tuple[int, int], device: str, refuse: Refuse) -> Census:
     shadow = copy.deepcopy(model).to(device).eval()
     picture = torch.zeros(_shape(input_size), device=device)
-    census = Census(shadow, _refuse)
+    census = Census(shadow, refuse)
     for held in ([picture], shadow.parameters(), shadow.buffers()):
         census.memory.ignore(iter(held))
     # In inference mode a composite operator arrives whole, under the name that fvcore would see.
@@ -85,7 +97,7 @@ def _census(model: nn.Module, input_size: tuple[int, int], device: str) -> Censu
     return census
 
 
-def _by_fvcore(model: nn.Module, input_size: tuple[int, int]) -> Complexity:
+def _by_fvcore(model: nn.Module, input_size: tuple[int, int], refuse: Refuse) -> Complexity:
     if _has_no_samples(model):
         raise ValueError("fvcore needs a model with real weights, not one on the meta device")
     shadow = copy.deepcopy(model).to("cpu").eval()
@@ -104,7 +116,7 @@ def _by_fvcore(model: nn.Module, input_size: tuple[int, int]) -> Complexity:
             raise ValueError(
                 f"fvcore cannot count {name}; use the torch counter, or the paper formulation"
             )
-        _refuse(name)
+        refuse(name)
     return Complexity(
         counter="fvcore",
         params=_params(model),
@@ -130,6 +142,10 @@ def _modules(
         for name, module in model.named_modules()
         if name
     )
+
+
+def _allow(_name: str) -> None:
+    pass
 
 
 def _refuse(name: str) -> None:

@@ -17,6 +17,7 @@ from hitsr.records import (
     QualityRecord,
     Record,
     TrainingRecord,
+    latency_setup,
     read_log,
 )
 from hitsr.spec import Formulation, Scale
@@ -70,9 +71,10 @@ def gather(folder: Path) -> Results:
             (r.network, r.scale): r for _, r in _read_all(ComplexityRecord, records / "complexity")
         },
         latency={
-            (r.network, r.scale, r.provenance.device.split(":")[0], r.formulation): r
+            # A network of one's own has no second formulation: it stands with what runs by default.
+            (r.network, r.scale, r.provenance.device.split(":")[0], r.formulation or "fused"): r
             for _, r in _read_all(LatencyRecord, records / "latency")
-            if r.setup == f"{r.provenance.device.split(':')[0]}.{r.formulation}"  # nothing special
+            if r.setup == latency_setup(r.provenance.device, r.formulation)  # nothing special
         },
         training={
             training.record.run.name: training

@@ -41,7 +41,9 @@ rule lam:
 
 rule lam_sheet:
     input:
-        lambda wildcards: attribution_records([wildcards.dataset], [int(wildcards.scale)]),
+        lambda wildcards: attribution_records(
+            [wildcards.dataset], [int(wildcards.scale)]
+        ),
     output:
         f"{RESULTS}/lam/sheets/{{dataset}}-x{{scale}}.png",
     log:

@@ -17,12 +17,14 @@ def subject(network):
 
 def latency_records(networks, formulations, batches=(), dtypes=()):
     """Files of latencies: one picture in float32, and each batch and dtype beside it."""
-    special = [(batch, dtype) for batch in batches for dtype in (dtypes or ("float32",))]
+    special = [
+        (batch, dtype) for batch in batches for dtype in (dtypes or ("float32",))
+    ]
     special += [(1, dtype) for dtype in dtypes if dtype != "float32"]
     return [
         f"{RESULTS}/records/latency/{network}.{setup}.json"
         for network in networks
-        for form in (("fused",) if network in OWN else formulations)
+        for form in ((None,) if network in OWN else formulations)
         for setup in dict.fromkeys(
             latency_setup(LATENCY_DEVICE, form, *special_one)
             for special_one in [(1, "float32"), *special]

@@ -66,7 +66,11 @@ rule report:
     input:
         rules.collect.output,
         RECORDS,
-        [f"{RESULTS}/pictures/{name}.{dataset}" for name in METHODS for dataset in CONFIG.data.test],
+        [
+            f"{RESULTS}/pictures/{name}.{dataset}"
+            for name in METHODS
+            for dataset in CONFIG.data.test
+        ],
         TEMPLATES,
     output:
         f"{RESULTS}/report/index.html",
