@@ -6,6 +6,7 @@ import pytest
 
 from hitsr.config import Config, Recipe, RunSpec, load_config, runs, scaled_networks
 from hitsr.errors import SpecError
+from hitsr.methods import methods
 from hitsr.zoo import NETWORKS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -43,7 +44,9 @@ def test_the_configs_that_ship_are_whole(file: Path):
     config = load_config(file)
     assert config.name == file.stem
     assert set(config.networks) == set(NETWORKS)
-    assert len(runs(config)) == 6 * len(config.train.scales) * len(config.train.seeds)
+    trained = len(config.train.scales) * len(config.train.seeds) if config.train else 0
+    assert len(runs(config)) == 6 * trained
+    assert len(methods(config)) == 6 * max(trained, len(config.scales)) + 2 * len(config.scales)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "hitsr"
 LAYERS = (
     "values errors files spec records config zoo convert code seeds methods needs ablation",
     "models data metrics provenance devices progress model_card",
-    "inference training measure own export upscaling gallery",
+    "inference training measure own fetching export upscaling gallery",
     "report",
     "api doctor cli",
 )

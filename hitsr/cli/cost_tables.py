@@ -13,7 +13,8 @@ def total(record: ComplexityRecord) -> str:
     if record.peak_activation_bytes is not None:
         parts.append(f"{record.peak_activation_bytes / 1e6:.0f} MB of them at once")
     width, height = record.output_size
-    how = f"{record.formulation} formulation, {record.counter} counter"
+    form = f"{record.formulation} formulation, " if record.formulation else ""
+    how = f"{form}{record.counter} counter"
     return f"{record.subject}: {', '.join(parts)} at {width}x{height} ({how})"
 
 

@@ -76,8 +76,9 @@ onstart:
     # A dry run works without data; a real one says at once what is missing.
     sources = REPORTS / "published/sources.csv"
     sets = {job.wildcards.dataset for job in needed_jobs("prepare")}
-    missing = missing_data(CONFIG, sources, sets) if sets else None
-    if any(job.wildcards.method in METHODS for job in needed_jobs("restore")):
-        missing = missing or missing_weights(CONFIG, sources)
-    if missing:
-        raise WorkflowError(missing)
+    missing = [
+        missing_data(CONFIG, sources, sets) if sets else None,
+        missing_weights(CONFIG, sources) if needed_jobs("restore") else None,
+    ]
+    if any(missing):
+        raise WorkflowError("\n".join(filter(None, missing)))
