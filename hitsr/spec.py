@@ -4,25 +4,45 @@
 an ablation is a patch on a value. `models.backbone` builds what a value describes.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, Strict, StrictBool, model_validator
+from pydantic import (
+    Field,
+    PositiveInt,
+    Strict,
+    StrictBool,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from hitsr.errors import SpecError, did_you_mean
+from hitsr.errors import SpecError
+from hitsr.patching import patched
 from hitsr.values import Value
 
 Scale = Literal[2, 3, 4]
 Formulation = Literal["paper", "fused"]
+Branch = Literal["spatial", "channel"]
+Features = Literal["dual", "linear", "conv"]
+Upsampler = Literal["one_step", "two_stage"]
+# What computes a mixer's products; the last one, when the spatial branch alone has a softmax.
+Kernel = Literal[
+    "as written",
+    "re-associated",
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention, re-associated",
+]
 Count = Annotated[PositiveInt, Strict()]  # no `true` for 1, no "48" for 48
 
 
 class WindowAttention(Value):
-    """Multi-head self-attention in windows, with a table of position biases (SwinIR)."""
+    """Multi-head self-attention in windows, with a table of position biases or none (SwinIR)."""
 
     kind: Literal["window_attention"] = "window_attention"
     heads: Count = 6
     softmax: Literal[True] = True
-    position: Literal["table"] = "table"
+    position: Literal["table", "none"] = "table"
 
 
 class PermutedAttention(Value):
@@ -31,23 +51,81 @@ class PermutedAttention(Value):
     kind: Literal["permuted_attention"] = "permuted_attention"
     heads: Count = 6
     softmax: Literal[True] = True
-    position: Literal["table"] = "table"
+    position: Literal["table", "none"] = "table"
+
+
+class TransposedAttention(Value):
+    """Attention between the channels of a window (Restormer's MDTA), which know no positions."""
+
+    kind: Literal["transposed_attention"] = "transposed_attention"
+    heads: Count = 6
 
 
 class Correlation(Value):
-    """Spatial and channel self-correlation in hierarchical windows (HiT-SR, section 3.3)."""
+    """Spatial and channel self-correlation in hierarchical windows (HiT-SR, section 3.3).
+
+    Heads, softmax and positions are of the spatial branch: `branches: [channel]` alone makes
+    `position` "none", so that equal networks are equal values. `softmax` keeps the scale of one
+    over the head's width. A position table holds every offset within the block's own window,
+    (2 side - 1)² for each head, so it fits any window and soon outweighs the rest of the block.
+    """
 
     kind: Literal["correlation"] = "correlation"
     heads: Count = 6
-    branches: tuple[Literal["spatial"], Literal["channel"]] = ("spatial", "channel")
-    features: Literal["dual"] = "dual"
-    softmax: Literal[False] = False
-    position: Literal["dynamic"] = "dynamic"
+    branches: tuple[Branch, ...] = ("spatial", "channel")
+    features: Features = "dual"  # convolution times 1x1 layer, or one of them alone
+    softmax: StrictBool = False
+    position: Literal["dynamic", "table", "none"] = Field(default="dynamic", validate_default=True)
     # LayerNorm over fewer channels would erase the positions: (a, b) always becomes (1, -1).
     position_width: int = Field(default=3, ge=3, strict=True)
 
+    @field_validator("branches")
+    @classmethod
+    def _one_or_both(cls, branches: tuple[Branch, ...]) -> tuple[Branch, ...]:
+        if branches not in (("spatial", "channel"), ("spatial",), ("channel",)):
+            raise ValueError("want 'spatial', 'channel', or both in this order")
+        return branches
 
-Mixer = Annotated[WindowAttention | PermutedAttention | Correlation, Field(discriminator="kind")]
+    @field_validator("softmax")
+    @classmethod
+    def _softmax_is_spatial(cls, softmax: bool, info: ValidationInfo) -> bool:
+        if softmax and info.data.get("branches") == ("channel",):
+            raise ValueError("a softmax is of the spatial branch, which is not in mixer.branches")
+        return softmax
+
+    @field_validator("position")
+    @classmethod
+    def _positions_are_spatial(cls, position: str, info: ValidationInfo) -> str:
+        if info.data.get("branches") != ("channel",):
+            return position
+        if position == "table":
+            raise ValueError("a table is of the spatial branch, which is not in mixer.branches")
+        return "none"
+
+
+Mixer = Annotated[
+    WindowAttention | PermutedAttention | TransposedAttention | Correlation,
+    Field(discriminator="kind"),
+]
+
+
+def kernel_of(mixer: Mixer, formulation: Formulation) -> Kernel:
+    """What computes the products of a mixer: for records, since it decides what time they take.
+
+    "as written" is one product after the other, "re-associated" another order of the same products,
+    and "scaled_dot_product_attention" PyTorch's kernel, which needs the softmax.
+    """
+    if formulation == "paper":
+        return "as written"
+    match mixer:
+        case WindowAttention() | PermutedAttention():
+            return "scaled_dot_product_attention"
+        case Correlation(softmax=True, branches=("spatial",)):
+            return "scaled_dot_product_attention"
+        case Correlation(softmax=True):
+            return "scaled_dot_product_attention, re-associated"
+        case _:
+            return "re-associated"
 
 
 class Ngram(Value):
@@ -69,7 +147,7 @@ class Windows(Value):
 
     base: Count = 8
     ratios: tuple[float, ...] = (1, 1, 1, 1, 1, 1)  # one per block of a group
-    shift: StrictBool = True  # by half a window, in every second block
+    shift: StrictBool = True  # by half a window, in every second block; cyclic
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -98,36 +176,16 @@ class NetworkSpec(Value):
     padding: Literal["picture", "mixer"] = "picture"  # what is extended to whole windows
     depths: tuple[Count, ...] = Field(default=(6, 6, 6, 6), min_length=1)  # blocks per group
     width: Count = 60
+    upsampler: Upsampler = (
+        "one_step"  # two_stage: that of classical networks, by way of 64 channels
+    )
     stochastic_depth: float = Field(default=0.0, ge=0, lt=1)  # of the last block, in training
     mean: tuple[float, float, float] = (0.4488, 0.4371, 0.4040)  # RGB, of DIV2K
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        mixer, heads, sizes = self.mixer, self.mixer.heads, self.windows.sizes
-        for depth in self.depths:
-            if depth != len(sizes):
-                raise ValueError(f"depths: {depth} blocks, but windows.ratios has {len(sizes)}")
-        split = self.width // 2 if mixer.kind == "correlation" else self.width
-        if self.width % 2:
-            raise ValueError(f"width: {self.width} is odd; halves of it are mixed")
-        if split % heads:
-            raise ValueError(f"mixer.heads: {heads} heads do not divide {split} channels")
-        if mixer.kind == "correlation":
-            if self.windows.shift:
-                raise ValueError("windows.shift: correlation mixes in unshifted windows only")
-            if self.width < 5:
-                raise ValueError("width: dual features need 5 channels or more")
-        if mixer.kind == "permuted_attention":
-            if self.width % 4:
-                raise ValueError("width: permuted attention needs a multiple of 4")
-            if any(side % 4 for side in sizes):
-                raise ValueError("windows: permuted attention needs sides that 4 divides")
-            if self.context:
-                raise ValueError("context: permuted attention takes no n-gram context")
-        if self.context and (self.width // 2) % heads:
-            raise ValueError(f"context: {heads} heads do not divide {self.width // 2} channels")
-        if self.padding == "picture" and any(max(sizes) % side for side in sizes):
-            raise ValueError("padding: one picture size fits no such mix of windows; use 'mixer'")
+        for misfit in _misfits(self):
+            raise ValueError(misfit)
         return self
 
     @property
@@ -136,44 +194,36 @@ class NetworkSpec(Value):
 
     @property
     def multiples(self) -> tuple[int, ...]:
-        """What each block's padded sides are multiples of: its window, or n-grams of it."""
-        grams = self.context.grams if self.context and self.mixer.kind == "correlation" else 1
+        """What each block's sides are multiples of: its window, or n-grams of padded windows."""
+        grams = self.context.grams if self.context and self.padding == "mixer" else 1
         return tuple(size * grams for size in self.windows.sizes)
 
     def patch(self, changes: dict[str, Any], where: str = "patch") -> "NetworkSpec":
         """A copy with dotted paths changed: `{"windows.ratios": [1, 1], "width": 48}`.
 
+        Another kind of mixer is given as a whole: `{"mixer": {"kind": "window_attention"}}`.
         SpecError for a path that does not exist, a value of the wrong type or outside the rules,
-        or a non-empty patch that changes nothing.
+        a field that the patched network does not read, or a non-empty patch that changes nothing.
         """
-        patched = self.with_changes(changes, where)
-        if changes and patched == self:
+        network = self.with_changes(changes, where)
+        if changes and network == self:
             raise SpecError(
                 f"{where}: changes nothing in {self.name}; remove it or mend its values"
             )
-        return patched
+        return network
 
     def with_changes(self, changes: dict[str, Any], where: str) -> "NetworkSpec":
-        """As `patch`, but changes may be none."""
-        data = self.model_dump()
-        for path, value in changes.items():
-            parts = path.split(".")
-            here = data
-            for depth, part in enumerate(parts):
-                above = parts[:depth]
-                if not isinstance(here, dict):
-                    raise SpecError(
-                        f"{where}: no field {path!r}: {'.'.join(above)} is {here!r}; "
-                        f"change {'.'.join(above)!r} as a whole"
-                    )
-                if part not in here:
-                    under = "".join(f"{name}." for name in above)
-                    near = did_you_mean(part, here, under)
-                    raise SpecError(f"{where}: no field {path!r}; {near}")
-                if depth < len(parts) - 1:
-                    here = here[part]
-            here[parts[-1]] = value
-        return NetworkSpec.parse(data, where)
+        """As `patch`, but the changes may come to nothing."""
+        if "mixer.kind" in changes:
+            raise SpecError(
+                f"{where}: mixer.kind: kinds of mixers differ in their fields; change 'mixer' as a "
+                f"whole, such as mixer: {{kind: {changes['mixer.kind']}, heads: 6}}"
+            )
+        network = NetworkSpec.parse(patched(self.model_dump(), changes, where), where)
+        for path, reason in _unread(network).items():
+            if path in changes:
+                raise SpecError(f"{where}: {path}: has no effect: {reason}; leave it out")
+        return network
 
 
 class ScaledNetwork(Value):
@@ -185,3 +235,53 @@ class ScaledNetwork(Value):
     @property
     def name(self) -> str:
         return f"{self.network.name}-x{self.scale}"
+
+
+def _misfits(network: NetworkSpec) -> Iterator[str]:
+    """Key and rule of parts that do not fit each other."""
+    width, sizes, context = network.width, network.windows.sizes, network.context
+    for depth in network.depths:
+        if depth != len(sizes):
+            yield f"depths: {depth} blocks, but windows.ratios has {len(sizes)}"
+    if width % 2:
+        yield f"width: {width} is odd; halves of it are mixed"
+    yield from _mixer_misfits(network.mixer, width, sizes)
+    if context and (width // 2) % network.mixer.heads:
+        yield f"context: {network.mixer.heads} heads do not divide {width // 2} channels"
+    if network.padding == "picture" and any(max(sizes) % side for side in sizes):
+        yield "padding: one picture size fits no such mix of windows; use 'mixer'"
+
+
+def _mixer_misfits(mixer: Mixer, width: int, sizes: tuple[int, ...]) -> Iterator[str]:
+    split: int | None = width  # channels that the heads share
+    match mixer:
+        case Correlation():
+            split = width // 2 if "spatial" in mixer.branches else None
+            if mixer.features != "linear" and width < 5:
+                yield f"width: {width}, but mixer.features {mixer.features!r} needs 5 or more"
+        case PermutedAttention():
+            if width % 4:
+                yield "width: permuted attention needs a multiple of 4"
+            if any(side % 4 for side in sizes):
+                yield "windows: permuted attention needs sides that 4 divides"
+        case _:
+            pass
+    if split and split % mixer.heads:
+        yield f"mixer.heads: {mixer.heads} heads do not divide {split} channels"
+
+
+def _unread(network: NetworkSpec) -> dict[str, str]:
+    """Fields that a network has but does not read, with the reason."""
+    fields: dict[str, str] = {}
+    mixer = network.mixer
+    if isinstance(mixer, Correlation):
+        if "spatial" not in mixer.branches:
+            reason = "it is of the spatial branch, which is not in mixer.branches"
+            fields |= dict.fromkeys(("mixer.softmax", "mixer.position"), reason)
+            if not network.context:
+                fields["mixer.heads"] = reason
+        if mixer.position != "dynamic":
+            fields["mixer.position_width"] = "it is of dynamic positions alone"
+    if max(network.depths) == 1:
+        fields["windows.shift"] = "no group has a second block"
+    return fields

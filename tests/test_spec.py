@@ -3,7 +3,17 @@ from typing import Any
 import pytest
 
 from hitsr.errors import SpecError
-from hitsr.spec import Correlation, NetworkSpec, Ngram, ScaledNetwork, WindowAttention, Windows
+from hitsr.spec import (
+    Correlation,
+    NetworkSpec,
+    Ngram,
+    PermutedAttention,
+    ScaledNetwork,
+    TransposedAttention,
+    WindowAttention,
+    Windows,
+    kernel_of,
+)
 from hitsr.values import Value
 from hitsr.zoo import NETWORKS
 
@@ -43,6 +53,18 @@ def test_json_gives_the_network_back(name: str):
         ({"norm": "before"}, lambda n: n.norm == "before"),
         ({"stochastic_depth": 0.2}, lambda n: n.stochastic_depth == 0.2),
         ({"mixer": {"kind": "window_attention"}}, lambda n: n.mixer == WindowAttention()),
+        (
+            {"mixer": {"kind": "transposed_attention", "heads": 10}},
+            lambda n: n.mixer == TransposedAttention(heads=10),
+        ),
+        ({"mixer.branches": ["spatial"]}, lambda n: n.mixer.branches == ("spatial",)),
+        ({"mixer.features": "linear"}, lambda n: n.mixer.features == "linear"),
+        ({"mixer.features": "conv"}, lambda n: n.mixer.features == "conv"),
+        ({"mixer.softmax": True}, lambda n: n.mixer.softmax),
+        ({"mixer.position": "table"}, lambda n: n.mixer.position == "table"),
+        ({"mixer.position": "none"}, lambda n: n.mixer.position == "none"),
+        ({"windows.shift": True}, lambda n: n.windows.shift),
+        ({"upsampler": "two_stage"}, lambda n: n.upsampler == "two_stage"),
         ({"mean": [0, 0, 0]}, lambda n: n.mean == (0, 0, 0)),
         ({"name": "mine"}, lambda n: n.name == "mine"),
     ],
@@ -95,9 +117,16 @@ def test_an_unknown_path_is_refused_with_the_nearest(path: str, answer: str):
         ("windows.ratios", [1, 1, 1, 1, 1, float("nan")]),
         ("depths", []),
         ("depths", 6),
-        ("mixer.softmax", True),
+        ("mixer.softmax", "yes"),
         ("mixer.position_width", 2),
-        ("mixer.branches", ["channel"]),
+        ("mixer.branches", []),
+        ("mixer.branches", ["spectral"]),
+        ("mixer.branches", ["channel", "spatial"]),
+        ("mixer.branches", ["spatial", "spatial"]),
+        ("mixer.branches", "spatial"),
+        ("mixer.features", "all"),
+        ("mixer.position", "learned"),
+        ("upsampler", "three_stage"),
         ("mixer.kind", "attention"),
         ("ffn.kernel", 3),
         ("norm", "both"),
@@ -113,14 +142,76 @@ def test_a_value_of_the_wrong_type_or_range_names_its_path(path: str, value: Any
 @pytest.mark.parametrize(
     ("network", "changes", "words"),
     [
-        (HIT_SIR, {"mixer.kind": "window_attention"}, ["mixer.branches", "mixer.position_width"]),
+        (HIT_SIR, {"mixer": {"kind": "window_attention", "position": "dynamic"}}, ["position"]),
+        (HIT_SIR, {"mixer": {"kind": "transposed_attention", "softmax": True}}, ["mixer.softmax"]),
         (HIT_SIR, {"mixer": {"kind": "window_attention", "branches": []}}, ["mixer.branches"]),
         (SWINIR, {"mixer.position_width": 3}, ["mixer.position_width"]),
-        (SWINIR, {"mixer.kind": "correlation"}, ["mixer.position", "mixer.softmax"]),
+        (SWINIR, {"mixer": {"kind": "correlation", "position_width": 2}}, ["position_width", "3"]),
     ],
 )
 def test_a_mixer_takes_its_own_fields_alone(network: NetworkSpec, changes, words):
     _refused(network, changes, *words)
+
+
+@pytest.mark.parametrize("kind", ["window_attention", "correlation", "attention"])
+def test_a_mixer_is_replaced_as_a_whole(kind: str):
+    for changes in ({"mixer.kind": kind}, {"mixer.kind": kind, "mixer.heads": 3}):
+        _refused(
+            HIT_SIR, changes, "change 'mixer' as a whole", f"mixer: {{kind: {kind}, heads: 6}}"
+        )
+
+
+def test_a_part_of_what_is_replaced_is_refused():
+    mixer = {"kind": "window_attention"}
+    for changes in ({"mixer": mixer, "mixer.heads": 3}, {"mixer.heads": 3, "mixer": mixer}):
+        _refused(HIT_SIR, changes, "mixer.heads lies within mixer; write it there")
+
+
+def test_channels_know_no_positions():
+    """One line makes the ablation, and the same network is the same value however it was said."""
+    alone = HIT_SIR.patch({"mixer.branches": ["channel"]})
+    assert alone.mixer.position == "none"
+    said = {"kind": "correlation", "branches": ["channel"], "position": "none"}
+    assert HIT_SIR.patch({"mixer": said}) == alone
+    assert NetworkSpec.model_validate_json(alone.to_json()) == alone
+    assert alone.patch({"mixer.branches": ["spatial"]}).mixer.position == "none"
+
+
+CHANNEL = {"mixer.branches": ["channel"]}
+SPATIAL_ONLY = "of the spatial branch, which is not in mixer.branches"
+
+
+@pytest.mark.parametrize(
+    ("network", "changes", "path", "reason"),
+    [
+        (HIT_SIR, {**CHANNEL, "mixer.position": "none"}, "mixer.position", SPATIAL_ONLY),
+        (HIT_SIR, {**CHANNEL, "mixer.position": "dynamic"}, "mixer.position", SPATIAL_ONLY),
+        (HIT_SIR, {**CHANNEL, "mixer.position": "table"}, "mixer.position", SPATIAL_ONLY),
+        (HIT_SIR, {**CHANNEL, "mixer.softmax": True}, "mixer.softmax", SPATIAL_ONLY),
+        (HIT_SIR, {**CHANNEL, "mixer.softmax": False}, "mixer.softmax", SPATIAL_ONLY),
+        (HIT_SIR, {**CHANNEL, "mixer.heads": 3}, "mixer.heads", SPATIAL_ONLY),
+        (
+            HIT_SIR,
+            {"mixer.position": "none", "mixer.position_width": 8},
+            "mixer.position_width",
+            "dynamic",
+        ),
+        (
+            SWINIR,
+            {"depths": [1], "windows.ratios": [1], "windows.shift": False},
+            "windows.shift",
+            "second block",
+        ),
+    ],
+)
+def test_what_the_network_does_not_read_cannot_be_patched(network, changes, path: str, reason: str):
+    _refused(network, changes, path, reason)
+
+
+def test_heads_of_a_context_count_without_a_spatial_branch():
+    patched = NETWORKS["hit_sng"].patch({**CHANNEL, "mixer.heads": 3})
+    assert patched.mixer.heads == 3
+    _refused(NETWORKS["hit_sng"], {**CHANNEL, "mixer.heads": 7}, "context", "7", "30")
 
 
 @pytest.mark.parametrize(
@@ -131,13 +222,14 @@ def test_a_mixer_takes_its_own_fields_alone(network: NetworkSpec, changes, words
         (HIT_SIR, {"windows.ratios": [1.5] + [1] * 5}, ["windows", "12", "multiple"]),
         (HIT_SIR, {"windows.ratios": [1, 1]}, ["depths", "6 blocks", "2"]),
         (HIT_SIR, {"depths": [5]}, ["depths", "5 blocks", "6"]),
-        (HIT_SIR, {"windows.shift": True}, ["windows.shift"]),
+        (HIT_SIR, {"width": 4, "mixer.heads": 2}, ["width", "4", "mixer.features", "5"]),
+        (HIT_SIR, {"mixer": {"kind": "transposed_attention", "heads": 7}}, ["heads", "7", "60"]),
+        (HIT_SIR, {"mixer": {"kind": "permuted_attention"}, "windows.base": 4}, ["4 divides"]),
         (HIT_SIR, {"padding": "picture"}, ["padding", "mixer"]),
         (HIT_SIR, {"mixer.heads": 7}, ["mixer.heads", "7", "30"]),
         (HIT_SIR, {"width": 61}, ["width", "61", "odd"]),
         (SWINIR, {"mixer.heads": 7}, ["mixer.heads", "7", "60"]),
         (SWINIR, {"context": {"grams": 2}, "mixer.heads": 20}, ["context", "20", "30"]),
-        (SRFORMER, {"context": {"grams": 2}}, ["context"]),
         (SRFORMER, {"windows.base": 6}, ["windows", "4 divides"]),
         (SRFORMER, {"width": 54}, ["width", "multiple of 4"]),
     ],
@@ -181,3 +273,33 @@ def test_a_scaled_network_is_named_by_both():
     scaled = ScaledNetwork(network=HIT_SIR, scale=4)
     assert scaled.name == "hit_sir-x4"
     assert scaled.hash != ScaledNetwork(network=HIT_SIR, scale=2).hash
+
+
+@pytest.mark.parametrize("heads", [2, 3, 6, 10])
+def test_the_heads_of_the_ablation_divide_the_width(heads: int):
+    for network in (HIT_SIR, SWINIR, SRFORMER):
+        if heads != network.mixer.heads:
+            assert network.patch({"mixer.heads": heads}).mixer.heads == heads
+
+
+def test_context_is_padded_for_as_the_mixers_input_is():
+    """The mixer does not matter: an ablation of it leaves the padding as it was."""
+    window_attention = {"mixer": {"kind": "window_attention"}}
+    assert NETWORKS["hit_sng"].patch(window_attention).multiples == NETWORKS["hit_sng"].multiples
+
+
+@pytest.mark.parametrize(
+    ("mixer", "kernel"),
+    [
+        (WindowAttention(), "scaled_dot_product_attention"),
+        (PermutedAttention(position="none"), "scaled_dot_product_attention"),
+        (TransposedAttention(), "re-associated"),
+        (Correlation(), "re-associated"),
+        (Correlation(branches=("channel",)), "re-associated"),
+        (Correlation(softmax=True), "scaled_dot_product_attention, re-associated"),
+        (Correlation(softmax=True, branches=("spatial",)), "scaled_dot_product_attention"),
+    ],
+)
+def test_a_mixer_says_what_computes_it(mixer, kernel: str):
+    assert kernel_of(mixer, "fused") == kernel
+    assert kernel_of(mixer, "paper") == "as written"

@@ -9,19 +9,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hitsr.models.cache import EvalCache
+from hitsr.models.large_windows import MOST_KEPT, attend_by_rows
 from hitsr.models.ngram import NgramContext
 from hitsr.models.position import table_bias
-from hitsr.models.windows import cells, merge, regions, split
+from hitsr.models.windows import SEPARATE, cells, merge, regions, roll, split
 from hitsr.spec import Formulation
-
-# Added to scores between parts that a shift brought together; exp(-100) is zero beside any score.
-SEPARATE = -100.0
 
 
 class Attention(nn.Module):
     """Multi-head attention in (shifted) windows: (b, h, w, c) -> (b, h, w, c).
 
-    Sides must be multiples of `window`. `shift` is in pixels, 0 for none.
+    Sides must be multiples of `window`. `shift` is in pixels, 0 for none. `positions`: whether
+    scores have a bias for the offset between tokens.
     """
 
     def __init__(
@@ -33,6 +32,7 @@ class Attention(nn.Module):
         fold: int,
         context: NgramContext | None,
         formulation: Formulation,
+        positions: bool = True,
     ) -> None:
         super().__init__()
         self.heads, self.window, self.shift, self.fold = heads, window, shift, fold
@@ -41,8 +41,10 @@ class Attention(nn.Module):
         self.widths = (width, width // fold**2, width // fold**2)  # of q, k, v
         self.qkv = nn.Linear(width, sum(self.widths))
         self.proj = nn.Linear(width, width)
-        self.bias_table = nn.Parameter(torch.empty((2 * (window // fold) - 1) ** 2, heads))
-        nn.init.trunc_normal_(self.bias_table, std=0.02)
+        self.bias_table: nn.Parameter | None = None
+        if positions:
+            self.bias_table = nn.Parameter(torch.empty((2 * (window // fold) - 1) ** 2, heads))
+            nn.init.trunc_normal_(self.bias_table, std=0.02)
         self._cache = EvalCache()
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
@@ -53,36 +55,51 @@ class Attention(nn.Module):
 
     def _paper(self, x_bhwc: Tensor) -> Tensor:
         _, h, w, _ = x_bhwc.shape
-        rolled = x_bhwc.roll((-self.shift, -self.shift), (1, 2)) if self.shift else x_bhwc
-        q, k, v = self._heads(self.qkv(split(rolled, self.window)))
+        q, k, v = self._heads(self.qkv(split(roll(x_bhwc, -self.shift), self.window)))
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-        scores = scores + table_bias(self.bias_table, self.window, self.fold)
+        if self.bias_table is not None:
+            scores = scores + table_bias(self.bias_table, self.window, self.fold)
         if self.shift:
             mask = self._mask(h, w, x_bhwc.device)  # (windows, t, s)
             scores = (scores.unflatten(0, (-1, mask.shape[0])) + mask[:, None]).flatten(0, 1)
         mixed = scores.softmax(-1) @ v
         merged = merge(self.proj(mixed.transpose(1, 2).flatten(2)), self.window, h, w)
-        return merged.roll((self.shift, self.shift), (1, 2)) if self.shift else merged
+        return roll(merged, self.shift)
 
     def _fused(self, x_bhwc: Tensor) -> Tensor:
         _, h, w, _ = x_bhwc.shape
-        qkv = self.qkv(x_bhwc)
-        if self.shift:
-            qkv = qkv.roll((-self.shift, -self.shift), (1, 2))
-        q, k, v = self._heads(split(qkv, self.window))
-        bias = self._cache.get(
-            self, "bias", lambda: table_bias(self.bias_table, self.window, self.fold).contiguous()
-        )
-        mixed = F.scaled_dot_product_attention(q, k, v, bias[None])
-        if self.shift:
-            mixed = self._separate_edges(mixed, q, k, v, bias, h, w)
-        merged = merge(mixed.transpose(1, 2).flatten(2), self.window, h, w)
-        if self.shift:
-            merged = merged.roll((self.shift, self.shift), (1, 2))
+        q, k, v = self._heads(split(roll(self.qkv(x_bhwc), -self.shift), self.window))
+        attend = self._attend_by_rows if self._large else self._attend
+        mixed = attend(q, k, v, h, w)
+        merged = roll(merge(mixed.transpose(1, 2).flatten(2), self.window, h, w), self.shift)
         return F.linear(merged, self.proj.weight, self.proj.bias)
 
+    @property
+    def _large(self) -> bool:
+        """Whether what is added to the scores is too much to lay out."""
+        scores = self.heads * self.window**4 // self.fold**2
+        added = self.bias_table is not None or self.shift > 0
+        return added and scores > MOST_KEPT
+
+    def _attend_by_rows(self, q: Tensor, k: Tensor, v: Tensor, h: int, w: int) -> Tensor:
+        grid = (h // self.window, w // self.window)
+        return attend_by_rows((q, k, v), self.bias_table, grid, self.window, self.fold, self.shift)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, h: int, w: int) -> Tensor:
+        bias = self._bias()
+        mixed = F.scaled_dot_product_attention(q, k, v, None if bias is None else bias[None])
+        return self._separate_edges(mixed, q, k, v, bias, h, w) if self.shift else mixed
+
+    def _bias(self) -> Tensor | None:
+        table = self.bias_table
+        if table is None:
+            return None
+        return self._cache.get(
+            self, "bias", lambda: table_bias(table, self.window, self.fold).contiguous()
+        )
+
     def _separate_edges(
-        self, mixed: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, h: int, w: int
+        self, mixed: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, h: int, w: int
     ) -> Tensor:
         """Redo the last row and column of windows, the only ones that a shift mixes."""
         rows, columns = h // self.window, w // self.window
@@ -91,7 +108,7 @@ class Attention(nn.Module):
         masked = self._cache.get(
             self,
             "edges",
-            lambda: bias[None] + self._mask(h, w, bias.device)[edge].to(bias.dtype)[:, None],
+            lambda: self._edge_masks(bias, self._mask(h, w, q.device)[edge].to(q.dtype)),
             (h, w),
         )
         batches = q.shape[0] // (rows * columns)
@@ -102,6 +119,12 @@ class Attention(nn.Module):
             q[index], k[index], v[index], masked.repeat(batches, 1, 1, 1)
         )
         return mixed.index_copy(0, index, again)
+
+    def _edge_masks(self, bias: Tensor | None, masks: Tensor) -> Tensor:
+        """Added to the scores of each window at an edge, for each head: (windows, m, t, s)."""
+        if bias is None:
+            return masks[:, None].expand(-1, self.heads, -1, -1)
+        return bias[None] + masks[:, None]
 
     def _heads(self, qkv_ntc: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Part into heads, folding keys and values: (n, t, .) -> (n, m, t, d), 2 x (n, m, s, d)."""

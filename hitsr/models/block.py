@@ -8,6 +8,7 @@ from hitsr.models.attention import Attention
 from hitsr.models.correlation import Correlation
 from hitsr.models.ffn import FeedForward
 from hitsr.models.ngram import NgramContext
+from hitsr.models.transposed import TransposedAttention
 from hitsr.models.windows import extend
 
 
@@ -51,7 +52,7 @@ class Block(nn.Module):
 
 def _mixer(
     network: spec.NetworkSpec, index: int, formulation: spec.Formulation
-) -> Attention | Correlation:
+) -> Attention | Correlation | TransposedAttention:
     """What the spec's tag names; where context enters follows from the mixer."""
     width, mixer, windows = network.width, network.mixer, network.windows
     window = windows.sizes[index]
@@ -61,17 +62,13 @@ def _mixer(
         context = NgramContext(width, mixer.heads, window, network.context.grams, shared)
     shift = window // 2 if windows.shift and index % 2 else 0
     match mixer:
-        case spec.WindowAttention():
-            return Attention(width, mixer.heads, window, shift, 1, context, formulation)
-        case spec.PermutedAttention():
-            return Attention(width, mixer.heads, window, shift, 2, None, formulation)
-        case spec.Correlation():
-            return Correlation(
-                width,
-                mixer.heads,
-                window,
-                windows.base,
-                mixer.position_width,
-                context,
-                formulation,
+        case spec.WindowAttention() | spec.PermutedAttention():
+            fold = 2 if mixer.kind == "permuted_attention" else 1
+            positions = mixer.position == "table"
+            return Attention(
+                width, mixer.heads, window, shift, fold, context, formulation, positions
             )
+        case spec.TransposedAttention():
+            return TransposedAttention(width, mixer.heads, window, shift, context, formulation)
+        case spec.Correlation():
+            return Correlation(width, mixer, window, windows.base, shift, context, formulation)

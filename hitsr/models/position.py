@@ -26,6 +26,19 @@ class DynamicPosition(nn.Module):
         return table.t().view(-1, 2 * side - 1, 2 * side - 1)
 
 
+class TablePosition(nn.Module):
+    """A bias of its own for each offset within windows of one side, and each head."""
+
+    def __init__(self, side: int, heads: int) -> None:
+        super().__init__()
+        self.bias_table = nn.Parameter(torch.empty((2 * side - 1) ** 2, heads))
+        nn.init.trunc_normal_(self.bias_table, std=0.02)
+
+    def forward(self, side: int) -> Tensor:
+        """Biases of every offset within a window, of no other side: (m, 2 side - 1, 2 side - 1)."""
+        return self.bias_table.t().view(-1, 2 * side - 1, 2 * side - 1)
+
+
 def pooled_bias(table: Tensor, ratio: int) -> Tensor:
     """Bias of each token towards each base cell: (m, 2H-1, 2H-1) -> (m, t, s).
 

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+# Added to scores between parts that a shift brought together; exp(-100) is zero beside any score.
+SEPARATE = -100.0
+
 
 def reflected(length: int, extra: int, device: torch.device) -> Tensor:
     """Indices that continue 0..length-1 by `extra` more, as numpy's `reflect` does.
@@ -43,6 +46,11 @@ def merge(x_ntc: Tensor, window: int, height: int, width: int) -> Tensor:
     b = x_ntc.shape[0] // (rows * columns)
     x = x_ntc.view(b, rows, columns, window, window, c)
     return x.transpose(2, 3).reshape(b, height, width, c)
+
+
+def roll(x_bhwc: Tensor, shift: int) -> Tensor:
+    """Move a picture down and right by `shift` pixels, around its edges; the same for 0."""
+    return x_bhwc.roll((shift, shift), (1, 2)) if shift else x_bhwc
 
 
 def regions(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:

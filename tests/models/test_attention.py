@@ -13,7 +13,13 @@ WIDTH, HEADS = 16, 2
 
 
 def _pair(
-    window: int, shift: int, fold: int, *, context: bool = False, dtype=torch.float64
+    window: int,
+    shift: int,
+    fold: int,
+    *,
+    context: bool = False,
+    positions: bool = True,
+    dtype=torch.float64,
 ) -> tuple[Attention, Attention]:
     """The paper and the fused formulation, with the same weights, none of them near zero."""
     torch.manual_seed(0)
@@ -21,7 +27,7 @@ def _pair(
     formulations: tuple[Formulation, ...] = ("paper", "fused")
     for formulation in formulations:
         around = NgramContext(WIDTH, HEADS, window, 2, shared=False) if context else None
-        made.append(Attention(WIDTH, HEADS, window, shift, fold, around, formulation))
+        made.append(Attention(WIDTH, HEADS, window, shift, fold, around, formulation, positions))
     paper, fused = made
     for parameter in paper.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
@@ -45,6 +51,36 @@ def test_fused_is_the_paper(window, shift, fold, dtype, within, training: bool):
         with torch.inference_mode():
             for _ in range(2):  # the second time from the cache
                 assert (paper(x) - fused(x)).abs().max() < within
+
+
+@pytest.fixture(params=["laid out", "by rows"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small windows are attended to in both ways that large and small ones are."""
+    if request.param == "by rows":
+        monkeypatch.setattr("hitsr.models.attention.MOST_KEPT", 0)
+        monkeypatch.setattr("hitsr.models.large_windows._MOST_AT_ONCE", 2 * HEADS * 4**3)
+
+
+@pytest.mark.usefixtures("_way")
+@pytest.mark.parametrize("positions", [False, True])
+@pytest.mark.parametrize(("window", "shift", "fold"), CASES)
+def test_fused_is_the_paper_in_either_way(window, shift, fold, positions: bool):
+    paper, fused = _pair(window, shift, fold, positions=positions)
+    for rows, columns in [(1, 1), (1, 3), (3, 2)]:
+        shape = (2, rows * window, columns * window, WIDTH)
+        x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        weight = torch.randn_like(x)
+        found = []
+        for mixer in (paper, fused):
+            mixed = mixer(x)
+            inputs = [x, *mixer.parameters()]
+            found.append([mixed, *torch.autograd.grad((mixed * weight).sum(), inputs)])
+        for by_paper, by_fused in zip(*found, strict=True):
+            torch.testing.assert_close(by_fused, by_paper, rtol=1e-9, atol=1e-9)
+
+
+def test_without_positions_there_is_no_table():
+    assert not any("table" in key for key in _pair(4, 0, 1, positions=False)[1].state_dict())
 
 
 def test_fused_is_the_paper_with_context():
