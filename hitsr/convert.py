@@ -14,9 +14,9 @@ def to_hierarchical(
 ) -> NetworkSpec:
     """Windows that grow through each group, and a correlation that is linear in their size.
 
-    The mixer, windows, norm and padding change; FFN, context, width and depth stay. Stochastic
-    depth is off, as in the paper's training. SpecError where `base` and `ratios` make no
-    windows, or do not fit the depths.
+    The mixer, windows, norm and padding change; FFN, context, width, depth and upsampler stay.
+    Stochastic depth is off, as in the paper's training. SpecError where `base` and `ratios` make
+    no windows, or do not fit the depths.
     """
     changes = {
         "name": name or f"hit_{spec.name}",

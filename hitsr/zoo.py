@@ -1,4 +1,4 @@
-"""The six networks of the paper as values: three baselines and their conversions."""
+"""The six networks of the paper as values, and others that the conversion was not made for."""
 
 from hitsr.convert import to_hierarchical
 from hitsr.errors import SpecError, did_you_mean
@@ -23,7 +23,25 @@ NETWORKS: dict[str, NetworkSpec] = {
     "hit_srf": to_hierarchical(SRFORMER_LIGHT, name="hit_srf"),
 }
 
-# Each conversion beside what it was made from.
+# Classical networks, three times as wide: what SwinIR-M and SRFormer are when trained on DIV2K.
+SWINIR_M = SWINIR_LIGHT.patch(
+    {"name": "swinir_m", "depths": [6] * 6, "width": 180, "upsampler": "two_stage"}
+)
+SRFORMER = SRFORMER_LIGHT.patch(
+    {
+        "name": "srformer",
+        "depths": [6] * 6,
+        "width": 180,
+        "windows.base": 24,
+        "upsampler": "two_stage",
+    }
+)
+OTHERS: dict[str, NetworkSpec] = {
+    network.name: network
+    for network in (SWINIR_M, to_hierarchical(SWINIR_M), SRFORMER, to_hierarchical(SRFORMER))
+}
+
+# Each conversion of the paper beside what it was made from.
 BASELINE = {"hit_sir": "swinir_light", "hit_sng": "swinir_ng", "hit_srf": "srformer_light"}
 
 
@@ -31,9 +49,7 @@ def find(name_or_spec: str | NetworkSpec) -> NetworkSpec:
     """The network of that name, or the spec itself; SpecError names the nearest known name."""
     if isinstance(name_or_spec, NetworkSpec):
         return name_or_spec
-    try:
-        return NETWORKS[name_or_spec]
-    except KeyError:
-        raise SpecError(
-            f"no network {name_or_spec!r}; {did_you_mean(name_or_spec, NETWORKS)}"
-        ) from None
+    known = {**NETWORKS, **OTHERS}
+    if name_or_spec not in known:
+        raise SpecError(f"no network {name_or_spec!r}; {did_you_mean(name_or_spec, known)}")
+    return known[name_or_spec]

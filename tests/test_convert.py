@@ -28,6 +28,11 @@ def test_the_paper_conversions_are_conversions(name: str):
     assert NETWORKS[name] == to_hierarchical(NETWORKS[BASELINE[name]], name=name)
 
 
+def test_conversion_keeps_the_upsampler():
+    classical = NETWORKS["swinir_light"].patch({"upsampler": "two_stage"})
+    assert to_hierarchical(classical).upsampler == "two_stage"
+
+
 def test_it_has_a_name_of_its_own():
     assert to_hierarchical(NETWORKS["swinir_light"]).name == "hit_swinir_light"
     assert to_hierarchical(NETWORKS["swinir_light"], name="mine").name == "mine"

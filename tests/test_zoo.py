@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
+from hitsr.convert import to_hierarchical
 from hitsr.errors import SpecError
-from hitsr.zoo import BASELINE, NETWORKS, find
+from hitsr.zoo import BASELINE, NETWORKS, OTHERS, find
 
 SMALL_WINDOWS = [8, 8, 8, 8, 8, 8]
 GROWING = [4, 8, 16, 32, 48, 64]
@@ -41,6 +42,15 @@ def test_there_are_six_of_them():
     assert {*BASELINE, *BASELINE.values()} == set(NETWORKS)
 
 
+@pytest.mark.parametrize("name", ["swinir_m", "srformer"])
+def test_the_conversion_serves_networks_that_it_was_not_made_for(name: str):
+    network, converted = OTHERS[name], OTHERS[f"hit_{name}"]
+    assert (network.depths, network.width, network.upsampler) == ((6,) * 6, 180, "two_stage")
+    assert converted == find(f"hit_{name}") == to_hierarchical(network)
+    assert (converted.depths, converted.width, converted.upsampler) == ((6,) * 6, 180, "two_stage")
+    assert not set(OTHERS) & set(NETWORKS)
+
+
 def test_a_spec_is_its_own_network():
     spec = NETWORKS["hit_sir"].patch({"width": 48})
     assert find(spec) is spec
@@ -52,7 +62,7 @@ def test_a_spec_is_its_own_network():
     [
         ("hit_sri", "did you mean 'hit_sr"),
         ("swinir", "did you mean 'swinir_"),
-        ("edsr", "known: hit_sir, hit_sng, hit_srf, srformer_light, swinir_light, swinir_ng"),
+        ("edsr", "known: hit_sir, hit_sng, hit_srf, hit_srformer, hit_swinir_m, srformer, "),
     ],
 )
 def test_an_unknown_network_names_the_nearest(name: Any, answer: str):

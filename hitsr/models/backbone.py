@@ -1,4 +1,4 @@
-"""The one backbone: shallow features, groups of blocks, and a pixel shuffle.
+"""The one backbone: shallow features, groups of blocks, and an upsampler.
 
 Features are (b, h, w, c) between blocks; convolutions see the same memory as channels-last
 (b, c, h, w), so nothing is copied from one layout to the other.
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hitsr.errors import SpecError
 from hitsr.models.block import Block
+from hitsr.models.upsample import upsampler
 from hitsr.models.windows import extend
 from hitsr.spec import Formulation, NetworkSpec, Scale, ScaledNetwork
 from hitsr.zoo import find
@@ -54,9 +55,7 @@ class SuperResolver(nn.Module):
         )
         self.last_norm = nn.LayerNorm(width)
         self.last = nn.Conv2d(width, width, 3, padding=1)
-        self.upsample = nn.Sequential(
-            nn.Conv2d(width, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale)
-        )
+        self.upsample = upsampler(network.upsampler, width, scale)
         self.apply(_initialise)
 
     def forward(self, lr: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ _RENAMES = [
     (r"^patch_embed\.norm\.", "first_norm."),
     (r"^norm\.", "last_norm."),
     (r"^conv_after_body\.", "last."),
+    (r"^conv_before_upsample\.0\.", "upsample.narrow."),
+    (r"^conv_last\.", "upsample.colours."),
     (r"^layers\.(\d+)\.conv\.", r"groups.\1.conv."),
     (r"^layers\.(\d+)\.residual_group\.blocks\.", r"groups.\1.blocks."),
     (r"\.(attn|correlation)\.", ".mixer."),

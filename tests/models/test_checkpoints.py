@@ -61,6 +61,51 @@ def test_every_published_weight_arrives_and_no_buffer(name: str, golden: Callabl
     assert torch.equal(arrived.sort().values, sent.sort().values)
 
 
+def _linear(name: str, given: int, made: int, kernel: int = 0) -> dict[str, tuple[int, ...]]:
+    area = (kernel, kernel) if kernel else ()
+    return {f"{name}.weight": (made, given, *area), f"{name}.bias": (made,)}
+
+
+def _classical(scale: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of SwinIR-M's published weights (SwinIR, models/network_swinir.py)."""
+    c = 180
+    shapes = _linear("conv_first", 3, c, 3)
+    for norm in ("patch_embed.norm", "norm"):
+        shapes |= {f"{norm}.weight": (c,), f"{norm}.bias": (c,)}
+    for group in range(6):
+        for block in range(6):
+            name = f"layers.{group}.residual_group.blocks.{block}."
+            for norm in ("norm1", "norm2"):
+                shapes |= {f"{name}{norm}.weight": (c,), f"{name}{norm}.bias": (c,)}
+            shapes[f"{name}attn.relative_position_bias_table"] = (15**2, 6)
+            shapes |= _linear(f"{name}attn.qkv", c, 3 * c) | _linear(f"{name}attn.proj", c, c)
+            shapes |= _linear(f"{name}mlp.fc1", c, 2 * c) | _linear(f"{name}mlp.fc2", 2 * c, c)
+        shapes |= _linear(f"layers.{group}.conv", c, c, 3)
+    shapes |= _linear("conv_after_body", c, c, 3) | _linear("conv_before_upsample.0", c, 64, 3)
+    for layer, factor in {2: {0: 2}, 3: {0: 3}, 4: {0: 2, 2: 2}}[scale].items():
+        shapes |= _linear(f"upsample.{layer}", 64, 64 * factor**2, 3)
+    return shapes | _linear("conv_last", 64, 3, 3)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_classical_networks_weights_arrive(scale: int):
+    shapes = _classical(scale)
+    state = {key: torch.full(shape, float(i)) for i, (key, shape) in enumerate(shapes.items())}
+    model = hitsr.create("swinir_m", scale)
+    load_weights(model, {"params": state})
+    arrived = model.state_dict()
+    assert len(arrived) == len(state)
+    assert sorted(float(value.flatten()[0]) for value in arrived.values()) == list(
+        map(float, range(len(state)))
+    )
+    for ours, published in {
+        "upsample.narrow.weight": "conv_before_upsample.0.weight",
+        "upsample.0.weight": "upsample.0.weight",
+        "upsample.colours.bias": "conv_last.bias",
+    }.items():
+        assert torch.equal(arrived[ours], state[published])
+
+
 @pytest.mark.parametrize("wrapper", [None, "params", "params_ema"])
 @pytest.mark.parametrize("as_file", [False, True])
 def test_wrapped_or_as_a_file_it_is_the_same_network(
