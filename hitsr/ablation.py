@@ -5,16 +5,20 @@ follow from values, so equal values are one job, whatever file asks for them.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from hitsr.config import Config, Recipe, RunSpec, fresh_run, runs
+from hitsr.config import Config, Recipe, RunSpec, Train, fresh_run, runs
 from hitsr.errors import SpecError, did_you_mean
 from hitsr.spec import NetworkSpec, Scale, ScaledNetwork
 from hitsr.values import Value
-from hitsr.zoo import find
+from hitsr.zoo import NETWORKS, OTHERS, find
+
+ZOO = {**NETWORKS, **OTHERS}
 
 _OF_RECIPE, _DATA = "recipe.", "data"  # what a patch may change besides the network
 
@@ -126,14 +130,24 @@ def _row(base: str, variant: str, patch: Patch, config: Config, name: str) -> Ab
     made = (
         _changed(fresh_run(config, train, base, scale, seed), patch, where) for seed in train.seeds
     )
-    known = runs(config).values()
-    published = (ScaledNetwork(network=find(each), scale=scale) for each in config.networks)
+    known = {**_zoo_runs(config, train, scale), **runs(config)}.values()
+    published = (ScaledNetwork(network=each, scale=scale) for each in ZOO.values())
     return AblationRow(
         base,
         variant,
         _shared(ScaledNetwork(network=network, scale=scale), published),
         tuple(_shared(run, known) for run in made),
     )
+
+
+def _zoo_runs(config: Config, train: Train, scale: Scale) -> dict[str, RunSpec]:
+    """Runs of every network that has a name of its own and takes the config's patch."""
+    found = {}
+    for name, seed in product(ZOO, train.seeds):
+        with suppress(SpecError):
+            run = fresh_run(config, train, name, scale, seed)
+            found[run.name] = run
+    return found
 
 
 def _changed(base: RunSpec, patch: Patch, where: str) -> RunSpec:

@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hitsr"
 LAYERS = (
-    "values errors files patching spec records config zoo convert code seeds methods needs ablation",
+    "values errors files patching spec records config zoo convert code seeds methods needs "
+    "ablation",
     "models data metrics provenance devices progress model_card",
     "inference training measure own fetching export upscaling gallery",
     "report",
