@@ -1,13 +1,14 @@
 """Render the report: one self-contained page, its tables as CSV and LaTeX, its figures as SVG.
 
 The page is a function of the config, the records, the published numbers and the templates: the same
-of these give the same bytes.
+of these give the same bytes. Where its pictures are too many for one file, they lie beside it.
 """
 
 import base64
 import math
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,6 +21,8 @@ from hitsr.errors import DataError
 from hitsr.files import write_text
 from hitsr.report.abstract import abstract
 from hitsr.report.budget import Budget, budget_of
+from hitsr.report.embedding import PagePicture, data_uri, fits, relative_uri, write_beside
+from hitsr.report.explorer import explorer_data
 from hitsr.report.gather import gather, select
 from hitsr.report.latex import to_latex
 from hitsr.report.measures import Evidence
@@ -32,6 +35,8 @@ from hitsr.report.svg import inline, standalone
 from hitsr.report.tables import frames, to_csv, with_quotes
 from hitsr.report.typeset import counted, size
 
+_SCRIPTS = ("script.js", "pictures.js")
+
 
 def render(
     config: Config,
@@ -40,7 +45,9 @@ def render(
     out: Path,
     ablations: Mapping[str, Resolved] = MappingProxyType({}),
 ) -> None:
-    """Write `out`/index.html, *.csv, *.tex and figures/*.svg, each whole or not at all.
+    """Write `out`/index.html, *.csv, *.tex, figures/*.svg and, if need be, pictures/.
+
+    Each is written whole or not at all, the page last.
 
     `results` is a results folder such as results/demo; `reports` holds templates/ and published/.
     What was not measured is shown as "not run". RecordError for a damaged or outdated record,
@@ -55,10 +62,13 @@ def render(
     page = to_html(evidence, budget, shown, reports / "templates")
     for name, text in companions(evidence, shown).items():
         write_text(out / name, text)
+    write_beside(_beside(shown), out)
     write_text(out / "index.html", page)
 
 
 def to_html(evidence: Evidence, budget: Budget, shown: list[Section], templates: Path) -> str:
+    beside = bool(_beside(shown))
+    address = relative_uri if beside else data_uri
     environment = Environment(
         loader=FileSystemLoader(templates),
         autoescape=True,
@@ -69,6 +79,9 @@ def to_html(evidence: Evidence, budget: Budget, shown: list[Section], templates:
     words = (counted, size, label, family_key, role_of, commit_words, machine_words, work_words)
     environment.filters.update({filter.__name__: filter for filter in words})
     environment.filters.update(inline=inline, breakable=_breakable, number=_number)
+    environment.filters.update(
+        address=address, explorer_data=partial(explorer_data, address=address)
+    )
     try:
         return environment.get_template("page.html").render(
             config=evidence.config,
@@ -76,8 +89,9 @@ def to_html(evidence: Evidence, budget: Budget, shown: list[Section], templates:
             budget=budget,
             abstract=abstract(evidence, budget),
             sections=shown,
+            beside=beside,
             style=Markup(embedded(templates / "style.css")),
-            script=Markup((templates / "script.js").read_text()),
+            script=Markup("".join((templates / name).read_text() for name in _SCRIPTS)),
         )
     except (TemplateError, OSError) as error:
         raise DataError(f"{templates}: {error!r}; restore it from the repository") from error
@@ -95,6 +109,12 @@ def companions(evidence: Evidence, shown: list[Section]) -> dict[str, str]:
         for panel in section.panels:
             made[f"figures/{panel.name}.svg"] = standalone(panel)
     return made
+
+
+def _beside(shown: list[Section]) -> list[PagePicture]:
+    """Pictures that lie beside the page: none where all fit into it."""
+    pictures = [picture for section in shown for picture in section.pictures]
+    return [] if fits(pictures) else pictures
 
 
 def _breakable(text: str) -> Markup:

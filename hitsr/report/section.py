@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from hitsr.report.cells import Table
+from hitsr.report.embedding import PagePicture
 from hitsr.report.svg import Panel
 
 
@@ -35,3 +36,4 @@ class Section:
     parts: Mapping[str, object]  # what its template shows, by the names used there
     tables: Sequence[TableView] = ()  # those that also become LaTeX files
     panels: Sequence[Panel] = ()  # those that also become SVG files
+    pictures: Sequence[PagePicture] = ()  # all that its template shows by `address`

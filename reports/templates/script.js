@@ -1,10 +1,9 @@
 "use strict";
-// Sorting, theme, zoom, slider, copy, reading position. Without it everything but these reads well.
+// Sorting, theme, copy, reading position. Without it everything but these reads well.
 (() => {
   const one = (selector, root = document) => root.querySelector(selector);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const say = (text) => { one("#live").textContent = text; };
-  const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
   document.documentElement.classList.add("js");
 
   // Theme: auto, light, dark; never stored.
@@ -59,86 +58,6 @@
       box.classList.toggle("wide", wide);
       if (box.nextElementSibling?.matches(".hint")) box.nextElementSibling.classList.toggle("on", wide);
     }).observe(box);
-  }
-
-  // Pictures: one zoom state for the overview and all crops.
-  const quali = one("#quali");
-  if (quali) {
-    const over = one(".over", quali);
-    const zoom = one("#zoom");
-    const state = Object.fromEntries(["x", "y", "z"].map((k) => [k, Number(quali.style.getPropertyValue(`--${k}`))]));
-    const draw = () => {
-      state.z = clamp(state.z, Number(zoom.min), Number(zoom.max));
-      const half = 0.5 / state.z;
-      state.x = clamp(state.x, half, 1 - half);
-      state.y = clamp(state.y, half, 1 - half);
-      for (const key in state) quali.style.setProperty(`--${key}`, state[key]);
-      zoom.value = state.z;
-      one("#zoomed").textContent = `${state.z}×`;
-    };
-    const moveTo = (event) => {
-      const box = over.getBoundingClientRect();
-      state.x = (event.clientX - box.left) / box.width;
-      state.y = (event.clientY - box.top) / box.height;
-      draw();
-    };
-    zoom.oninput = () => { state.z = Number(zoom.value); draw(); };
-    over.onpointerdown = moveTo;
-    over.onpointermove = (event) => { if (event.buttons) moveTo(event); };
-    const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    over.onkeydown = (event) => {
-      const step = 0.16 / state.z;
-      if (event.key in arrows) {
-        state.x += step * arrows[event.key][0];
-        state.y += step * arrows[event.key][1];
-      } else if (event.key === "+" || event.key === "=") state.z += 1;
-      else if (event.key === "-") state.z -= 1;
-      else return;
-      event.preventDefault();
-      draw();
-    };
-    let start = null;
-    for (const crop of all(".crop", quali)) {
-      crop.onpointerdown = (event) => {
-        start = { left: event.clientX, top: event.clientY, x: state.x, y: state.y };
-        crop.setPointerCapture(event.pointerId);
-      };
-      crop.onpointermove = (event) => {
-        if (!event.buttons || !start) return;
-        state.x = start.x - (event.clientX - start.left) / crop.clientWidth / state.z;
-        state.y = start.y - (event.clientY - start.top) / crop.clientHeight / state.z;
-        draw();
-      };
-    }
-    draw();
-  }
-
-  // Slider: two results, one over the other; pictures are those of the crops.
-  const slider = one("#slider");
-  if (slider) {
-    const position = one("#position");
-    const put = (value) => {
-      position.value = clamp(value, 0, 100);
-      slider.style.setProperty("--p", `${position.value}%`);
-    };
-    const drag = (event) => {
-      const box = slider.getBoundingClientRect();
-      put((event.clientX - box.left) / box.width * 100);
-    };
-    position.oninput = () => put(Number(position.value));
-    slider.onpointerdown = (event) => { slider.setPointerCapture(event.pointerId); drag(event); };
-    slider.onpointermove = (event) => { if (event.buttons) drag(event); };
-    for (const side of ["left", "right"]) {
-      const choice = one(`#choose-${side}`);
-      choice.onchange = () => {
-        const source = one(`#picture-${choice.value}`);
-        const shown = one(`#shown-${side}`);
-        shown.src = source.src;
-        shown.alt = source.alt;
-        one(`#name-${side}`).textContent = choice.selectedOptions[0].textContent;
-      };
-      choice.onchange();
-    }
   }
 
   for (const button of all(".cmd .btn")) {

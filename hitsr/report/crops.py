@@ -1,0 +1,93 @@
+"""Cut windows out of pictures, by rules that favour no network, and encode them for the page."""
+
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from hitsr.errors import DataError
+
+Array = NDArray[np.uint8]  # (h, w, 3)
+
+_OVERVIEW_WIDTH = 480
+
+
+class Box(NamedTuple):
+    """A rectangle in HR pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def read(path: Path) -> Array:
+    """(h, w, 3) uint8; DataError if it is no picture."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); rerun restore") from None
+
+
+def cut(image: Array, box: Box) -> Array:
+    return image[box.top : box.top + box.height, box.left : box.left + box.width]
+
+
+def around(window: Box, size: tuple[int, int], image: tuple[int, int]) -> Box:
+    """A box of `size` about a window's centre, moved inside the image; all are (width, height)."""
+    wide, high = (min(side, limit) for side, limit in zip(size, image))
+    left = window.left + window.width // 2 - wide // 2
+    top = window.top + window.height // 2 - high // 2
+    return Box(max(0, min(left, image[0] - wide)), max(0, min(top, image[1] - high)), wide, high)
+
+
+def busiest_window(image: Array, size: tuple[int, int]) -> Box:
+    """The window of `size` (width, height) with most squared gradient: (h, w, 3) uint8 -> Box."""
+    grey = image.astype(np.float64).mean(axis=2)
+    down, right = np.square(np.diff(grey, axis=0)), np.square(np.diff(grey, axis=1))
+    return heaviest_window(down[:, :-1] + right[:-1], size)
+
+
+def disputed_window(images: list[Array], size: tuple[int, int]) -> Box:
+    """The window of `size` (width, height) where pictures of one scene differ most.
+
+    Weighs each pixel by the square of its range over the pictures, so it is the same whichever of
+    them is better.
+    """
+    stack = np.stack([image.astype(np.float64).mean(axis=2) for image in images])
+    return heaviest_window(np.square(np.ptp(stack, axis=0)), size)
+
+
+def heaviest_window(weight: NDArray[np.float64], size: tuple[int, int]) -> Box:
+    """The window of `size` (width, height), or less, with the largest sum: (h, w) -> Box.
+
+    The first from the top left, where several tie.
+    """
+    sums = np.pad(weight.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    width, height = (min(side, limit) for side, limit in zip(size, weight.shape[::-1]))
+    totals = sums[height:, width:] - sums[:-height, width:]
+    totals -= sums[height:, :-width] - sums[:-height, :-width]
+    top, left = np.unravel_index(np.argmax(totals), totals.shape)
+    return Box(int(left), int(top), width, height)
+
+
+def lossless(image: Array) -> bytes:
+    """WebP with every pixel as it is."""
+    return _webp(Image.fromarray(image), lossless=True, quality=80, method=4, exact=True)
+
+
+def overview(image: Array) -> bytes:
+    """Small and lossy: the crops beside it carry the pixels."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((_OVERVIEW_WIDTH, _OVERVIEW_WIDTH))
+    return _webp(picture, lossless=False, quality=85, method=4, exact=False)
+
+
+def _webp(picture: Image.Image, *, lossless: bool, quality: int, method: int, exact: bool) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", lossless=lossless, quality=quality, method=method, exact=exact)
+    return buffer.getvalue()
