@@ -5,6 +5,7 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
   const dragged = (element, onto) => {
+    element.ondragstart = (event) => event.preventDefault(); // browsers would drag the picture off
     element.onpointerdown = (event) => { element.setPointerCapture(event.pointerId); onto(event); };
     element.onpointermove = (event) => { if (event.buttons) onto(event); };
   };

@@ -146,6 +146,12 @@ class Folder:
         Image.fromarray(pixels).save(path)
 
 
+@pytest.fixture(scope="session")
+def new_folder():
+    """A results folder anywhere, with its config changed: `new_folder(path, train__seeds=[2])`."""
+    return lambda path, **changes: Folder(make_config(path / "data", **changes), path / "results")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     """An empty results folder of a two-network config."""
