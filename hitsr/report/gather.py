@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from hitsr.ablation import AblationRow
 from hitsr.config import Config, runs
 from hitsr.errors import RecordError
 from hitsr.methods import methods
 from hitsr.records import (
+    AttributionRecord,
     ComplexityRecord,
     LatencyRecord,
     LogLine,
     QualityRecord,
     Record,
+    ScalingRecord,
     TrainingRecord,
     latency_setup,
     read_log,
@@ -25,6 +27,7 @@ from hitsr.spec import Formulation, Scale
 R = TypeVar("R", bound=Record)
 
 Setup = tuple[str, Formulation]  # "cpu" or "cuda", formulation
+Over = Literal["window", "picture"]  # what a cost is scaled by
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class Results:
     latency: dict[tuple[str, Scale, str, Formulation], LatencyRecord]  # network, scale, *setup
     training: dict[str, Training]  # by run
     quality: dict[tuple[str, str], QualityRecord]  # by run or "bicubic-x2", dataset
+    # By run or released network such as "hit_sir-x2", dataset.
+    attribution: dict[tuple[str, str], AttributionRecord]
+    scaling: dict[tuple[str, Over], ScalingRecord]  # by network
+    special: tuple[LatencyRecord, ...]  # with a batch, dtype, layout or compiling of their own
 
     @property
     def trainings(self) -> list[TrainingRecord]:
@@ -49,8 +56,15 @@ class Results:
 
     @property
     def records(self) -> list[Record]:
-        measured = (*self.complexity.values(), *self.latency.values(), *self.quality.values())
-        return [*self.trainings, *measured]
+        return [
+            *self.trainings,
+            *self.complexity.values(),
+            *self.latency.values(),
+            *self.quality.values(),
+            *self.attribution.values(),
+            *self.scaling.values(),
+            *self.special,
+        ]
 
 
 def gather(folder: Path) -> Results:
@@ -65,6 +79,7 @@ def gather(folder: Path) -> Results:
         for path, record in _read_all(QualityRecord, records / "quality")
     }
     _refuse_unlike_scores(list(quality.values()))
+    latencies = [record for _, record in _read_all(LatencyRecord, records / "latency")]
     return Results(
         folder=folder,
         complexity={
@@ -72,15 +87,22 @@ def gather(folder: Path) -> Results:
         },
         latency={
             # A network of one's own has no second formulation: it stands with what runs by default.
-            (r.network, r.scale, r.provenance.device.split(":")[0], r.formulation or "fused"): r
-            for _, r in _read_all(LatencyRecord, records / "latency")
-            if r.setup == latency_setup(r.provenance.device, r.formulation)  # nothing special
+            (r.network, r.scale, _device_kind(r), r.formulation or "fused"): r
+            for r in latencies
+            if _is_usual(r)
         },
         training={
             training.record.run.name: training
             for training in map(_read_training, sorted((folder / "weights").glob("*/record.json")))
         },
         quality=quality,
+        attribution=_read_attribution(folder / "lam"),
+        # Measured at one scale; of several, the smallest stands: its file is read last.
+        scaling={
+            (r.network, r.over): r
+            for _, r in reversed(_read_all(ScalingRecord, records / "scaling"))
+        },
+        special=tuple(record for record in latencies if not _is_usual(record)),
     )
 
 
@@ -101,6 +123,9 @@ def select(config: Config, results: Results, rows: Sequence[AblationRow] = ()) -
     times = {*_times(config), *_row_times(config, rows)}
     scored = [*methods(config), *of_rows]
     scores = set(product(scored, [*config.data.test, config.data.validation]))
+    maps = set(
+        product(methods(config), [*config.data.test, *(config.lam.sets if config.lam else ())])
+    )
     return replace(
         results,
         complexity={key: r for key, r in results.complexity.items() if key in counts},
@@ -111,6 +136,9 @@ def select(config: Config, results: Results, rows: Sequence[AblationRow] = ()) -
         },
         training={run: t for run, t in results.training.items() if run in wanted},
         quality={key: r for key, r in results.quality.items() if key in scores},
+        attribution={key: r for key, r in results.attribution.items() if key in maps},
+        scaling={key: r for key, r in results.scaling.items() if r.network in config.networks},
+        special=tuple(r for r in results.special if r.network in config.networks),
     )
 
 
@@ -123,6 +151,10 @@ def missing(config: Config, results: Results) -> dict[str, list[str]]:
         "complexity": [f"{n}-x{s}" for n, s in _counts(config) if (n, s) not in results.complexity],
         "latency": [f"{n}-x{s}, {f}" for n, s, f in _times(config) if (n, s, f) not in timed],
         "quality": [f"{m} on {d}" for m, d in scores if (m, d) not in results.quality],
+        "attribution": [
+            f"{m} on {d}" for m, d in _maps(config) if (m, d) not in results.attribution
+        ],
+        "scaling": [f"{n} over {o}s" for n, o in _laws(config) if (n, o) not in results.scaling],
     }
     return {kind: names for kind, names in absent.items() if names}
 
@@ -136,6 +168,21 @@ def _times(config: Config) -> list[tuple[str, Scale, Formulation]]:
     return list(product(config.networks, latency.scales, latency.formulations))
 
 
+def _maps(config: Config) -> list[tuple[str, str]]:
+    """Methods and sets of the attribution maps that are asked for."""
+    lam = config.lam
+    return [
+        (name, dataset)
+        for name, method in methods(config).items()
+        for dataset in (lam.sets if lam else ())
+        if lam and method.scale in lam.scales and method.kind != "control"
+    ]
+
+
+def _laws(config: Config) -> list[tuple[str, Over]]:
+    return list(product(config.networks, config.scaling.over if config.scaling else ()))
+
+
 def _row_times(config: Config, rows: Sequence[AblationRow]) -> list[tuple[str, Scale, Formulation]]:
     """Ablations are timed at one scale, as they run by default."""
     scale = min(config.efficiency.latency.scales)
@@ -144,6 +191,30 @@ def _row_times(config: Config, rows: Sequence[AblationRow]) -> list[tuple[str, S
 
 def _read_all(kind: type[R], folder: Path) -> list[tuple[Path, R]]:
     return [(path, kind.load(path)) for path in sorted(folder.glob("*.json"))]
+
+
+def _device_kind(record: LatencyRecord) -> str:
+    return record.provenance.device.partition(":")[0]
+
+
+def _is_usual(record: LatencyRecord) -> bool:
+    """One picture in float32, no layout or compiling asked for."""
+    return record.setup == latency_setup(record.provenance.device, record.formulation)
+
+
+def _read_attribution(folder: Path) -> dict[tuple[str, str], AttributionRecord]:
+    """Of hit_sir-x2-s1.Set5/record.json; RecordError if a folder is not called after its record."""
+    found = {}
+    for path in sorted(folder.glob("*/record.json")):
+        record = AttributionRecord.load(path)
+        method, _, dataset = path.parent.name.rpartition(".")
+        if (record.subject, record.dataset) != (method, dataset):
+            raise RecordError(
+                f"{path}: holds {record.subject} on {record.dataset or 'pictures named one by one'}"
+                "; rename its folder, or delete it and rerun"
+            )
+        found[method, dataset] = record
+    return found
 
 
 def _read_training(path: Path) -> Training:

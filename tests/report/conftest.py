@@ -7,16 +7,24 @@ import pytest
 from PIL import Image
 
 from hitsr.config import Config, RunSpec, runs, scaled_networks
+from hitsr.measure.scaling import fit_power_law
 from hitsr.records import (
+    AttributionRecord,
+    AttributionSettings,
     ComplexityRecord,
+    Dtype,
     LatencyRecord,
     LogLine,
     PictureScore,
     Provenance,
     QualityRecord,
+    RefinedAttribution,
+    ScalingRecord,
+    SizeCost,
     TrainingRecord,
+    WindowAttribution,
 )
-from hitsr.report.gather import gather, select
+from hitsr.report.gather import Over, gather, select
 from hitsr.report.measures import Evidence
 from hitsr.report.published import read_published
 
@@ -80,14 +88,59 @@ class Folder:
             formulation="paper", params=params, flops=flops, flops_by_operator={}, uncounted={},
         ).save(self.path / f"records/complexity/{spec.name}.json")  # fmt: skip
 
-    def latency(self, network: str, median_ms: float) -> None:
+    def latency(
+        self, network: str, median_ms: float, batch: int = 1, dtype: Dtype = "float32"
+    ) -> None:
         spec = scaled_networks(self.config, (2,))[f"{network}-x2"]
-        LatencyRecord(
+        record = LatencyRecord(
             subject=spec.name, subject_hash=spec.hash, provenance=PROVENANCE, network=network,
             scale=2, output_size=(1280, 720), input_size=(640, 360), formulation="fused",
             clock="wall", warmup=1, peak_memory_bytes=500_000_000, memory_kind="resident_set",
-            samples_ms=(median_ms - 2, median_ms, median_ms + 6),
-        ).save(self.path / f"records/latency/{spec.name}.cpu.fused.json")  # fmt: skip
+            samples_ms=(median_ms - 2, median_ms, median_ms + 6), batch=batch, dtype=dtype,
+        )  # fmt: skip
+        record.save(self.path / f"records/latency/{spec.name}.{record.setup}.json")
+
+    def scaling(self, network: str, over: Over, power: float) -> None:
+        """Costs that grow as the size to `power`, exactly."""
+        sizes = [side**2 for side in (8, 16, 32, 64)]
+        costs = [round(1000 * size**power) for size in sizes]
+        law = fit_power_law(sizes, costs)
+        spec = scaled_networks(self.config, (2,))[f"{network}-x2"]
+        ScalingRecord(
+            subject=spec.name, subject_hash=spec.hash, provenance=PROVENANCE, network=network,
+            scale=2, formulation="paper", over=over, flops=law, activations=law,
+            peak_activation_bytes=law,
+            points=tuple(
+                SizeCost(side=round(size**0.5), tokens=size, input_size=(256, 128), flops=cost,
+                         activations=cost, peak_activation_bytes=cost)
+                for size, cost in zip(sizes, costs)
+            ),
+        ).save(self.path / f"records/scaling/{spec.name}.{over}.json")  # fmt: skip
+
+    def lam(self, run: RunSpec, dataset: str, diffusion_index: float) -> None:
+        """Maps of two pictures, and their files."""
+        folder = self.path / "lam" / f"{run.name}.{dataset}"
+        windows = []
+        for index, name in enumerate(("brick", "cat")):
+            stem = f"{name}.4-4-16"
+            self._picture(folder / f"{stem}.png", index, width=3 * 40)
+            channels = np.random.default_rng(index).normal(size=(3, 20, 20)).astype(np.float32)
+            np.save(folder / f"{stem}.npy", channels)
+            windows.append(
+                WindowAttribution(
+                    picture=name, lr_sha256="ab" * 32, lr_size=(20, 20), window=(4, 4, 16),
+                    diffusion_index=diffusion_index + index, information_area=0.25,
+                    completeness_error=0.04, channels=f"{stem}.npy", overlay=f"{stem}.png",
+                    refined=RefinedAttribution(
+                        steps=100, diffusion_index=diffusion_index, completeness_error=0.005
+                    ),
+                )
+            )  # fmt: skip
+        AttributionRecord(
+            subject=run.name, subject_hash=run.hash, provenance=PROVENANCE,
+            network=run.network.name, scale=run.scale, dataset=dataset, window_rule="busiest",
+            settings=AttributionSettings(), weights_sha256="ab" * 32, windows=tuple(windows),
+        ).save(folder / "record.json")  # fmt: skip
 
     def training(self, run: RunSpec, gain: float = 0.0) -> None:
         folder = self.path / "weights" / run.name
@@ -140,9 +193,9 @@ class Folder:
         selected = select(self.config, gather(self.path))
         return Evidence(self.config, selected, read_published(REPORTS / "published"))
 
-    def _picture(self, path: Path, seed: int) -> None:
+    def _picture(self, path: Path, seed: int, width: int = 60) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(seed).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(seed).integers(0, 255, (40, width, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path)
 
 

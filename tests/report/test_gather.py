@@ -96,3 +96,37 @@ def test_records_outside_the_config_are_left_out(full, configured):
     selected = select(alone, gather(full.path))
     assert set(selected.complexity) == {("hit_sir", 2)}
     assert {run for run, _ in selected.quality} == {"bicubic-x2", "hr-x2", "hit_sir-x2-s1"}
+
+
+def test_latencies_of_their_own_kind_stand_apart(full):
+    full.latency("hit_sir", 900.0, batch=4)
+    full.latency("hit_sir", 300.0, dtype="bfloat16")
+    results = select(full.config, gather(full.path))
+    assert {r.setup for r in results.special} == {"cpu.fused.b4", "cpu.fused.bfloat16"}
+    assert results.latency["hit_sir", 2, "cpu", "fused"].samples_ms[1] == 400
+
+
+def test_attribution_and_scaling_are_read_by_what_they_measure(full):
+    run = runs(full.config)["hit_sir-x2-s1"]
+    full.lam(run, "test", 12.0)
+    full.scaling("hit_sir", "window", 0.0)
+    results = select(full.config, gather(full.path))
+    assert set(results.attribution) == {("hit_sir-x2-s1", "test")}
+    assert set(results.scaling) == {("hit_sir", "window")}
+    assert len(results.records) == len(gather(full.path).records)
+
+
+def test_maps_in_a_renamed_folder_are_refused(full):
+    full.lam(runs(full.config)["hit_sir-x2-s1"], "test", 12.0)
+    folder = full.path / "lam/hit_sir-x2-s1.test"
+    folder.rename(folder.with_name("hit_srf-x2-s1.test"))
+    with pytest.raises(RecordError, match="holds hit_sir-x2-s1 on test; rename its folder"):
+        gather(full.path)
+
+
+def test_what_the_config_does_not_name_is_left_out(full, configured):
+    full.latency("swinir_light", 900.0, batch=4)
+    full.scaling("swinir_light", "picture", 1.0)
+    full.lam(runs(full.config)["swinir_light-x2-s1"], "test", 12.0)
+    alone = select(configured(networks=["hit_sir"]).config, gather(full.path))
+    assert (alone.special, alone.scaling, alone.attribution) == ((), {}, {})
