@@ -28,12 +28,18 @@ def report(
         "reports"
     ),
     ablations: AblationsOption = ABLATIONS,
+    only: Annotated[str | None, typer.Option(help="the page of one ablation alone")] = None,
 ) -> None:
     """Render the report of a config's results: one self-contained HTML file."""
-    from hitsr.report import render
+    from hitsr.report import render, render_ablation
 
     loaded = load_config(config)
-    resolved = resolve(loaded, ablations)
+    resolved = resolve(loaded, ablations, [only] if only else None)
     out = loaded.folder / "report"
+    if only:
+        print(
+            render_ablation(loaded, loaded.folder, reports, out / "ablations", only, resolved[only])
+        )
+        return
     render(loaded, loaded.folder, reports, out, resolved)
     print(out / "index.html")

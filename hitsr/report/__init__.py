@@ -6,7 +6,7 @@ Read `gather` for what is on disk, `cells` for what a table may say, `sections/e
 section is made of both, `page` for the whole.
 """
 
-from hitsr.report.page import render
+from hitsr.report.page import render, render_ablation
 from hitsr.report.tables import collect
 
-__all__ = ["collect", "render"]
+__all__ = ["collect", "render", "render_ablation"]

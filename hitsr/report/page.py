@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
@@ -29,7 +30,8 @@ from hitsr.report.measures import Evidence
 from hitsr.report.names import family_key, label, role_of
 from hitsr.report.published import read_published
 from hitsr.report.section import Section
-from hitsr.report.sections import sections
+from hitsr.report.sections import protocol_section, sections
+from hitsr.report.sections.ablations import ablation_finding, ablations_section
 from hitsr.report.sections.provenance import commit_words, machine_words, work_words
 from hitsr.report.svg import inline, standalone
 from hitsr.report.tables import frames, to_csv, with_quotes
@@ -54,19 +56,45 @@ def render(
     DataError for an unreadable picture, template or published table, OSError where nothing can be
     written.
     """
-    rows = [row for resolved in ablations.values() for row in resolved.rows]
-    selected = select(config, gather(results), rows)
-    evidence = Evidence(config, selected, read_published(reports / "published"), ablations)
+    evidence = _evidence(config, results, reports, ablations)
     budget = budget_of(evidence)
     shown = sections(evidence, budget)
-    page = to_html(evidence, budget, shown, reports / "templates")
-    for name, text in companions(evidence, shown).items():
-        write_text(out / name, text)
+    words = Words(config.title, abstract(evidence, budget))
+    page = to_html(evidence, budget, shown, reports / "templates", words)
+    for name, frame in frames(evidence.results).items():
+        write_text(out / f"{name}.csv", to_csv(with_quotes(name, frame, evidence.published)))
+    _write_companions(shown, out)
     write_beside(_beside(shown), out)
     write_text(out / "index.html", page)
 
 
-def to_html(evidence: Evidence, budget: Budget, shown: list[Section], templates: Path) -> str:
+def render_ablation(
+    config: Config, results: Path, reports: Path, out: Path, name: str, resolved: Resolved
+) -> Path:
+    """Write one ablation alone: `out`/<name>.html, its table as LaTeX, its figures as SVG.
+
+    Returns the page; raises as `render` does.
+    """
+    evidence = _evidence(config, results, reports, {name: resolved})
+    budget = budget_of(evidence)
+    shown = [ablations_section(evidence, budget), protocol_section()]
+    words = Words(resolved.ablation.question, [ablation_finding(evidence, resolved)])
+    page = to_html(evidence, budget, shown, reports / "templates", words)
+    _write_companions(shown, out)
+    write_text(out / f"{name}.html", page)
+    return out / f"{name}.html"
+
+
+class Words(NamedTuple):
+    """What stands above the sections."""
+
+    title: str
+    abstract: list[str]
+
+
+def to_html(
+    evidence: Evidence, budget: Budget, shown: list[Section], templates: Path, above: Words
+) -> str:
     beside = bool(_beside(shown))
     address = relative_uri if beside else data_uri
     environment = Environment(
@@ -87,7 +115,8 @@ def to_html(evidence: Evidence, budget: Budget, shown: list[Section], templates:
             config=evidence.config,
             records=evidence.results.records,
             budget=budget,
-            abstract=abstract(evidence, budget),
+            title=above.title,
+            abstract=above.abstract,
             sections=shown,
             beside=beside,
             style=Markup(embedded(templates / "style.css")),
@@ -97,18 +126,21 @@ def to_html(evidence: Evidence, budget: Budget, shown: list[Section], templates:
         raise DataError(f"{templates}: {error!r}; restore it from the repository") from error
 
 
-def companions(evidence: Evidence, shown: list[Section]) -> dict[str, str]:
-    """The files beside the page, by name: each table as CSV and LaTeX, each panel as SVG."""
-    made = {
-        f"{name}.csv": to_csv(with_quotes(name, frame, evidence.published))
-        for name, frame in frames(evidence.results).items()
-    }
+def _evidence(
+    config: Config, results: Path, reports: Path, ablations: Mapping[str, Resolved]
+) -> Evidence:
+    rows = [row for resolved in ablations.values() for row in resolved.rows]
+    selected = select(config, gather(results), rows)
+    return Evidence(config, selected, read_published(reports / "published"), ablations)
+
+
+def _write_companions(shown: list[Section], out: Path) -> None:
+    """Each table as LaTeX, each panel as SVG."""
     for section in shown:
         for view in section.tables:
-            made[f"{view.table.name}.tex"] = to_latex(view.table, view.caption.text)
+            write_text(out / f"{view.table.name}.tex", to_latex(view.table, view.caption.text))
         for panel in section.panels:
-            made[f"figures/{panel.name}.svg"] = standalone(panel)
-    return made
+            write_text(out / f"figures/{panel.name}.svg", standalone(panel))
 
 
 def _beside(shown: list[Section]) -> list[PagePicture]:

@@ -6,6 +6,7 @@ A new section is a module here, a template in `reports/templates/sections`, and 
 from hitsr.report.budget import Budget
 from hitsr.report.measures import Evidence
 from hitsr.report.section import Section
+from hitsr.report.sections.ablations import ablations_section
 from hitsr.report.sections.convergence import convergence_section
 from hitsr.report.sections.efficiency import efficiency_section
 from hitsr.report.sections.pictures import pictures_section
@@ -20,7 +21,12 @@ def sections(evidence: Evidence, budget: Budget) -> list[Section]:
         quality_section(evidence, budget),
         *([convergence_section(evidence, budget, train)] if train else []),
         pictures_section(evidence),
+        *([ablations_section(evidence, budget)] if evidence.ablations else []),
         provenance_section(evidence),
-        # Prose of its template alone.
-        Section("protocol", "Protocol", "What each number means", {}),
+        protocol_section(),
     ]
+
+
+def protocol_section() -> Section:
+    """Prose of its template alone."""
+    return Section("protocol", "Protocol", "What each number means", {})
