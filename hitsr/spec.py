@@ -176,9 +176,7 @@ class NetworkSpec(Value):
     padding: Literal["picture", "mixer"] = "picture"  # what is extended to whole windows
     depths: tuple[Count, ...] = Field(default=(6, 6, 6, 6), min_length=1)  # blocks per group
     width: Count = 60
-    upsampler: Upsampler = (
-        "one_step"  # two_stage: that of classical networks, by way of 64 channels
-    )
+    upsampler: Upsampler = "one_step"  # two_stage: as classical networks have it
     stochastic_depth: float = Field(default=0.0, ge=0, lt=1)  # of the last block, in training
     mean: tuple[float, float, float] = (0.4488, 0.4371, 0.4040)  # RGB, of DIV2K
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from hitsr.models.windows import SEPARATE
 
@@ -41,21 +42,28 @@ def attend_by_rows(
     """
     n, heads, tokens, _ = qkv[0].shape
     kinds = _kinds(n, grid, shift > 0, qkv[0].device)
-    parts = [[x[kind.numbers] for x in qkv] for kind in kinds]
-    mixed: list[list[Tensor]] = [[] for _ in kinds]
+    parts = [tuple(x[kind.numbers] for x in qkv) for kind in kinds]
     row = heads * side * tokens // fold**2  # biases of one row of queries
     step = max(1, _MOST_AT_ONCE // (row * fold)) * fold
-    for top in range(0, side, step):
-        rows = range(top, min(top + step, side))
+
+    def of_rows(rows: range) -> list[Tensor]:
         bias = None if table is None else bias_of_rows(table, side, fold, rows)
-        for kind, (q, k, v), done in zip(kinds, parts, mixed, strict=True):
+        mixed = []
+        for kind, (q, k, v) in zip(kinds, parts, strict=True):
             mask = _mask_of_rows(kind, side, fold, shift, rows, q)
             added = mask if bias is None else bias if mask is None else bias + mask
-            queries = q[:, :, rows.start * side : rows.stop * side]
             added = None if added is None else added.expand(1, heads, -1, -1)
-            done.append(F.scaled_dot_product_attention(queries, k, v, added))
+            queries = q[:, :, rows.start * side : rows.stop * side]
+            mixed.append(F.scaled_dot_product_attention(queries, k, v, added))
+        return mixed
+
+    # Made again for the gradient: kept scores would be tokens x tokens for every window.
+    done = [
+        checkpoint(of_rows, range(top, min(top + step, side)), use_reentrant=False)
+        for top in range(0, side, step)
+    ]
     order = torch.cat([kind.numbers for kind in kinds]).argsort()
-    return torch.cat([torch.cat(done, 2) for done in mixed])[order]
+    return torch.cat([torch.cat(rows, 2) for rows in zip(*done, strict=True)])[order]
 
 
 def bias_of_rows(table: Tensor, side: int, fold: int, rows: range) -> Tensor:
@@ -67,9 +75,10 @@ def bias_of_rows(table: Tensor, side: int, fold: int, rows: range) -> Tensor:
     keys = side // fold
     first, last = rows.start // fold, rows.stop // fold
     offsets = table.t().unflatten(-1, (2 * keys - 1, 2 * keys - 1)).flip(1, 2)
+    # The last query has the largest offsets, and they come first.
+    offsets = offsets[:, keys - last : 2 * keys - first - 1]
     windows = offsets.unfold(1, keys, 1).unfold(2, keys, 1)  # (m, from y, from x, key y, key x)
-    # The first query has the largest offsets, and they come last.
-    queries: Tensor = windows[:, keys - last : keys - first].flip(1, 2)
+    queries: Tensor = windows.flip(1, 2)
     if fold > 1:
         queries = queries.repeat_interleave(fold, 1).repeat_interleave(fold, 2)
     return queries.flatten(1, 2).flatten(2)
