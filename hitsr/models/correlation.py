@@ -146,7 +146,7 @@ class Correlation(nn.Module):
         bias = self._bias()
         if bias is None:
             return None
-        n, half, tokens = len(base_nsc), base_nsc.shape[-1], bias.shape[1]
+        (n, _, half), tokens = base_nsc.shape, bias.shape[1]  # len() would fix an exported n
         heads = base_nsc.unflatten(-1, (self.heads, -1)).permute(2, 1, 0, 3)  # (m, s, n, d)
         placed: Tensor = (bias @ heads.flatten(2)).unflatten(-1, (n, half // self.heads))
         return placed.permute(2, 1, 0, 3).reshape(n, tokens, half)  # from (m, t, n, d)
