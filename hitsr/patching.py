@@ -1,15 +1,17 @@
 """Patches: plain data with the values at some dotted paths replaced."""
 
+import copy
 from typing import Any
 
 from hitsr.errors import SpecError, did_you_mean
 
 
 def patched(data: dict[str, Any], changes: dict[str, Any], where: str) -> dict[str, Any]:
-    """`data` with each dotted path changed; what is given is changed in place and returned.
+    """A copy of `data` with each dotted path changed.
 
     SpecError for a path that does not exist, or that lies within another one's new value.
     """
+    data = copy.deepcopy(data)
     for path, value in changes.items():
         for whole in changes:
             if path.startswith(f"{whole}."):

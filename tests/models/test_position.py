@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from hitsr.models.position import DynamicPosition, averaged_bias, pooled_bias, table_bias
+from hitsr.models.position import (
+    DynamicPosition,
+    TablePosition,
+    averaged_bias,
+    pooled_bias,
+    table_bias,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +69,8 @@ def test_a_smaller_side_is_the_middle_of_a_larger_ones_table():
 def test_width_three_tells_positions_apart():
     torch.manual_seed(0)
     assert DynamicPosition(3, 1)(4).unique().numel() > 40
+
+
+def test_a_learned_table_means_what_that_of_attention_means():
+    position = TablePosition(4, 3)
+    assert torch.equal(pooled_bias(position(4), 1), table_bias(position.bias_table, 4, 1))

@@ -49,6 +49,7 @@ NETWORKS: list[NetworkSpec] = [
             ("swinir_light", {"norm": "after"}),
             ("swinir_light", {"windows.shift": False}),
             ("swinir_light", {"mixer.position": "none"}),
+            ("swinir_light", {"mixer": {"kind": "correlation"}}),
             ("swinir_ng", {"mixer": {"kind": "transposed_attention"}}),
             ("srformer_light", {"context": {"grams": 2}, "windows.base": 8}),
             ("srformer_light", {"mixer.position": "none", "windows.base": 8}),
