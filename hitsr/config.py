@@ -133,6 +133,7 @@ class Attribution(Value):
 
     sets: tuple[str, ...] = Field(min_length=1)
     scales: tuple[Scale, ...] = Field(min_length=1)
+    crop: NonNegativeInt = 256  # side of the pictures around their windows, HR pixels; 0: whole
 
 
 class Scaling(Value):

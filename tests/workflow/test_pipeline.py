@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+
+from hitsr.models.backbone import create
 
 REPOSITORY = Path(__file__).parents[2]
 TINY: dict[str, Any] = {
@@ -41,6 +44,17 @@ TINY: dict[str, Any] = {
         "output_size": [48, 32],
         "latency": {"scales": [4], "warmup": 0, "samples": 1, "device": "cpu"},
     },
+    "lam": {"sets": ["test"], "scales": [2], "crop": 48},
+    "scaling": {"over": ["window"]},
+    "ablations": ["softmax"],
+}
+# Networks that nothing trains: released weights, and one's own.
+UNTRAINED: dict[str, Any] = {
+    **{key: TINY[key] for key in ("title", "efficiency", "networks")},
+    "name": "untrained",
+    "own": {"mine": {"source": "examples/own_network.py:build", "scales": [2]}},
+    "data": {"root": "data/tiny", "source": "wheels", "test": ["test"]},
+    "weights": {"root": "weights", "scales": [2]},
 }
 
 
@@ -72,7 +86,7 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The workflow's files in a folder of their own, with the tiny config."""
     folder = tmp_path_factory.mktemp("workflow")
-    for name in ("workflow", "reports", "configs"):
+    for name in ("workflow", "reports", "configs", "ablations", "examples"):
         shutil.copytree(REPOSITORY / name, folder / name)
     shutil.copy(REPOSITORY / "Snakefile", folder)
     (folder / "profiles").symlink_to("workflow/profiles")
@@ -90,10 +104,13 @@ def finished(copy: Path) -> Path:
 
 def test_plain_dry_run_plans_the_demo(copy: Path) -> None:
     planned = jobs(snakemake(copy, "-n"))
-    assert planned["train"] == 6
-    assert planned["complexity"] == 18
-    assert planned["latency"] == 6
-    assert planned["quality"] == 8
+    variants = 5 + 1  # of its two ablations, which share their base
+    assert planned["train"] == 6 + variants
+    assert planned["complexity"] == 18 + variants
+    assert planned["latency"] == 6 + variants
+    assert planned["quality"] == 8 + variants
+    assert planned["lam"] == 6
+    assert planned["scaling"] == 12
 
 
 def test_paper_is_planned_without_its_data(copy: Path) -> None:
@@ -102,6 +119,37 @@ def test_paper_is_planned_without_its_data(copy: Path) -> None:
     assert planned["quality"] == (18 + 6) * 5
     assert planned["latency"] == 36
     assert planned["prepare"] == 3 * 6
+    assert planned["lam"] == 6
+
+
+def test_released_weights_are_planned_without_them_and_train_nothing(copy: Path) -> None:
+    planned = jobs(snakemake(copy, "-n", "--configfile", "configs/official.yaml"))
+    assert planned["restore"] == (18 + 6) * 5
+    assert "train" not in planned
+
+
+def test_every_ablation_is_planned_under_the_paper_s_protocol(copy: Path) -> None:
+    names = [f"ablation_{path.stem}" for path in (copy / "ablations").glob("*.yaml")]
+    planned = jobs(snakemake(copy, "-n", *names, "--configfile", "configs/paper.yaml"))
+    assert planned["ablation_page"] == len(names)
+    # Fewer than there are variants: equal ones are one run.
+    assert len(names) < planned["train"] < 3 * len(names) + 18
+
+
+def test_ablation_that_the_config_cannot_have_says_why(copy: Path) -> None:
+    stopped = snakemake(copy, "-n", "ablation_heads")
+    assert stopped.returncode != 0
+    told = stopped.stdout + stopped.stderr
+    assert "ablations/heads.yaml: variants.heads_10: mixer.heads: 10 heads do not divide" in told
+
+
+def test_run_without_weights_and_data_tells_both(copy: Path) -> None:
+    stopped = snakemake(copy, "--configfile", "configs/official.yaml")
+    told = stopped.stdout + stopped.stderr
+    assert stopped.returncode != 0
+    assert "data/Set14/HR" in told
+    assert "18 of 18 released weights are missing in weights/official" in told
+    assert "hitsr fetch-weights" in told
 
 
 def test_run_without_data_stops_with_what_is_missing_and_where_it_is(copy: Path) -> None:
@@ -144,8 +192,11 @@ def test_config_values_on_the_command_line_are_refused(copy: Path) -> None:
 def test_run_makes_the_report_and_its_evidence(finished: Path) -> None:
     results = finished / "results" / "tiny"
     assert "HiT-SIR" in (results / "report" / "index.html").read_text()
-    assert len(list(results.glob("records/quality/*.json"))) == 4
+    assert len(list(results.glob("records/quality/*.json"))) == 5
     assert len(list(results.glob("pictures/hit_sir-x2-s1.test/*.png"))) == 3
+    assert len(list(results.glob("lam/*/record.json"))) == 2
+    assert len(list(results.glob("records/scaling/*.json"))) == 2
+    assert "What does leaving the softmax out" in (results / "report" / "index.html").read_text()
 
 
 def test_second_run_does_nothing(finished: Path) -> None:
@@ -166,7 +217,7 @@ def test_learning_rate_reruns_training_and_no_measurement_of_cost(finished: Path
         planned = jobs(snakemake(finished, "-n", "--configfile", "config.yaml"))
     finally:
         write_config(finished, TINY)
-    assert planned["train"] == 2
+    assert planned["train"] == 3
     assert planned["report"] == 1
     assert "complexity" not in planned
     assert "latency" not in planned
@@ -177,6 +228,64 @@ def test_template_reruns_the_report_alone(finished: Path) -> None:
     template.write_text(template.read_text() + "\n")
     planned = jobs(snakemake(finished, "-n", "--configfile", "config.yaml"))
     assert set(planned) == {"report", "all"}
+
+
+def test_ablation_runs_alone_and_shares_its_base(finished: Path) -> None:
+    done = snakemake(finished, "ablation_shift", "--configfile", "config.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = finished / "results/tiny/report"
+    assert "Do hierarchical windows still need" in (report / "ablations/shift.html").read_text()
+    assert "Do hierarchical windows still need" not in (report / "index.html").read_text()
+    assert len(list((finished / "results/tiny/weights").glob("hit_sir*-x2-s1"))) == 3
+
+
+def test_ablation_file_reruns_its_variants_and_the_report_alone(finished: Path) -> None:
+    file = finished / "ablations" / "softmax.yaml"
+    before = file.read_text()
+    try:
+        data = yaml.safe_load(before)
+        data["variants"]["three_heads"] = {"mixer.heads": 3}
+        file.write_text(yaml.safe_dump(data))
+        planned = jobs(snakemake(finished, "-n", "--configfile", "config.yaml"))
+    finally:
+        file.write_text(before)
+    assert planned["train"] == 1
+    assert planned["complexity"] == planned["latency"] == planned["quality"] == 1
+    assert planned["report"] == 1
+
+
+def test_released_weights_and_an_own_network_are_measured_by_every_rule(copy: Path) -> None:
+    for name in ("swinir_light", "hit_sir"):
+        torch.manual_seed(0)
+        made = create(name, 2).state_dict()
+        (copy / "weights").mkdir(exist_ok=True)
+        torch.save({"params_ema": made}, copy / "weights" / f"{name}_x2.pth")
+    write_config(copy, UNTRAINED)
+    try:
+        done = snakemake(copy, "--configfile", "config.yaml")
+        again = snakemake(copy, "--configfile", "config.yaml")
+    finally:
+        write_config(copy, TINY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing to be done" in again.stdout + again.stderr
+    results = copy / "results" / "untrained"
+    assert {path.stem for path in results.glob("records/quality/*.json")} == {
+        f"{method}-x2.test" for method in ("swinir_light", "hit_sir", "mine", "bicubic", "hr")
+    }
+    assert (results / "records/complexity/mine-x2.json").is_file()
+    assert "mine" in (results / "report" / "index.html").read_text()
+
+
+def test_attribution_of_an_own_network_alone(copy: Path) -> None:
+    lam = {"sets": ["test"], "scales": [2], "crop": 48}
+    alone = {key: UNTRAINED[key] for key in ("title", "efficiency", "own", "data")}
+    write_config(copy, {**alone, "name": "alone", "networks": [], "lam": lam})
+    try:
+        done = snakemake(copy, "--configfile", "config.yaml")
+    finally:
+        write_config(copy, TINY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (copy / "results/alone/lam/mine-x2.test/record.json").is_file()
 
 
 def test_attribution_sheet_wants_a_map_of_every_run(copy: Path) -> None:

@@ -24,8 +24,12 @@ rule lam:
     params:
         data=f"{DATA}/{{dataset}}",
         scale=scale_of,
-        method=method_argument,
+        method=lambda wildcards, input: (
+            method_argument(wildcards, input)
+            + (f" --name {own_of(wildcards)}" if own_of(wildcards) else "")
+        ),
         folder=f"{RESULTS}/lam/{{method}}.{{dataset}}",
+        crop=CONFIG.lam.crop if CONFIG.lam else 256,
         device=TRAIN_DEVICE,
         code=fingerprint(
             "models",
@@ -36,7 +40,7 @@ rule lam:
         ),
     shell:
         "hitsr lam {params.method} --set {params.data} --scale {params.scale}"
-        " --out {params.folder} --device {params.device} --threads {threads} > {log} 2>&1"
+        " --crop {params.crop} --out {params.folder} --device {params.device} --threads {threads} > {log} 2>&1"
 
 
 rule lam_sheet:

@@ -12,7 +12,7 @@ def subject(network):
     """How the verbs name a network: its resolved file, or the source of one's own."""
     if network not in OWN:
         return f"{RESULTS}/networks/{network}.json"
-    return f"{OWN[network].source} --name {network}"
+    return f"{OWN[network].source} --name {network.rpartition('-x')[0]}"
 
 
 def latency_records(networks, formulations, batches=(), dtypes=()):

@@ -31,6 +31,12 @@ def method_argument(wildcards, input):
     return OWN[method.name].source if method.kind == "own" else method.network
 
 
+def own_of(wildcards):
+    """The name of a network of one's own; of other methods nothing."""
+    method = SCORED[wildcards.method]
+    return method.network if method.kind == "own" else ""
+
+
 def scale_of(wildcards):
     return SCORED[wildcards.method].scale
 

@@ -100,8 +100,10 @@ def training_table(evidence: Evidence) -> Table:
         Column("time", "s"),
         Column("weights, SHA-256", is_text=True),
     ]
-    order = evidence.networks
-    runs = sorted(evidence.results.training, key=lambda run: order.index(method_of(run)))
+    # The config's networks in their order, then variants of ablations.
+    order = dict.fromkeys([*evidence.networks, *map(method_of, evidence.results.training)])
+    place = {network: position for position, network in enumerate(order)}
+    runs = sorted(evidence.results.training, key=lambda run: place[method_of(run)])
     return listing("training", "Run", columns, (_training_row(evidence, run) for run in runs))
 
 
