@@ -64,7 +64,7 @@ def _draw_windows(axes: Axes, each: Whisker, y: float, largest: int) -> None:
     left = _GLYPH_LEFT
     pitch = (_LEFT - 8 - _GLYPH_LEFT) / len(each.windows)
     for window in each.windows:
-        side = min(_LARGEST_GLYPH * (window / largest) ** 0.5, pitch - 1)
+        side = min(_LARGEST_GLYPH, pitch - 1.5) * (window / largest) ** 0.5
         corner = (left + (pitch - side) / 2, y - side / 2)
         square = Rectangle(corner, side, side, edgecolor=PALETTE["ink3"], linewidth=0.9)
         square.set_facecolor("none")

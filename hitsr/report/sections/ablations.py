@@ -77,9 +77,10 @@ def ablation_finding(evidence: Evidence, resolved: Resolved) -> str:
     worse = sum(each.interval is not None and each.interval[1] < 0 for each in known)
     if not better and not worse:
         return f"No variant is told apart from its base on {evidence.set_name(dataset)}."
+    noun = "variant" if len(known) == 1 else "variants"
     parts = [
-        f"{share(count, len(known))} {'variant' if len(known) == 1 else 'variants'} {word}"
-        for count, word in ((worse, "below the base"), (better, "above it"))
+        f"{share(count, len(known))} {noun} {verb} the base"
+        for count, verb in ((worse, "below"), (better, "above"))
         if count
     ]
     return sentence(f"{listed(parts)} on {evidence.set_name(dataset)}, by 95 % intervals.")
