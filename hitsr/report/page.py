@@ -7,7 +7,7 @@ of these give the same bytes. Where its pictures are too many for one file, they
 import base64
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -60,7 +60,8 @@ def render(
     budget = budget_of(evidence)
     shown = sections(evidence, budget)
     words = Words(config.title, abstract(evidence, budget))
-    page = to_html(evidence, budget, shown, reports / "templates", words)
+    comparisons = sorted(path.name for path in out.glob("compare*.html"))
+    page = to_html(evidence, budget, shown, reports / "templates", words, comparisons)
     for name, frame in frames(evidence.results).items():
         write_text(out / f"{name}.csv", to_csv(with_quotes(name, frame, evidence.published)))
     _write_companions(shown, out)
@@ -93,8 +94,14 @@ class Words(NamedTuple):
 
 
 def to_html(
-    evidence: Evidence, budget: Budget, shown: list[Section], templates: Path, above: Words
+    evidence: Evidence,
+    budget: Budget,
+    shown: list[Section],
+    templates: Path,
+    above: Words,
+    comparisons: Sequence[str] = (),
 ) -> str:
+    """The page; `comparisons` are pages of `hitsr compare` that lie beside it."""
     beside = bool(_beside(shown))
     address = relative_uri if beside else data_uri
     environment = Environment(
@@ -119,6 +126,7 @@ def to_html(
             abstract=above.abstract,
             sections=shown,
             beside=beside,
+            comparisons=comparisons,
             style=Markup(embedded(templates / "style.css")),
             script=Markup("".join((templates / name).read_text() for name in _SCRIPTS)),
         )

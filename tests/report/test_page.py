@@ -1,10 +1,13 @@
 import shutil
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
+import yaml
 
+from hitsr.config import Config
 from hitsr.errors import DataError, RecordError
 from hitsr.report import render
 
@@ -171,6 +174,19 @@ def test_a_command_checks_out_a_commit_only_if_it_made_every_record(full, report
     html = rendered(full, reports)
     assert "git checkout" not in html
     assert "No single clean commit" in html
+
+
+def test_the_configuration_can_be_saved_from_the_page(full, reports):
+    page = unescape(rendered(full, reports))
+    start = page.index("name: tiny")
+    text = page[start : page.index("</code>", start)]
+    assert Config.parse(yaml.safe_load(text), "page") == full.config
+
+
+def test_pages_of_comparisons_beside_the_report_are_linked(full, reports):
+    assert not any("compare" in link for link in Page(rendered(full, reports)).links)
+    (full.path / "report/compare.html").write_text("a page")
+    assert "compare.html" in Page(rendered(full, reports)).links
 
 
 def test_a_damaged_record_leaves_the_old_report_whole(full, reports):

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 
+import yaml
+
+from hitsr.config import Config
 from hitsr.records import Record
 from hitsr.report.cells import Cell, Column, Row, Table, here, listing
 from hitsr.report.gather import missing
+from hitsr.report.jobs import drawn, jobs
 from hitsr.report.measures import Evidence
 from hitsr.report.section import Section
-from hitsr.report.typeset import counted, duration, listed
+from hitsr.report.typeset import duration, listed
 
 _SHOWN = 4  # names of missing results before "and n more"
 
@@ -45,10 +49,17 @@ def provenance_section(evidence: Evidence) -> Section:
                 "seeds": [", ".join(map(str, seeds)) or "nothing trained"],
                 "not there": _missing(evidence),
             },
-            "jobs": _jobs(evidence),
+            "jobs": drawn(jobs(evidence)),
+            "config": to_yaml(config),
             "records": _records(results.records),
         },
     )
+
+
+def to_yaml(config: Config) -> str:
+    """The whole of it, defaults too, as a file that makes the same config."""
+    data = config.model_dump(mode="json")
+    return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=None))
 
 
 def machine_words(records: Sequence[Record]) -> str:
@@ -104,24 +115,6 @@ def _versions(records: Sequence[Record]) -> str:
             found.setdefault(package, set()).add(version)
     words = (f"{package} {' or '.join(sorted(found[package]))}" for package in sorted(found))
     return ", ".join(words) or "not run"
-
-
-def _jobs(evidence: Evidence) -> list[tuple[str, str]]:
-    """The chain of work, each link with its number of records and their summed time."""
-    results = evidence.results
-    chain: dict[str, Sequence[Record]] = {
-        "train": results.trainings,
-        "restore, quality": list(results.quality.values()),
-        "complexity": list(results.complexity.values()),
-        "latency": list(results.latency.values()),
-    }
-    jobs = [
-        (name, f"{counted(len(records), 'record')}, {work_words(records)}")
-        for name, records in chain.items()
-        if records
-    ]
-    total = counted(len(results.records), "record")
-    return [*jobs, ("collect", total), ("report", "this page")]
 
 
 def _records(records: Sequence[Record]) -> Table:
