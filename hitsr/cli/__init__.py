@@ -46,6 +46,7 @@ for verb in (
     fetching.fetch_weights,
     reporting.collect,
     reporting.report,
+    reporting.index,
     comparing.compare,
     doctor.doctor,
 ):

@@ -1,4 +1,4 @@
-"""Verbs that read records: collect and report."""
+"""Verbs that read records: collect, report and index."""
 
 from pathlib import Path
 from typing import Annotated
@@ -43,3 +43,18 @@ def report(
         return
     render(loaded, loaded.folder, reports, out, resolved)
     print(out / "index.html")
+
+
+def index(
+    results: Annotated[Path, typer.Argument(help="the folder that holds results folders")] = Path(
+        "results"
+    ),
+    reports: Annotated[Path, typer.Option(help="folder of the page's templates")] = Path("reports"),
+) -> None:
+    """List the reports of several configs, and pages of comparisons, on one page."""
+    from hitsr.report.index import write_index
+
+    if not results.is_dir():
+        raise SpecError(f"{results}: no such folder; `snakemake` makes results/demo")
+    write_index(results, reports / "templates")
+    print(results / "index.html")

@@ -4,12 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
-from markupsafe import Markup
-
-from hitsr.errors import DataError
 from hitsr.report.compared import KINDS, ComparedCell, Comparison
-from hitsr.report.page import embedded
+from hitsr.report.templating import fill
 from hitsr.report.typeset import THIN_SPACE, counted, fixed, listed, sentence
 
 Row = tuple[str, str, str, str, str, str]  # subject, quantity, A, B, verdict, words
@@ -106,23 +102,13 @@ def to_text(comparison: Comparison, show_same: bool = False) -> str:
 
 def to_html(comparison: Comparison, templates: Path) -> str:
     """One page in the report's style; DataError where a template cannot be read."""
-    environment = Environment(
-        loader=FileSystemLoader(templates),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    try:
-        return environment.get_template("compare.html").render(
-            comparison=comparison,
-            summary=sentence(f"{summary(comparison.cells)}."),
-            tolerances=tolerances_words(comparison),
-            parts=parts(comparison),
-            style=Markup(embedded(templates / "style.css")),
-        )
-    except (TemplateError, OSError) as error:
-        raise DataError(f"{templates}: {error!r}; restore it from the repository") from error
+    values = {
+        "comparison": comparison,
+        "summary": sentence(f"{summary(comparison.cells)}."),
+        "tolerances": tolerances_words(comparison),
+        "parts": parts(comparison),
+    }
+    return fill(templates, "compare.html", values)
 
 
 def _row(cell: ComparedCell) -> Row:

@@ -4,27 +4,24 @@ The page is a function of the config, the records, the published numbers and the
 of these give the same bytes. Where its pictures are too many for one file, they lie beside it.
 """
 
-import base64
 import math
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
 from hitsr.ablation import Resolved
 from hitsr.config import Config
-from hitsr.errors import DataError
 from hitsr.files import write_text
 from hitsr.report.abstract import abstract
 from hitsr.report.budget import Budget, budget_of
 from hitsr.report.embedding import PagePicture, data_uri, fits, relative_uri, write_beside
 from hitsr.report.explorer import explorer_data
 from hitsr.report.gather import gather, select
+from hitsr.report.index import Summary
 from hitsr.report.latex import to_latex
 from hitsr.report.measures import Evidence
 from hitsr.report.names import family_key, label, role_of
@@ -35,6 +32,7 @@ from hitsr.report.sections.ablations import ablation_finding, ablations_section
 from hitsr.report.sections.provenance import commit_words, machine_words, work_words
 from hitsr.report.svg import inline, standalone
 from hitsr.report.tables import frames, to_csv, with_quotes
+from hitsr.report.templating import fill
 from hitsr.report.typeset import counted, size
 
 _SCRIPTS = ("script.js", "pictures.js")
@@ -65,6 +63,7 @@ def render(
     for name, frame in frames(evidence.results).items():
         write_text(out / f"{name}.csv", to_csv(with_quotes(name, frame, evidence.published)))
     _write_companions(shown, out)
+    summary(evidence, budget, words).save(out)
     write_beside(_beside(shown), out)
     write_text(out / "index.html", page)
 
@@ -104,34 +103,42 @@ def to_html(
     """The page; `comparisons` are pages of `hitsr compare` that lie beside it."""
     beside = bool(_beside(shown))
     address = relative_uri if beside else data_uri
-    environment = Environment(
-        loader=FileSystemLoader(templates),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     words = (counted, size, label, family_key, role_of, commit_words, machine_words, work_words)
-    environment.filters.update({filter.__name__: filter for filter in words})
-    environment.filters.update(inline=inline, breakable=_breakable, number=_number)
-    environment.filters.update(
-        address=address, explorer_data=partial(explorer_data, address=address)
+    filters = {
+        **{word.__name__: word for word in words},
+        "inline": inline,
+        "breakable": _breakable,
+        "number": _number,
+        "address": address,
+        "explorer_data": partial(explorer_data, address=address),
+    }
+    values = {
+        "config": evidence.config,
+        "records": evidence.results.records,
+        "budget": budget,
+        "title": above.title,
+        "abstract": above.abstract,
+        "sections": shown,
+        "beside": beside,
+        "comparisons": comparisons,
+    }
+    return fill(templates, "page.html", values, filters, _SCRIPTS)
+
+
+def summary(evidence: Evidence, budget: Budget, above: Words) -> Summary:
+    config, records = evidence.config, evidence.results.records
+    return Summary(
+        name=config.name,
+        title=above.title,
+        networks=tuple(label(network) for network in evidence.networks),
+        scales=config.scales,
+        tested=tuple(evidence.set_name(dataset) for dataset in config.data.test),
+        budget=budget.steps + (", reduced in size" if budget.reduction else ""),
+        abstract=tuple(above.abstract),
+        records=len(records),
+        machine=machine_words(records),
+        code=commit_words(records),
     )
-    try:
-        return environment.get_template("page.html").render(
-            config=evidence.config,
-            records=evidence.results.records,
-            budget=budget,
-            title=above.title,
-            abstract=above.abstract,
-            sections=shown,
-            beside=beside,
-            comparisons=comparisons,
-            style=Markup(embedded(templates / "style.css")),
-            script=Markup("".join((templates / name).read_text() for name in _SCRIPTS)),
-        )
-    except (TemplateError, OSError) as error:
-        raise DataError(f"{templates}: {error!r}; restore it from the repository") from error
 
 
 def _evidence(
@@ -165,13 +172,3 @@ def _breakable(text: str) -> Markup:
 def _number(value: float) -> str:
     """For scripts to sort by: JavaScript's spelling."""
     return f"{value:.6g}" if math.isfinite(value) else f"{'-' * (value < 0)}Infinity"
-
-
-def embedded(style: Path) -> str:
-    """The style sheet with its fonts as data URIs."""
-
-    def data_uri(match: re.Match[str]) -> str:
-        font = (style.parent / match.group(1)).read_bytes()
-        return f"url(data:font/woff2;base64,{base64.b64encode(font).decode()})"
-
-    return re.sub(r'url\("([^"]+\.woff2)"\)', data_uri, style.read_text())

@@ -119,6 +119,7 @@ def test_latency_record_keeps_every_sample(tmp_path: Path) -> None:
         (("restore", "bicubic", "--data", "absent", "-s", "2", "--out", "x"), "no such folder"),
         (("quality", "--sr", "absent", "--hr", "absent", "-s", "2"), "no such folder"),
         (("collect", "absent"), "no such folder"),
+        (("index", "absent"), "no such folder"),
     ],
 )
 def test_bad_argument_is_told_in_a_sentence(arguments: tuple[str, ...], told: str) -> None:

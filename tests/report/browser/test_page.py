@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from hitsr.report import render
+from hitsr.report.index import write_index
 
 WIDTHS = (390, 768, 1440)
 
@@ -164,6 +165,16 @@ def test_paper_shows_everything_but_controls(visit):
     assert page.locator("details:not([open])").count() == 0
     assert not page.locator("#theme").is_visible()
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_index_reads_well_too_and_leads_to_the_report(visit, site, reports, theme):
+    write_index(site.parents[1], reports / "templates")
+    page = visit(site.parents[1] / "index.html", width=390, color_scheme=theme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert [found for found in page.evaluate(CONTRASTS) if found[0] < 4.5] == []
+    page.get_by_role("link", name="A tiny <report> & more").click()
+    page.wait_for_url("**/report/index.html")
 
 
 def test_pictures_beside_the_page_are_fetched_when_they_are_seen(

@@ -1,0 +1,86 @@
+"""One page over the reports of a folder: what each run was, what it found, and where to read on.
+
+A report leaves a summary beside it; the index reads no records. It says no date: the same summaries
+give the same bytes.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from hitsr.errors import DataError, SpecError
+from hitsr.files import write_text
+from hitsr.report.templating import fill
+from hitsr.report.typeset import counted, listed
+from hitsr.spec import Scale
+from hitsr.values import Value
+
+_FILE = "summary.json"
+_RECORDS = ("records/*/*.json", "weights/*/record.json")
+
+
+class Summary(Value):
+    """What an index says of a report; lies beside it."""
+
+    name: str  # of the config
+    title: str
+    networks: tuple[str, ...]
+    scales: tuple[Scale, ...]
+    tested: tuple[str, ...]  # sets
+    budget: str  # "900 of 500 000 iterations, reduced in size"
+    abstract: tuple[str, ...]  # sentences
+    records: int
+    machine: str
+    code: str
+
+    def save(self, report: Path) -> None:
+        write_text(report / _FILE, self.to_json())
+
+    @classmethod
+    def load(cls, report: Path) -> Self | None:
+        """None if the folder holds no report; DataError for another version's summary."""
+        try:
+            return cls.read(report / _FILE) if (report / _FILE).is_file() else None
+        except SpecError as error:
+            raise DataError(f"{error}; rerun `hitsr report`") from None
+
+
+class Run(NamedTuple):
+    """A folder of results; without a summary, it has no report yet."""
+
+    folder: str
+    records: int  # files
+    summary: Summary | None
+    comparisons: tuple[str, ...]  # pages, relative to the index
+
+
+def write_index(results: Path, templates: Path) -> None:
+    """Write `results`/index.html. DataError for a summary or template that cannot be read."""
+    found = runs(results)
+    finished = sum(run.summary is not None for run in found)
+    values = {
+        "heading": f"{counted(finished, 'report')} of {counted(len(found), 'run')}",
+        "runs": found,
+        "comparisons": [page.name for page in sorted(results.glob("compare*.html"))],
+    }
+    filters: dict[str, Callable[..., str]] = {"listed": listed, "counted": counted}
+    write_text(results / "index.html", fill(templates, "index.html", values, filters))
+
+
+def runs(results: Path) -> list[Run]:
+    """Its folders with a report or records, by name."""
+    found = [_run(folder) for folder in sorted(results.iterdir()) if folder.is_dir()]
+    return [run for run in found if run.summary or run.records]
+
+
+def _run(folder: Path) -> Run:
+    report = folder / "report"
+    return Run(
+        folder=folder.name,
+        records=sum(len(list(folder.glob(kind))) for kind in _RECORDS),
+        summary=Summary.load(report),
+        comparisons=tuple(
+            page.relative_to(folder.parent).as_posix()
+            for page in sorted(report.glob("compare*.html"))
+        ),
+    )
