@@ -14,7 +14,11 @@ from hitsr.errors import HitsrError
 from hitsr.records import DatasetRecord, LatencyRecord
 
 RUNNER = CliRunner()
-VERBS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+VERBS = [
+    command.callback.__name__.replace("_", "-")
+    for command in app.registered_commands
+    if command.callback
+]
 
 
 def run(*arguments: str) -> str:
