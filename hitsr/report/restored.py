@@ -1,7 +1,9 @@
 """Which restored pictures there are: of each method on a set, those of its first seed."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -55,11 +57,12 @@ class Restored:
         reference = self.file(HR, picture)
         if reference is None:
             return {}
-        found = {HR: read(reference)}
-        for method in self.runs:
-            if method != HR and (path := self.file(method, picture)):
-                found[method] = _fitting(path, found[HR].shape)
-        return found
+        hr = read(reference)
+        files = {method: self.file(method, picture) for method in self.runs if method != HR}
+        paths = {method: path for method, path in files.items() if path}
+        with ThreadPoolExecutor() as pool:  # decoding leaves Python free
+            images = pool.map(partial(_fitting, shape=hr.shape), paths.values())
+            return {HR: hr, **dict(zip(paths, images))}
 
 
 def restored_sets(evidence: Evidence) -> Iterator[Restored]:
