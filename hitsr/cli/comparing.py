@@ -28,7 +28,10 @@ def compare(
     loss: Share = 0.01,
     psnr: Annotated[float, typer.Option(min=0, help="tolerance in dB")] = 0.005,
     ssim: Annotated[float, typer.Option(min=0, help="tolerance")] = 0.0001,
-    html: Annotated[Path | None, typer.Option(help="write a page to this file as well")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="a page too; report/compare.html is linked by the report beside it"),
+    ] = None,
     show_all: Annotated[bool, typer.Option("--all", help="print what is the same, too")] = False,
     reports: Annotated[Path, typer.Option(help="folder of the page's templates")] = Path("reports"),
     as_json: JsonOption = False,

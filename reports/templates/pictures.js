@@ -103,7 +103,10 @@
     const bars = one("#explore-bars");
     const chosen = () => sets.find((each) => each.key === set.value);
     const method = (choice) => chosen().methods.find((each) => each.name === choice.value);
-    const signed = (value) => (value < 0 ? "−" : value > 0 ? "+" : "") + Math.abs(value).toFixed(2);
+    const signed = (value, digits = 2) => {
+      const text = Math.abs(value).toFixed(digits);
+      return (Number(text) === 0 ? "" : value < 0 ? "−" : "+") + text;
+    };
     let sorted = [];
 
     const enter = () => {
@@ -144,17 +147,16 @@
       const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
       const span = high - low || 1;
       const at = (value) => 10 + (high - value) / span * 150;
-      const rough = span / 3;
+      const rough = span / 4;
       const power = 10 ** Math.floor(Math.log10(rough));
       const step = power * [1, 2, 5, 10].find((times) => times * power >= rough);
       const parts = [];
       for (let tick = Math.ceil(low / step) * step; tick <= high + step / 1e6; tick += step) {
         const value = Math.abs(tick) < step / 1e6 ? 0 : tick;
         const digits = Math.max(0, -Math.floor(Math.log10(step)));
-        const text = (value < 0 ? "−" : value > 0 ? "+" : "") + Math.abs(value).toFixed(digits);
         parts.push(
           element("line", { x1: "8%", x2: "100%", y1: at(value), y2: at(value), class: value ? "" : "zero" }),
-          element("text", { x: "7%", y: at(value) + 4, "text-anchor": "end" }, text));
+          element("text", { x: "7%", y: at(value) + 4, "text-anchor": "end" }, signed(value, digits)));
       }
       const width = 92 / Math.max(sorted.length, 6); // per cent
       rank.style.width = `${width * sorted.length}%`;

@@ -1,5 +1,5 @@
 "use strict";
-// Sorting, theme, copy, reading position. Without it everything but these reads well.
+// Sorting, filtering, theme, copy, reading position. Without it everything but these reads well.
 (() => {
   const one = (selector, root = document) => root.querySelector(selector);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -50,6 +50,22 @@
         say(order === "none" ? "Original order" : `Sorted by ${head.dataset.name}, ${order}`);
       };
     }
+  }
+  // Long tables: what is typed hides the rows without it.
+  for (const table of all("table.sortable")) {
+    const rows = all("tbody tr:not(.title)", table);
+    if (rows.length < 16) continue;
+    const label = document.createElement("label");
+    const field = Object.assign(document.createElement("input"), { type: "search" });
+    label.className = "filter";
+    label.append("Filter rows ", field);
+    table.closest(".tw").before(label);
+    field.oninput = () => {
+      const wanted = field.value.trim().toLowerCase();
+      for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+      for (const body of all("tbody", table)) body.hidden = !one("tr:not(.title):not([hidden])", body);
+      say(`${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`);
+    };
   }
   for (const box of all(".tw")) {
     const table = one("table", box);

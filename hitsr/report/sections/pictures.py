@@ -8,7 +8,7 @@ from itertools import groupby
 
 from hitsr.report.crops import Array, Box, around, busiest_window, cut, lossless, overview
 from hitsr.report.embedding import PagePicture
-from hitsr.report.explorer import CROP, CROPPED, ExploredSet, explored_sets
+from hitsr.report.explorer import CROP, CROPPED, explored_sets
 from hitsr.report.measures import Evidence
 from hitsr.report.names import BICUBIC, CONTROLS, FAMILIES, HR, role_of
 from hitsr.report.restored import Restored, restored_sets
@@ -78,7 +78,6 @@ def pictures_section(evidence: Evidence) -> Section:
             "methods": methods_of(evidence),
             "sides": first_sides(rows),
             "explored": explored,
-            "explored_heading": explored_heading(explored),
             "crop": CROP,
             "cropped": CROPPED if any(len(each.pictures) > CROPPED for each in explored) else None,
         },
@@ -121,11 +120,6 @@ def first_sides(rows: list[PictureRow]) -> tuple[str, str] | None:
     shown = rows[0].shown
     conversions = [name for name in shown if role_of(name) == "conversion"]
     return BICUBIC if BICUBIC in shown else shown[0], [*shown, *conversions][-1]
-
-
-def explored_heading(explored: list[ExploredSet]) -> str:
-    count = sum(len(each.pictures) for each in explored)
-    return f"Any two methods, on each of {fixed(count)} pictures."
 
 
 def _row(restored: Restored, methods: list[str]) -> PictureRow | None:

@@ -31,8 +31,9 @@ def browser():
 
 @pytest.fixture(scope="session")
 def results(new_folder, tmp_path_factory):
-    """Two networks on two sets, each method's pictures its own."""
-    folder = new_folder(tmp_path_factory.mktemp("run"), data__test=["test", "Set5"]).everything()
+    """Two networks with two seeds on two sets, each method's pictures its own."""
+    path = tmp_path_factory.mktemp("run")
+    folder = new_folder(path, data__test=["test", "Set5"], train__seeds=[1, 2]).everything()
     for seed, path in enumerate(sorted((folder.path / "pictures").rglob("*.png"))):
         noise = np.random.default_rng(seed).integers(0, 255, (120, 160, 3), dtype=np.uint8)
         Image.fromarray(noise).save(path)

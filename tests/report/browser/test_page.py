@@ -98,6 +98,21 @@ def test_a_heading_sorts_down_then_up_and_a_third_press_restores(visit, by):
     assert (order, again, said) == (None, original, "Original order")
 
 
+def test_a_long_table_is_filtered_by_what_is_typed(visit):
+    page = visit()
+    page.eval_on_selector_all("details", "all => all.forEach(each => { each.open = true; })")
+    rows = page.locator("#provenance table tbody tr")
+    every = rows.count()
+    assert every > 15
+    page.get_by_label("Filter rows").last.fill("Latency, HIT")
+    shown = [row.inner_text() for row in rows.all() if row.is_visible()]
+    assert len(shown) == 1
+    assert shown[0].startswith("latency, hit_sir-x2")
+    assert page.inner_text("#live") == f"1 of {every} rows"
+    page.get_by_label("Filter rows").last.fill("")
+    assert all(row.is_visible() for row in rows.all())
+
+
 def test_the_theme_button_goes_round(visit):
     page = visit(color_scheme="dark")
 

@@ -137,7 +137,10 @@ def test_order_is_by_size_or_by_sign(visit, site, tmp_path):
     (tmp_path / "index.html").write_text(html[:start] + json.dumps(data) + html[end:])
     page = visit(tmp_path / "index.html")
     assert "on 2 of 3" in text(page, "#explore-found")
+    assert "its mean difference is 0.00 dB" in text(page, "#explore-found")
     assert text(page, "#explore-read").startswith("1 of 3: -3, −3.00")
+    ticks = page.eval_on_selector_all("#explore-bars text", "all => all.map(t => t.textContent)")
+    assert ticks == ["−2", "0", "+2"]
     assert text(page, "#explore-none").startswith("No crops")
     page.select_option("#explore-order", "sign")
     assert text(page, "#explore-read").startswith("1 of 3: +2, +2.00")
