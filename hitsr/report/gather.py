@@ -79,6 +79,8 @@ def gather(folder: Path) -> Results:
         for path, record in _read_all(QualityRecord, records / "quality")
     }
     _refuse_unlike_scores(list(quality.values()))
+    attribution = _read_attribution(folder / "lam")
+    _refuse_unlike_maps(list(attribution.values()))
     latencies = [record for _, record in _read_all(LatencyRecord, records / "latency")]
     return Results(
         folder=folder,
@@ -96,7 +98,7 @@ def gather(folder: Path) -> Results:
             for training in map(_read_training, sorted((folder / "weights").glob("*/record.json")))
         },
         quality=quality,
-        attribution=_read_attribution(folder / "lam"),
+        attribution=attribution,
         # Measured at one scale; of several, the smallest stands: its file is read last.
         scaling={
             (r.network, r.over): r
@@ -250,3 +252,16 @@ def _refuse_unlike_scores(records: list[QualityRecord]) -> None:
             )
         if {p.name for p in record.pictures} != {p.name for p in other.pictures}:
             raise RecordError(f"{pair}: not the same pictures; delete both and rerun")
+
+
+def _refuse_unlike_maps(records: list[AttributionRecord]) -> None:
+    """Maps stand on one sheet only if taken alike, of the same windows."""
+    first: dict[tuple[Scale, str | None], AttributionRecord] = {}
+    for record in records:
+        other = first.setdefault((record.scale, record.dataset), record)
+        windows = [[(w.lr_sha256, w.corner, w.window) for w in r.windows] for r in (other, record)]
+        if record.settings != other.settings or windows[0] != windows[1]:
+            raise RecordError(
+                f"{other.subject} and {record.subject} on {record.dataset}: attributed with other "
+                "settings or windows; delete the older record and rerun"
+            )

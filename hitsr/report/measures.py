@@ -7,7 +7,7 @@ from typing import Literal
 
 from hitsr.ablation import Resolved
 from hitsr.config import Config
-from hitsr.records import LogLine, PictureScore, QualityRecord
+from hitsr.records import LatencyRecord, LogLine, PictureScore, QualityRecord
 from hitsr.report.gather import Results, Setup
 from hitsr.report.names import BICUBIC, FAMILIES, Family, method_of
 from hitsr.report.published import Published
@@ -136,6 +136,11 @@ def latency_ms(results: Results, network: str, scale: Scale, setup: Setup) -> Es
     """Median of the samples with half their interquartile range."""
     record = results.latency.get((network, scale, *setup))
     return median(record.samples_ms) if record else None
+
+
+def pictures_per_second(record: LatencyRecord) -> float:
+    """By the median of its samples, each of a whole batch."""
+    return record.batch * 1000 / median(record.samples_ms).value
 
 
 def speedup(results: Results, family: Family, scale: Scale, setup: Setup) -> float | None:

@@ -24,7 +24,7 @@ from hitsr.report.gather import gather, select
 from hitsr.report.index import Summary
 from hitsr.report.latex import to_latex
 from hitsr.report.measures import Evidence
-from hitsr.report.names import family_key, label, role_of
+from hitsr.report.names import family_key, label, role_of, short_label
 from hitsr.report.published import read_published
 from hitsr.report.section import Section
 from hitsr.report.sections import protocol_section, sections
@@ -103,7 +103,8 @@ def to_html(
     """The page; `comparisons` are pages of `hitsr compare` that lie beside it."""
     beside = bool(_beside(shown))
     address = relative_uri if beside else data_uri
-    words = (counted, size, label, family_key, role_of, commit_words, machine_words, work_words)
+    words = (counted, size, label, short_label, family_key, role_of)
+    words += (commit_words, machine_words, work_words)
     filters = {
         **{word.__name__: word for word in words},
         "inline": inline,

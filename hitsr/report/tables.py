@@ -11,9 +11,22 @@ from typing import TypeVar
 import pandas as pd
 
 from hitsr.files import write_text
-from hitsr.records import ComplexityRecord, LatencyRecord, TrainingRecord
+from hitsr.records import (
+    ComplexityRecord,
+    LatencyRecord,
+    ScalingRecord,
+    SizeCost,
+    TrainingRecord,
+    WindowAttribution,
+)
 from hitsr.report.gather import Results, gather
-from hitsr.report.measures import mean_psnr_db, mean_ssim, over_bicubic_db, psnr_db
+from hitsr.report.measures import (
+    mean_psnr_db,
+    mean_ssim,
+    over_bicubic_db,
+    pictures_per_second,
+    psnr_db,
+)
 from hitsr.report.names import method_of
 from hitsr.report.published import PAPER_RUNTIME_SCALE, Published
 from hitsr.report.statistics import quartiles
@@ -46,6 +59,14 @@ _TIMES: Columns[LatencyRecord] = {
     "peak_memory_bytes": lambda record: record.peak_memory_bytes,
     "memory_kind": lambda record: record.memory_kind,
 }
+_BATCHES: Columns[LatencyRecord] = {
+    **_TIMES,
+    "batch": lambda record: record.batch,
+    "dtype": lambda record: record.dtype,
+    "channels_last": lambda record: record.channels_last,
+    "compiled": lambda record: record.compiled,
+    "pictures_per_second": pictures_per_second,
+}
 _TRAINING: Columns[TrainingRecord] = {
     "run": lambda record: record.run.name,
     "network": lambda record: record.run.network.name,
@@ -67,7 +88,37 @@ _TRAINING: Columns[TrainingRecord] = {
 _SCORED = ("method", "scale", "run", "dataset")
 _QUALITY = (*_SCORED, "pictures", "psnr_db", "ssim", "psnr_over_bicubic_db")
 _PICTURES = (*_SCORED, "picture", "psnr_db", "ssim")
-_WHOLE = {"params", "flops", "threads", "samples", "peak_memory_bytes"}  # where some are absent
+_WINDOW: Columns[WindowAttribution] = {
+    "picture": lambda window: window.picture,
+    "window_x_px": lambda window: window.window[0],
+    "window_y_px": lambda window: window.window[1],
+    "window_side_px": lambda window: window.window[2],
+    "diffusion_index": lambda window: window.diffusion_index,
+    "information_area": lambda window: window.information_area,
+    "completeness_error": lambda window: window.completeness_error,
+    "refined_steps": lambda window: window.refined and window.refined.steps,
+    "refined_diffusion_index": lambda window: window.refined and window.refined.diffusion_index,
+    "refined_completeness_error": (
+        lambda window: window.refined and window.refined.completeness_error
+    ),
+}
+_GROWTH: Columns[ScalingRecord] = {
+    "network": lambda record: record.network,
+    "scale": lambda record: record.scale,
+    "over": lambda record: record.over,
+    "formulation": lambda record: record.formulation,
+}
+_POINT: Columns[SizeCost] = {
+    "side_px": lambda point: point.side,
+    "tokens": lambda point: point.tokens,
+    "input_width_px": lambda point: point.input_size[0],
+    "input_height_px": lambda point: point.input_size[1],
+    "flops": lambda point: point.flops,
+    "activations": lambda point: point.activations,
+    "peak_activation_bytes": lambda point: point.peak_activation_bytes,
+}
+# Whole numbers where some rows have none.
+_WHOLE = {"params", "flops", "threads", "samples", "peak_memory_bytes", "batch", "refined_steps"}
 
 
 def collect(results: Path) -> None:
@@ -95,6 +146,9 @@ def frames(results: Results) -> dict[str, pd.DataFrame]:
         "quality": _frame(quality, _QUALITY),
         "quality_pictures": _frame(pictures, _PICTURES),
         "training": _frame([_fields(_TRAINING, r) for r in results.trainings], _TRAINING),
+        "attribution": _attribution(results),
+        "scaling": _scaling(results),
+        "throughput": _frame([_fields(_BATCHES, r) for r in results.special], _BATCHES),
     }
 
 
@@ -137,6 +191,28 @@ def _efficiency(results: Results) -> pd.DataFrame:
         timed = [_fields(_TIMES, record) for key, record in times.items() if key[:2] == place]
         rows += [counted | fields for fields in timed or [{}]]
     return _frame(rows, {**_COUNTS, **_TIMES})
+
+
+def _attribution(results: Results) -> pd.DataFrame:
+    """One row per window."""
+    rows = [
+        dict(zip(_SCORED, (method_of(run), record.scale, run, dataset)))
+        | {"steps": record.settings.steps}
+        | _fields(_WINDOW, window)
+        for (run, dataset), record in results.attribution.items()
+        for window in record.windows
+    ]
+    return _frame(rows, [*_SCORED, "steps", *_WINDOW])
+
+
+def _scaling(results: Results) -> pd.DataFrame:
+    """One row per size."""
+    rows = [
+        _fields(_GROWTH, record) | _fields(_POINT, point)
+        for record in results.scaling.values()
+        for point in record.points
+    ]
+    return _frame(rows, [*_GROWTH, *_POINT])
 
 
 def _fields(columns: Columns[T], record: T | None) -> dict[str, object]:

@@ -117,11 +117,11 @@ class Folder:
             ),
         ).save(self.path / f"records/scaling/{spec.name}.{over}.json")  # fmt: skip
 
-    def lam(self, run: RunSpec, dataset: str, diffusion_index: float) -> None:
-        """Maps of two pictures, and their files."""
+    def lam(self, run: RunSpec, dataset: str, *indices: float) -> None:
+        """Maps of two pictures with these diffusion indices, and their files."""
         folder = self.path / "lam" / f"{run.name}.{dataset}"
         windows = []
-        for index, name in enumerate(("brick", "cat")):
+        for index, (name, found) in enumerate(zip(("brick", "cat"), indices)):
             stem = f"{name}.4-4-16"
             self._picture(folder / f"{stem}.png", index, width=3 * 40)
             channels = np.random.default_rng(index).normal(size=(3, 20, 20)).astype(np.float32)
@@ -129,10 +129,10 @@ class Folder:
             windows.append(
                 WindowAttribution(
                     picture=name, lr_sha256="ab" * 32, lr_size=(20, 20), window=(4, 4, 16),
-                    diffusion_index=diffusion_index + index, information_area=0.25,
+                    diffusion_index=found, information_area=0.25,
                     completeness_error=0.04, channels=f"{stem}.npy", overlay=f"{stem}.png",
                     refined=RefinedAttribution(
-                        steps=100, diffusion_index=diffusion_index, completeness_error=0.005
+                        steps=100, diffusion_index=19.0, completeness_error=0.005
                     ),
                 )
             )  # fmt: skip

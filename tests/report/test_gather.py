@@ -108,7 +108,7 @@ def test_latencies_of_their_own_kind_stand_apart(full):
 
 def test_attribution_and_scaling_are_read_by_what_they_measure(full):
     run = runs(full.config)["hit_sir-x2-s1"]
-    full.lam(run, "test", 12.0)
+    full.lam(run, "test", 12.0, 13.0)
     full.scaling("hit_sir", "window", 0.0)
     results = select(full.config, gather(full.path))
     assert set(results.attribution) == {("hit_sir-x2-s1", "test")}
@@ -117,7 +117,7 @@ def test_attribution_and_scaling_are_read_by_what_they_measure(full):
 
 
 def test_maps_in_a_renamed_folder_are_refused(full):
-    full.lam(runs(full.config)["hit_sir-x2-s1"], "test", 12.0)
+    full.lam(runs(full.config)["hit_sir-x2-s1"], "test", 12.0, 13.0)
     folder = full.path / "lam/hit_sir-x2-s1.test"
     folder.rename(folder.with_name("hit_srf-x2-s1.test"))
     with pytest.raises(RecordError, match="holds hit_sir-x2-s1 on test; rename its folder"):
@@ -127,6 +127,15 @@ def test_maps_in_a_renamed_folder_are_refused(full):
 def test_what_the_config_does_not_name_is_left_out(full, configured):
     full.latency("swinir_light", 900.0, batch=4)
     full.scaling("swinir_light", "picture", 1.0)
-    full.lam(runs(full.config)["swinir_light-x2-s1"], "test", 12.0)
+    full.lam(runs(full.config)["swinir_light-x2-s1"], "test", 12.0, 13.0)
     alone = select(configured(networks=["hit_sir"]).config, gather(full.path))
     assert (alone.special, alone.scaling, alone.attribution) == ((), {}, {})
+
+
+def test_maps_taken_unlike_do_not_stand_on_one_sheet(full):
+    for run in runs(full.config).values():
+        full.lam(run, "test", 12.0, 13.0)
+    path = full.path / "lam/hit_sir-x2-s1.test/record.json"
+    path.write_text(path.read_text().replace('"steps": 50', '"steps": 40'))
+    with pytest.raises(RecordError, match="other settings or windows"):
+        gather(full.path)

@@ -44,7 +44,15 @@ RECORDS = [
     *(file for name in CONFIG.ablations for file in ablation_records(name)),
 ]
 TEMPLATES = sorted(str(path) for path in REPORTS.rglob("*") if path.is_file())
-TABLES = ("efficiency", "quality", "quality_pictures", "training")
+TABLES = (
+    "efficiency",
+    "quality",
+    "quality_pictures",
+    "training",
+    "attribution",
+    "scaling",
+    "throughput",
+)
 
 
 rule collect:

@@ -7,6 +7,7 @@ from hitsr.report.budget import Budget
 from hitsr.report.measures import Evidence
 from hitsr.report.section import Section
 from hitsr.report.sections.ablations import ablations_section
+from hitsr.report.sections.attribution import attribution_section
 from hitsr.report.sections.convergence import convergence_section
 from hitsr.report.sections.efficiency import efficiency_section
 from hitsr.report.sections.pictures import pictures_section
@@ -20,6 +21,7 @@ def sections(evidence: Evidence, budget: Budget) -> list[Section]:
         efficiency_section(evidence),
         quality_section(evidence, budget),
         *([convergence_section(evidence, budget, train)] if train else []),
+        *([attribution_section(evidence, budget)] if _has_maps(evidence) else []),
         pictures_section(evidence),
         *([ablations_section(evidence, budget)] if evidence.ablations else []),
         provenance_section(evidence),
@@ -30,3 +32,8 @@ def sections(evidence: Evidence, budget: Budget) -> list[Section]:
 def protocol_section() -> Section:
     """Prose of its template alone."""
     return Section("protocol", "Protocol", "What each number means", {})
+
+
+def _has_maps(evidence: Evidence) -> bool:
+    """Asked for, or there all the same."""
+    return evidence.config.lam is not None or bool(evidence.results.attribution)
