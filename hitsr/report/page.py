@@ -103,8 +103,9 @@ def to_html(
     """The page; `comparisons` are pages of `hitsr compare` that lie beside it."""
     beside = bool(_beside(shown))
     address = relative_uri if beside else data_uri
-    words = (counted, size, label, short_label, family_key, role_of)
-    words += (commit_words, machine_words, work_words)
+    of_names = (label, short_label, family_key, role_of)
+    of_records = (commit_words, machine_words, work_words)
+    words = (counted, size, *of_names, *of_records)
     filters = {
         **{word.__name__: word for word in words},
         "inline": inline,
