@@ -22,7 +22,7 @@ SHOWN = 3  # pictures of a sheet: the first by name
 _PANELS = 3  # of an overlay: the window framed, the map, its density
 # From no influence to the most, all readable by lightness alone.
 _STOPS = ((255, 255, 255), (251, 196, 170), (226, 74, 51), (103, 0, 13))
-DECADES = 3  # of the scale, down from the largest share of a sheet to white
+DECADES = 5  # of the scale, down from the largest share of a sheet to white
 
 Array = NDArray[np.float64]
 

@@ -72,7 +72,8 @@ def attribution_finding(evidence: Evidence, place: Place) -> str:
     changes = between([pair.difference.value for pair in pairs], 2, plus=True)
     decided = sum(pair.is_wider or pair.is_narrower for pair in pairs)
     return (
-        f"{share(higher, len(pairs)).capitalize()} conversions have a higher mean diffusion index "
+        f"{share(higher, len(pairs)).capitalize()} conversions "
+        f"{'have' if higher > 1 else 'has'} a higher mean diffusion index "
         f"than their baseline ({changes}); the interval over pictures excludes zero for "
         f"{share(decided, len(pairs))}."
     )
@@ -161,7 +162,7 @@ def _view(evidence: Evidence, found: list[Place], budget: Budget) -> TableView:
             "“Refined” integrates by midpoints and doubles the steps until the error of every map "
             "is below 1 %; where the two indices agree, the field’s path is fine enough."
         )
-    caption = Caption(attribution_finding(evidence, found[0]), conditions, budget.steps)
+    caption = Caption("How far each network’s windows reach.", conditions, budget.steps)
     return TableView(attribution_table(evidence, found), caption, notes)
 
 
@@ -176,7 +177,7 @@ def _sheet(evidence: Evidence, place: Place, budget: Budget) -> tuple[Sheet, Cap
         f"Local attribution on {evidence.set_name(place.dataset)}, ×{place.scale}: which pixels "
         "of the input the framed window owes its detail to. All maps share one logarithmic scale: "
         f"dark red is {fixed(shown.largest * 100, 1)}{THIN_SPACE}% of a map’s total in one pixel, "
-        f"white a {fixed(10**DECADES)}th of that or less. {some}"
+        f"white {fixed(10**DECADES)} times less, or nothing. {some}"
         "The window is the picture’s busiest. DI: diffusion index; area: information area."
     )
     return shown, Caption(attribution_finding(evidence, place), conditions, budget.steps)
