@@ -1,12 +1,12 @@
 """Curves of training: validation PSNR and loss, one panel per family on shared axes."""
 
 from collections.abc import Sequence
-from itertools import accumulate, product
-from typing import Any, Literal, NamedTuple
+from itertools import product
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from hitsr.report.measures import (
     Curve,
@@ -18,7 +18,8 @@ from hitsr.report.measures import (
     validation_control,
 )
 from hitsr.report.names import FAMILIES, Family, label, short_label
-from hitsr.report.svg import LETTER, PALETTE, SANS, TEXT_COLOUR, Panel, blank, style, to_panel
+from hitsr.report.plots import WIDTH, End, Frame, fractions, name_ends, plot
+from hitsr.report.svg import LETTER, PALETTE, TEXT_COLOUR, Panel, style, to_panel
 from hitsr.report.typeset import fixed
 from hitsr.spec import Scale
 
@@ -26,19 +27,7 @@ Against = Literal["steps", "seconds"]
 Curves = dict[str, Curve]  # by network
 
 AGAINST: tuple[Against, ...] = ("steps", "seconds")
-_WIDTH, _HEIGHT = 330, 252  # of a panel, in units of its SVG
-_LEFT, _BOTTOM, _PLOT_WIDTH, _PLOT_HEIGHT = 42, 41, 208, 168
-_LABEL_GAP = 31 / _PLOT_HEIGHT  # between two labels of two lines
-
-
-class End(NamedTuple):
-    """Where a line ends, as fractions of the plot, and what its label says."""
-
-    y: float
-    x: float
-    text: str
-    weight: int
-    colour: str
+_FRAME = Frame()
 
 
 def psnr_panels(evidence: Evidence, scale: Scale) -> list[Panel]:
@@ -59,11 +48,11 @@ def psnr_panels(evidence: Evidence, scale: Scale) -> list[Panel]:
         ends = _draw_curves(axes, family, curves, against, digits=2)
         if bicubic is not None:
             axes.axhline(bicubic, color=PALETTE["ink3"], linewidth=1, linestyle=(0, (1, 2)))
-            height = _fractions(axes, 0, bicubic)[1]
+            height = fractions(axes, 0, bicubic)[1]
             ends.append(End(height, 1, f"bicubic\n{fixed(bicubic, 2)}", 400, "ink3"))
         if against == "steps":
             _draw_reach(axes, family, curves)
-        _name_ends(axes, ends)
+        name_ends(axes, ends, _FRAME.label_gap)
         described = _described("Final validation PSNR in dB", curves, 2)
         panels.append(to_panel(figure, f"psnr-{against}-{family.key}-x{scale}", described))
     return panels
@@ -82,17 +71,10 @@ def loss_panels(evidence: Evidence, scale: Scale) -> list[Panel]:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-        _name_ends(axes, _draw_curves(axes, family, curves, against, digits=4))
+        name_ends(axes, _draw_curves(axes, family, curves, against, digits=4), _FRAME.label_gap)
         described = _described("Final training loss", curves, 4)
         panels.append(to_panel(figure, f"loss-{against}-{family.key}-x{scale}", described))
     return panels
-
-
-def apart(heights: Sequence[float], gap: float, top: float) -> list[float]:
-    """Rising heights, moved to be `gap` apart and not above `top`: one sweep up, one down."""
-    raised = list(accumulate(heights, lambda below, height: max(height, below + gap)))
-    fitted = accumulate(reversed(raised), lambda above, h: min(h, above - gap), initial=top + gap)
-    return list(fitted)[:0:-1]
 
 
 def _families(evidence: Evidence, scale: Scale, quantity: Quantity) -> list[tuple[Family, Curves]]:
@@ -107,30 +89,8 @@ def _families(evidence: Evidence, scale: Scale, quantity: Quantity) -> list[tupl
 
 
 def _plot(family: Family, quantity: str, against: Against) -> tuple[Figure, Axes]:
-    """Axes with light horizontal rules, and room for labels at their right."""
-    figure = blank(_WIDTH, _HEIGHT)
-    axes = figure.add_axes(
-        (_LEFT / _WIDTH, _BOTTOM / _HEIGHT, _PLOT_WIDTH / _WIDTH, _PLOT_HEIGHT / _HEIGHT)
-    )
     title = " and ".join(label(network) for network in family.networks)
-    figure.text(0, 1 - 14 / _HEIGHT, title, **style("ink", 13.5, 700))
-    figure.text(0, 1 - 31 / _HEIGHT, quantity, **style("ink3", 12))
-    right = (_LEFT + _PLOT_WIDTH) / _WIDTH
-    figure.text(right, 4 / _HEIGHT, against, ha="right", **style("ink3", 12))
-    axes.set_facecolor("none")
-    axes.spines[["top", "left", "right"]].set_visible(False)
-    axes.spines["bottom"].set_color(PALETTE["rule2"])
-    axes.grid(axis="y", color=PALETTE["rule"], linewidth=1)
-    axes.set_axisbelow(True)
-    axes.tick_params(
-        labelsize=12.5, labelcolor=PALETTE["ink2"], color=PALETTE["rule2"], labelfontfamily=SANS
-    )
-    axes.tick_params(axis="y", length=0, which="both")
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: fixed(value)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: fixed(value, 1)))
-    return figure, axes
+    return plot(title, quantity, against, _FRAME)
 
 
 def _draw_curves(
@@ -146,26 +106,11 @@ def _draw_curves(
         dashes: Any = "solid" if converted else (0, (5, 3))
         width = 2.2 if converted else 1.7
         axes.plot(x, line.mean, color=PALETTE[family.key], linestyle=dashes, linewidth=width)
-        across, height = _fractions(axes, x[-1], line.mean[-1])
+        across, height = fractions(axes, x[-1], line.mean[-1])
         text = f"{short_label(network)}\n{fixed(line.mean[-1], digits)}"
         colour = TEXT_COLOUR[family.key]
         ends.append(End(height, across, text, 700 if converted else 400, colour))
     return ends
-
-
-def _name_ends(axes: Axes, ends: Sequence[End]) -> None:
-    """Labels beside the plot, moved apart, each led to from the end of its line."""
-    ordered = sorted(ends)
-    heights = apart([max(end.y, _LABEL_GAP / 2) for end in ordered], _LABEL_GAP, top=1)
-    for end, height in zip(ordered, heights):
-        axes.plot(
-            [end.x, 1.01, 1.045], [end.y, end.y, height], transform=axes.transAxes, clip_on=False,
-            color=PALETTE["rule2"], linewidth=1, zorder=1.5,
-        )  # fmt: skip
-        axes.text(
-            1.06, height, end.text, transform=axes.transAxes, va="center", linespacing=1.0,
-            **style(end.colour, weight=end.weight),
-        )  # fmt: skip
 
 
 def _draw_reach(axes: Axes, family: Family, curves: Curves) -> None:
@@ -181,18 +126,12 @@ def _draw_reach(axes: Axes, family: Family, curves: Curves) -> None:
         [step, step, line.steps[-1]], [axes.get_ylim()[0], target, target],
         color=PALETTE["ink2"], linewidth=1, linestyle=(0, (1, 3)),
     )  # fmt: skip
-    half, room = LETTER * len(text) / 2, _LEFT + _PLOT_WIDTH - LETTER * len("steps ")
-    across = _LEFT + _fractions(axes, step, target)[0] * _PLOT_WIDTH
+    half, room = LETTER * len(text) / 2, _FRAME.left + _FRAME.width - LETTER * len("steps ")
+    across = _FRAME.left + fractions(axes, step, target)[0] * _FRAME.width
     across = max(half, min(across, room - half))
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.text(across / _WIDTH, 4 / _HEIGHT, text, ha="center", **style("ink", 12, 700))
-
-
-def _fractions(axes: Axes, x: float, y: float) -> tuple[float, float]:
-    """A point of the data as fractions of the plot, once its limits are set."""
-    across, height = (axes.transScale + axes.transLimits).transform((x, y))
-    return float(across), float(height)
+    figure.text(across / WIDTH, 4 / _FRAME.panel_height, text, ha="center", **style("ink", 12, 700))
 
 
 def _psnr_limits(curves: Sequence[Curve], bicubic: float | None) -> tuple[float, float]:

@@ -5,7 +5,8 @@ from itertools import pairwise
 import pytest
 
 from hitsr.report.bars import Bar, bars, cost_panels
-from hitsr.report.curves import apart, loss_panels, psnr_panels
+from hitsr.report.curves import loss_panels, psnr_panels
+from hitsr.report.plots import apart
 from hitsr.report.svg import PALETTE, inline, standalone
 
 
