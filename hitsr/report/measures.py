@@ -16,7 +16,7 @@ from hitsr.spec import Formulation, Scale
 
 Quantity = Literal["loss", "validation_psnr_db"]
 
-_FORMULATIONS: dict[Formulation, str] = {"paper": "as published", "fused": "fused"}
+FORMULATIONS: dict[Formulation, str] = {"paper": "as published", "fused": "fused"}
 _DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 
 
@@ -129,7 +129,7 @@ def score(results: Results, method: str, scale: Scale, dataset: str) -> Score | 
 def setup_name(setup: Setup) -> str:
     """ "CPU, fused"."""
     device, formulation = setup
-    return f"{_DEVICES.get(device, device)}, {_FORMULATIONS[formulation]}"
+    return f"{_DEVICES.get(device, device)}, {FORMULATIONS[formulation]}"
 
 
 def latency_ms(results: Results, network: str, scale: Scale, setup: Setup) -> Estimate | None:

@@ -13,12 +13,14 @@ from hitsr.report.sections.efficiency import efficiency_section
 from hitsr.report.sections.pictures import pictures_section
 from hitsr.report.sections.provenance import provenance_section
 from hitsr.report.sections.quality import quality_section
+from hitsr.report.sections.scaling import scaling_section
 
 
 def sections(evidence: Evidence, budget: Budget) -> list[Section]:
     train = evidence.config.train
     return [
         efficiency_section(evidence),
+        *([scaling_section(evidence)] if _has_scaling(evidence) else []),
         quality_section(evidence, budget),
         *([convergence_section(evidence, budget, train)] if train else []),
         *([attribution_section(evidence, budget)] if _has_maps(evidence) else []),
@@ -32,6 +34,11 @@ def sections(evidence: Evidence, budget: Budget) -> list[Section]:
 def protocol_section() -> Section:
     """Prose of its template alone."""
     return Section("protocol", "Protocol", "What each number means", {})
+
+
+def _has_scaling(evidence: Evidence) -> bool:
+    """Asked for, or there all the same."""
+    return evidence.config.scaling is not None or bool(evidence.results.scaling)
 
 
 def _has_maps(evidence: Evidence) -> bool:

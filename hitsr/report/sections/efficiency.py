@@ -28,6 +28,7 @@ from hitsr.report.published import (
 )
 from hitsr.report.section import Caption, Section, TableView
 from hitsr.report.sections.provenance import machine_words
+from hitsr.report.throughput import throughput_view
 from hitsr.report.typeset import between, counted, fixed, listed, size
 from hitsr.spec import Scale
 
@@ -42,14 +43,20 @@ class Change(NamedTuple):
 def efficiency_section(evidence: Evidence) -> Section:
     complexity = _complexity(evidence)
     latency = _latency(evidence) if evidence.latency_setups else None
+    throughput = throughput_view(evidence)
     # The smallest scale with latencies, else the smallest counted.
     scale = min(evidence.latency_scales or evidence.config.efficiency.scales)
     return Section(
         key="efficiency",
         nav="Efficiency",
         heading=efficiency_heading(evidence),
-        parts={"complexity": complexity, "latency": latency, "scale": scale},
-        tables=[view for view in (complexity, latency) if view],
+        parts={
+            "complexity": complexity,
+            "latency": latency,
+            "throughput": throughput,
+            "scale": scale,
+        },
+        tables=[view for view in (complexity, latency, throughput) if view],
         panels=cost_panels(evidence, scale),
     )
 

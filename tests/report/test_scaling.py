@@ -1,0 +1,94 @@
+from hitsr.report.budget import budget_of
+from hitsr.report.growth import growth_panels
+from hitsr.report.sections import sections
+from hitsr.report.sections.scaling import (
+    picture_finding,
+    scaling_heading,
+    scaling_section,
+    scaling_table,
+    window_finding,
+)
+from hitsr.report.throughput import throughput_finding, throughput_table, throughput_view
+
+
+def test_the_exponents_of_the_records_are_in_the_table(full):
+    full.scaling("swinir_light", "window", 1.0)
+    full.scaling("hit_sir", "window", 0.0)
+    full.scaling("hit_sir", "picture", 1.0)
+    baseline, conversion = scaling_table(full.evidence()).groups[0].rows
+    assert [cell.text for cell in baseline.cells] == ["2.00"] + 3 * ["1.00"] + 3 * ["not run"]
+    assert [cell.text for cell in conversion.cells] == ["1.00"] + 3 * ["0.00"] + 3 * ["1.00"]
+    assert conversion.cells[0].spread == "±0.00"
+
+
+def test_linear_is_said_where_conversions_are_and_baselines_are_not(full):
+    full.scaling("swinir_light", "window", 0.8)
+    full.scaling("hit_sir", "window", 0.0)
+    evidence = full.evidence()
+    assert scaling_heading(evidence).startswith("Conversions’ cost is linear")
+    assert window_finding(evidence) == (
+        "FLOPs of one window grow as its tokens to the power of 1.00 in conversions, 1.80 in their "
+        "baselines."
+    )
+
+
+def test_what_is_not_linear_is_not_called_so(full):
+    full.scaling("swinir_light", "window", 0.8)
+    full.scaling("hit_sir", "window", 0.2)
+    assert scaling_heading(full.evidence()) == "How costs grow with windows and pictures"
+
+
+def test_half_a_pair_gives_no_finding(full):
+    full.scaling("hit_sir", "window", 0.0)
+    evidence = full.evidence()
+    assert window_finding(evidence) == "Cost against the size of windows."
+    assert picture_finding(evidence) == "Cost against the size of pictures."
+
+
+def test_every_line_is_named_with_its_exponent_and_error(full):
+    full.scaling("swinir_light", "picture", 1.0)
+    full.scaling("hit_sir", "picture", 0.5)
+    panels = growth_panels(full.evidence(), "picture")
+    assert [panel.name for panel in panels] == [
+        "scaling-picture-flops",
+        "scaling-picture-activations",
+        "scaling-picture-peak-activation-bytes",
+    ]
+    for panel in panels:
+        assert "1.00 ± 0.00" in panel.svg
+        assert "0.50 ± 0.00" in panel.svg
+        assert "SwinIR-Light 1.00, HiT-SIR 0.50" in panel.description
+
+
+def test_the_section_stands_only_where_asked_for_or_measured(full, configured):
+    def keys(evidence):
+        return [section.key for section in sections(evidence, budget_of(evidence))]
+
+    assert "scaling" not in keys(full.evidence())
+    asked = configured(scaling={}).evidence()
+    assert "scaling" in keys(asked)
+    assert scaling_section(asked).parts["view"] is None
+    full.scaling("hit_sir", "window", 0.0)
+    assert "scaling" in keys(full.evidence())
+
+
+def test_throughput_counts_pictures_not_batches(full):
+    full.latency("hit_sir", 800.0, batch=4)
+    evidence = full.evidence()
+    table = throughput_table(evidence)
+    assert [column.head for _, column in table.columns] == ["batch 1", "batch 4"]
+    assert table.groups[0].title == "A CPU, ×2, output 1280\u00a0×\u00a0720, fused"
+    baseline, conversion = table.groups[0].rows
+    assert [cell.text for cell in baseline.cells] == ["1.000", "not run"]
+    assert [cell.text for cell in conversion.cells] == ["2.500", "5.000"]
+    assert "2.00 to 2.00 times" in throughput_finding(evidence)
+
+
+def test_setups_are_columns_in_words(full):
+    full.latency("hit_sir", 800.0, batch=4, dtype="bfloat16")
+    heads = [column.head for _, column in throughput_table(full.evidence()).columns]
+    assert heads == ["batch 1", "batch 4, bfloat16"]
+
+
+def test_the_usual_setup_alone_makes_no_throughput_table(full):
+    assert throughput_view(full.evidence()) is None
