@@ -7,7 +7,7 @@ from typing import Literal
 
 from hitsr.ablation import Resolved
 from hitsr.config import Config
-from hitsr.records import LatencyRecord, LogLine, PictureScore, QualityRecord
+from hitsr.records import ChannelScore, LatencyRecord, LogLine, QualityRecord
 from hitsr.report.gather import Results, Setup
 from hitsr.report.names import BICUBIC, FAMILIES, Family, method_of
 from hitsr.report.published import Published
@@ -75,7 +75,7 @@ class Curve:
     high: tuple[float, ...]
 
 
-def psnr_db(picture: PictureScore) -> float:
+def psnr_db(picture: ChannelScore) -> float:
     """Infinite where the pictures are identical: records say None, as JSON has no infinity."""
     return math.inf if picture.psnr_db is None else picture.psnr_db
 

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from hitsr.zoo import BASELINE
 
-Role = Literal["baseline", "conversion", "control"]
+Role = Literal["baseline", "conversion", "control", "quoted"]
 
 
 class Family(NamedTuple):

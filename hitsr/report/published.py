@@ -20,11 +20,16 @@ PAPER_TRAINING_PICTURES = 800
 PAPER_DEVICE = "A100"
 PAPER_RUNTIME_SCALE: Scale = 2
 
+_TABLE = "paper Table 2"  # in the source of its rows
+
 # Tolerances for counts, fixed before any run: 1 K parameters, 0.1 G FLOPs.
 PARAMS_TOLERANCE_K = 1
 FLOPS_TOLERANCE_G = 0.1
 # And for PSNR after a full training by the paper's protocol.
 PSNR_TOLERANCE_DB = {"Set5": 0.05, "Set14": 0.05, "B100": 0.05, "Urban100": 0.1, "Manga109": 0.1}
+# For weights as their authors released them: what is left is the last digit printed.
+RELEASED_PSNR_TOLERANCE_DB = 0.005
+RELEASED_SSIM_TOLERANCE = 0.0001
 
 
 class Quote(Value):
@@ -50,8 +55,17 @@ class Published:
         return next(iter(self._rows(network, scale)), None)
 
     def quality(self, network: str, scale: Scale, dataset: str) -> Quote | None:
-        rows = (quote for quote in self._rows(network, scale) if quote.dataset == dataset)
-        return next(rows, None)
+        return self.quoted(short_label(network), scale, dataset)
+
+    def quoted(self, method: str, scale: Scale, dataset: str) -> Quote | None:
+        """A row by the method's name as it is printed."""
+        place = (method, scale, dataset)
+        return next((q for q in self.quotes if (q.method, q.scale, q.dataset) == place), None)
+
+    def methods(self, scale: Scale) -> list[str]:
+        """Those of the paper's table at a scale, in its order; without the model of its README."""
+        rows = (q for q in self.quotes if q.scale == scale and _TABLE in q.source)
+        return list(dict.fromkeys(quote.method for quote in rows))
 
     def runtime_ms(self, network: str) -> float | None:
         """On the paper's GPU, at the one scale it was printed for."""

@@ -11,6 +11,7 @@ from hitsr.measure.scaling import fit_power_law
 from hitsr.records import (
     AttributionRecord,
     AttributionSettings,
+    ChannelScore,
     ComplexityRecord,
     Dtype,
     LatencyRecord,
@@ -168,6 +169,8 @@ class Folder:
         run: RunSpec | None = None,
         signatures: dict[str, str] = SIGNATURES,
         pictures: tuple[str, ...] = ("brick", "cat"),
+        ssim: float = 0.9,
+        grey_db: float | None = None,  # of the first picture, on its grey samples
     ) -> None:
         """Scores, and the pictures they are of."""
         for index, name in enumerate(pictures):
@@ -183,7 +186,8 @@ class Folder:
                 PictureScore(
                     name=name,
                     psnr_db=None if psnr_db is None else psnr_db + index,
-                    ssim=1.0 if psnr_db is None else 0.9,
+                    ssim=1.0 if psnr_db is None else ssim,
+                    grey=ChannelScore(psnr_db=grey_db, ssim=0.9) if grey_db and not index else None,
                 )
                 for index, name in enumerate(pictures)
             ),

@@ -1,25 +1,19 @@
 """Section: PSNR and SSIM on the test sets, beside bicubic and what the paper prints."""
 
+import math
+
 from hitsr.records import QualityRecord
 from hitsr.report.budget import Budget
-from hitsr.report.cells import (
-    Cell,
-    Column,
-    Group,
-    Row,
-    Span,
-    Table,
-    difference,
-    estimate,
-    gain,
-    listing,
-    paper,
-    ranked,
-    row,
+from hitsr.report.cells import Cell, Column, Row, estimate, listing, ranked
+from hitsr.report.grey import grey_notes
+from hitsr.report.measures import (
+    Evidence,
+    psnr_db,
+    score,
+    scored,
 )
-from hitsr.report.measures import Evidence, psnr_db, score, scored
-from hitsr.report.names import BICUBIC, HR, label
-from hitsr.report.published import PSNR_TOLERANCE_DB
+from hitsr.report.names import BICUBIC, label
+from hitsr.report.quality_table import quality_table, tolerance
 from hitsr.report.section import Caption, Section, TableView
 from hitsr.report.significance import corrected, in_words, p_in_words, paired_difference
 from hitsr.report.statistics import mean
@@ -30,7 +24,7 @@ from hitsr.spec import Scale
 def quality_section(evidence: Evidence, budget: Budget) -> Section:
     table = quality_table(evidence, budget)
     finding = sentence(quality_sentence(evidence) or "PSNR and SSIM beside bicubic") + "."
-    caption = Caption(finding, _conditions(budget), budget.steps)
+    caption = Caption(finding, _conditions(evidence, budget), budget.steps)
     quality = TableView(table, caption, _notes(evidence))
     return Section(
         key="quality",
@@ -111,24 +105,6 @@ def quality_sentence(evidence: Evidence) -> str:
     )
 
 
-def quality_table(evidence: Evidence, budget: Budget) -> Table:
-    """PSNR and SSIM on each test set beside the control and, for the paper's sets, the paper."""
-    columns = (
-        Column("PSNR", "dB", room="spread"),
-        Column("to bicubic", "dB"),
-        Column("SSIM"),
-        Column("paper PSNR", "dB"),
-    )
-    judged = (*columns, Column("difference", "dB", room="mark"))
-    spans = tuple(
-        Span(judged if evidence.published.has_dataset(dataset) else columns, dataset)
-        for dataset in evidence.config.data.test
-    )
-    scales = evidence.config.scales
-    groups = tuple(Group(f"×{scale}", _rows(evidence, budget, scale)) for scale in scales)
-    return Table("quality", "Network", spans, groups)
-
-
 def picture_tables(evidence: Evidence) -> list[TableView]:
     """One per dataset and scale that was scored: PSNR of each picture, mean over seeds."""
     return [
@@ -161,40 +137,6 @@ def _ahead(gains: list[float]) -> int:
     return sum(round(gain, 2) > 0 for gain in gains)
 
 
-def _rows(evidence: Evidence, budget: Budget, scale: Scale) -> tuple[Row, ...]:
-    methods = [BICUBIC, *evidence.networks, HR]
-    columns: list[list[Cell]] = []
-    for dataset in evidence.config.data.test:
-        columns += _columns(evidence, budget, scale, dataset, methods)
-    return tuple(row(method, cells) for method, cells in zip(methods, zip(*columns)))
-
-
-def _columns(
-    evidence: Evidence, budget: Budget, scale: Scale, dataset: str, methods: list[str]
-) -> list[list[Cell]]:
-    """Made by column, because cells are ranked within one."""
-    scores = [score(evidence.results, method, scale, dataset) for method in methods]
-    quotes = [evidence.published.quality(method, scale, dataset) for method in methods]
-    quoted = [quote.psnr_db if quote else None for quote in quotes]
-    columns = [
-        _ranked([estimate(found.psnr_db if found else None, 2) for found in scores]),
-        [gain(found.over_bicubic_db if found else None, 2) for found in scores],
-        _ranked([estimate(found.ssim if found else None, 4) for found in scores]),
-        ranked([paper(value, 2) for value in quoted]),
-    ]
-    if evidence.published.has_dataset(dataset):
-        tolerance, judged = PSNR_TOLERANCE_DB[dataset], budget.is_papers
-        measured = [found.psnr_db.value if found else None for found in scores]
-        pairs = zip(measured, quoted)
-        columns.append([difference(a, b, 2, tolerance, judged) for a, b in pairs])
-    return columns
-
-
-def _ranked(cells: list[Cell]) -> list[Cell]:
-    """All but the last, which is HR's."""
-    return [*ranked(cells[:-1]), cells[-1]]
-
-
 def _records(evidence: Evidence, dataset: str, scale: Scale) -> dict[str, list[QualityRecord]]:
     """The seeds of each method that was scored."""
     methods = [BICUBIC, *evidence.networks]
@@ -222,15 +164,31 @@ def _picture_cell(seeds: list[QualityRecord], name: str) -> Cell:
     return estimate(mean([psnr_db(picture) for picture in found]), 2)
 
 
-def _conditions(budget: Budget) -> str:
+def _conditions(evidence: Evidence, budget: Budget) -> str:
     seeds = f"{budget.seeds} seeds, ± half the 95 % interval over them"
     size = "networks reduced in size" if budget.reduction else "networks of published size"
-    parts = [budget.tested, "one seed" if budget.seeds == 1 else seeds, size]
+    trained = "" if budget.recipe is None else "one seed" if budget.seeds == 1 else seeds
+    parts = [budget.tested, trained, size]
     return (
         "Y channel, border as wide as the scale, mean over pictures: "
-        f"{', '.join(filter(None, parts))}. Best is bold, second underlined, measured and quoted "
-        "apart."
+        f"{', '.join(filter(None, parts))}. {_judged(evidence, budget)}Best is bold, second "
+        "underlined, measured and quoted apart."
     )
+
+
+def _judged(evidence: Evidence, budget: Budget) -> str:
+    """By which tolerance a difference to the paper is called outside."""
+    sets = [d for d in evidence.config.data.test if evidence.published.has_dataset(d)]
+    limits = {dataset: tolerance(evidence, budget, dataset) for dataset in sets}
+    if not limits or not all(limit.judged for limit in limits.values()):
+        return ""
+    by_size: dict[float, list[str]] = {}
+    for dataset, limit in limits.items():
+        by_size.setdefault(limit.psnr_db, []).append(dataset)
+    words = [f"{size:g} dB on {listed(names)}" for size, names in sorted(by_size.items())]
+    ssim = {limit.ssim for limit in limits.values()}.pop()
+    also = f", {ssim:g} of SSIM" if math.isfinite(ssim) else ""
+    return f"Marked red: further from the paper than {listed(words)}{also}. "
 
 
 def _notes(evidence: Evidence) -> list[str]:
@@ -244,4 +202,4 @@ def _notes(evidence: Evidence) -> list[str]:
             f"No number has been published for {names}: nothing there can be compared with the "
             "paper."
         )
-    return notes
+    return notes + grey_notes(evidence)
