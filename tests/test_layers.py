@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hitsr"
 LAYERS = (
     "values errors files patching spec records config zoo convert code seeds methods needs "
-    "ablation",
+    "ablation claims verdicts",
     "models data metrics provenance devices progress model_card",
     "inference training measure own fetching export upscaling gallery",
     "report",
