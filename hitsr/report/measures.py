@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hitsr.ablation import Resolved
+from hitsr.claims import AnyClaim
 from hitsr.config import Config
 from hitsr.records import ChannelScore, LatencyRecord, LogLine, QualityRecord
 from hitsr.report.gather import Results, Setup
@@ -28,6 +29,7 @@ class Evidence:
     results: Results
     published: Published
     ablations: Mapping[str, Resolved] = field(default_factory=dict)
+    claims: tuple[AnyClaim, ...] = ()
 
     @property
     def networks(self) -> list[str]:

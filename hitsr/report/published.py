@@ -3,13 +3,17 @@
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field
 
+from hitsr.claims import Metric
 from hitsr.errors import DataError, SpecError
 from hitsr.report.names import short_label
 from hitsr.spec import Scale
 from hitsr.values import Value
+
+V = TypeVar("V", bound=Value)
 
 # What the paper trained with (FACTS of its options files): the budget a number must have had to be
 # judged against the paper's.
@@ -46,9 +50,36 @@ class Quote(Value):
     source: str
 
 
+class Successor(Value):
+    """One printed row of a network published beside or after the paper; None where nothing is."""
+
+    scale: int
+    method: str
+    params_k: float
+    flops_g: float | None
+    latency_ms: float | None  # devices and settings differ between sources
+    memory_mb: float | None = Field(alias="mem_mb")
+    train_data: str | None
+    urban100_psnr: float | None
+    urban100_ssim: float | None
+    manga109_psnr: float | None
+    manga109_ssim: float | None
+    source: str
+
+    def score(self, dataset: str, metric: Metric) -> float | None:
+        """On Urban100 or Manga109."""
+        found: float | None = getattr(self, f"{dataset.lower()}_{metric}")
+        return found
+
+    def is_trained_on(self, dataset: str) -> bool:
+        """Its row says so, perhaps with where that is said: "DIV2K (config)"."""
+        return self.train_data is not None and self.train_data.split()[0] == dataset
+
+
 @dataclass(frozen=True)
 class Published:
     quotes: tuple[Quote, ...]
+    successors: tuple[Successor, ...] = ()
 
     def cost(self, network: str, scale: Scale) -> Quote | None:
         """Parameters, FLOPs and run time of a network: the same on every test set's row."""
@@ -86,18 +117,24 @@ class Published:
 
 
 def read_published(folder: Path) -> Published:
-    """Read published.csv; DataError names the line that is damaged."""
-    path = folder / "published.csv"
+    """Read published.csv and successors.csv; DataError names the line that is damaged."""
+    return Published(
+        quotes=_read(Quote, folder / "published.csv"),
+        successors=_read(Successor, folder / "successors.csv"),
+    )
+
+
+def _read(kind: type[V], path: Path) -> tuple[V, ...]:
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; restore it from the repository") from None
-    return Published(tuple(_quote(row, f"{path}:{line}") for line, row in enumerate(rows, 2)))
+    return tuple(_row(kind, row, f"{path}:{line}") for line, row in enumerate(rows, 2))
 
 
-def _quote(row: dict[str, str], where: str) -> Quote:
+def _row(kind: type[V], row: dict[str, str], where: str) -> V:
     try:
-        return Quote.parse({name: text or None for name, text in row.items()}, where)
+        return kind.parse({name: text or None for name, text in row.items()}, where)
     except SpecError as error:
         raise DataError(f"{error}; every quoted number has a source; restore the file") from None

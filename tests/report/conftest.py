@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hitsr.claims import read_claims
 from hitsr.config import Config, RunSpec, runs, scaled_networks
 from hitsr.measure.scaling import fit_power_law
 from hitsr.records import (
@@ -30,6 +31,7 @@ from hitsr.report.measures import Evidence
 from hitsr.report.published import read_published
 
 REPORTS = Path(__file__).parents[2] / "reports"
+CLAIMS = REPORTS / "claims.yaml"
 SIGNATURES = {"psnr": "psnr|y|border:scale|v1", "ssim": "ssim|y|border:scale|v1"}
 PROVENANCE = Provenance(
     commit="0123456789abcdef", dirty=False, versions={"python": "3.11"}, device="cpu",
@@ -195,7 +197,8 @@ class Folder:
 
     def evidence(self) -> Evidence:
         selected = select(self.config, gather(self.path))
-        return Evidence(self.config, selected, read_published(REPORTS / "published"))
+        published, claims = read_published(REPORTS / "published"), read_claims(CLAIMS)
+        return Evidence(self.config, selected, published, claims=claims)
 
     def _picture(self, path: Path, seed: int, width: int = 60) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
