@@ -2,6 +2,8 @@
 
 from hitsr.config import runs
 from hitsr.report.budget import Budget
+from hitsr.report.ledger import rulings
+from hitsr.report.ledger.words import ledger_sentence
 from hitsr.report.measures import Evidence
 from hitsr.report.sections.efficiency import count_agreement, count_changes, speed_sentence
 from hitsr.report.sections.quality import quality_sentence
@@ -9,8 +11,9 @@ from hitsr.report.typeset import THIN_SPACE, fixed, number_word, sentence
 
 
 def abstract(evidence: Evidence, budget: Budget) -> list[str]:
-    """At most three sentences: what was trained and came of it, size, speed."""
-    sentences = [_trained(evidence, budget), _sizes(evidence), speed_sentence(evidence)]
+    """At most four sentences: what was trained and came of it, size, speed, claims."""
+    claims = ledger_sentence(rulings(evidence, budget))
+    sentences = [_trained(evidence, budget), _sizes(evidence), speed_sentence(evidence), claims]
     return [text for text in sentences if text]
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from hitsr.ablation import Resolved
+from hitsr.claims import read_claims
 from hitsr.config import Config
 from hitsr.files import write_text
 from hitsr.report.abstract import abstract
@@ -49,10 +50,11 @@ def render(
 
     Each is written whole or not at all, the page last.
 
-    `results` is a results folder such as results/demo; `reports` holds templates/ and published/.
+    `results` is a results folder such as results/demo; `reports` holds templates/, published/ and
+    claims.yaml.
     What was not measured is shown as "not run". RecordError for a damaged or outdated record,
-    DataError for an unreadable picture, template or published table, OSError where nothing can be
-    written.
+    DataError for an unreadable picture, template, claim or published table, OSError where nothing
+    can be written.
     """
     evidence = _evidence(config, results, reports, ablations)
     budget = budget_of(evidence)
@@ -148,12 +150,15 @@ def _evidence(
 ) -> Evidence:
     rows = [row for resolved in ablations.values() for row in resolved.rows]
     selected = select(config, gather(results), rows)
-    return Evidence(config, selected, read_published(reports / "published"), ablations)
+    published, claims = read_published(reports / "published"), read_claims(reports / "claims.yaml")
+    return Evidence(config, selected, published, ablations, claims)
 
 
 def _write_companions(shown: list[Section], out: Path) -> None:
-    """Each table as LaTeX, each panel as SVG."""
+    """Each table as LaTeX, each panel as SVG, and what else a section has."""
     for section in shown:
+        for name, text in section.files.items():
+            write_text(out / name, text)
         for view in section.tables:
             write_text(out / f"{view.table.name}.tex", to_latex(view.table, view.caption.text))
         for panel in section.panels:

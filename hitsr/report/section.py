@@ -1,7 +1,7 @@
 """A section of the page: plain data that `templates/sections/<key>.html` lays out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from hitsr.report.cells import Table
@@ -37,3 +37,4 @@ class Section:
     tables: Sequence[TableView] = ()  # those that also become LaTeX files
     panels: Sequence[Panel] = ()  # those that also become SVG files
     pictures: Sequence[PagePicture] = ()  # all that its template shows by `address`
+    files: Mapping[str, str] = field(default_factory=dict)  # other texts beside the page, by name

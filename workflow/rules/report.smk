@@ -88,7 +88,7 @@ rule report:
     params:
         reports=REPORTS,
         ablations=[KNOWN_ABLATIONS[name].hash for name in CONFIG.ablations],
-        code=fingerprint("report", "records.py"),
+        code=fingerprint("report", "records.py", "claims.py", "verdicts.py"),
     shell:
         "hitsr report {CONFIG_FILE} --reports {params.reports} --ablations {ABLATIONS}"
         " > {log} 2>&1 && cat {log}"

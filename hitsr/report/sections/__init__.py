@@ -8,6 +8,7 @@ from hitsr.report.measures import Evidence
 from hitsr.report.section import Section
 from hitsr.report.sections.ablations import ablations_section
 from hitsr.report.sections.attribution import attribution_section
+from hitsr.report.sections.claims import claims_section
 from hitsr.report.sections.convergence import convergence_section
 from hitsr.report.sections.efficiency import efficiency_section
 from hitsr.report.sections.pictures import pictures_section
@@ -19,6 +20,7 @@ from hitsr.report.sections.scaling import scaling_section
 def sections(evidence: Evidence, budget: Budget) -> list[Section]:
     train = evidence.config.train
     return [
+        claims_section(evidence, budget),
         efficiency_section(evidence),
         *([scaling_section(evidence)] if _has_scaling(evidence) else []),
         quality_section(evidence, budget),
