@@ -1,7 +1,8 @@
 """Gauges: where a claim puts its numbers and where they are, as small SVGs in the page's colours.
 
 Band: the tolerance. Open diamond: the paper. Dot with bar: here, with its interval; hollow where it
-is not judged. Claims of a direction are squares, one per part.
+is not judged. Claims that are counted are squares, one per part: full, crossed, empty where a
+number is not judged, dashed where there is none.
 """
 
 import math
@@ -122,13 +123,15 @@ def _squares(ruling: Ruling) -> tuple[str, int]:
     for index, part in enumerate(ruling.parts):
         row, column = divmod(index, _ACROSS)
         x, y = round(_LEFT + column * pitch, 1), round(6 + row * pitch, 1)
+        is_shown = part.verdict == "not_testable" and part.here
+        kind = "shown" if is_shown else part.verdict
         drawn.append(
-            f'<rect class="{part.verdict}" x="{x}" y="{y}" width="{side}" height="{side}" rx="2"/>'
+            f'<rect class="{kind}" x="{x}" y="{y}" width="{side}" height="{side}" rx="2"/>'
         )
         if part.verdict == "not_reproduced":
-            end = round(side - 6, 1)
+            end = round(side - 5, 1)
             drawn.append(
-                f'<path class="cross" d="M{x + 3} {y + 3}l{end} {end}m0 {-end}l{-end} {end}"/>'
+                f'<path class="cross" d="M{x + 2.5} {y + 2.5}l{end} {end}m0 {-end}l{-end} {end}"/>'
             )
     rows = -(-len(ruling.parts) // _ACROSS)
     base = round(6 + rows * pitch + 12)
