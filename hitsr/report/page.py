@@ -6,6 +6,7 @@ of these give the same bytes. Where its pictures are too many for one file, they
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -56,7 +57,8 @@ def render(
     DataError for an unreadable picture, template, claim or published table, OSError where nothing
     can be written.
     """
-    evidence = _evidence(config, results, reports, ablations)
+    claims = read_claims(reports / "claims.yaml")
+    evidence = replace(_evidence(config, results, reports, ablations), claims=claims)
     budget = budget_of(evidence)
     shown = sections(evidence, budget)
     words = Words(config.title, abstract(evidence, budget))
@@ -150,8 +152,7 @@ def _evidence(
 ) -> Evidence:
     rows = [row for resolved in ablations.values() for row in resolved.rows]
     selected = select(config, gather(results), rows)
-    published, claims = read_published(reports / "published"), read_claims(reports / "claims.yaml")
-    return Evidence(config, selected, published, ablations, claims)
+    return Evidence(config, selected, read_published(reports / "published"), ablations)
 
 
 def _write_companions(shown: list[Section], out: Path) -> None:

@@ -6,9 +6,11 @@ from hitsr.config import runs
 from hitsr.errors import RecordError
 from hitsr.records import ComplexityRecord, LatencyRecord
 from hitsr.report.budget import budget_of
+from hitsr.report.gather import gather
 from hitsr.report.ledger import rule, rulings
 from hitsr.report.ledger.quality import hindrance
 from hitsr.report.ledger.words import heading, here_words, ledger_sentence, paper_words, why
+from hitsr.report.measures import Evidence
 from hitsr.zoo import NETWORKS
 
 PAPERS = {
@@ -291,12 +293,37 @@ def test_a_general_strategy_needs_every_pair(full):
 
 def test_another_networks_conversion_is_found_by_its_name(full):
     assert "no pair from outside" in why(ruling(full, "beyond_the_paper"))
+    for run in runs(full.config).values():
+        name = run.network.name.replace("swinir_light", "swinir_m").replace(
+            "hit_sir", "hit_swinir_m"
+        )
+        other = run.model_copy(update={"network": run.network.model_copy(update={"name": name})})
+        full.quality(other.name, "test", 31.0 if name == "hit_swinir_m" else 30.0, other)
+    evidence = Evidence(full.config, gather(full.path), full.evidence().published)
+    claim = next(each for each in full.evidence().claims if each.id == "beyond_the_paper")
+    found = rule(claim, evidence, budget_of(evidence))
+    assert [part.here.value for part in found.parts] == pytest.approx([1.0])
 
 
 def test_nothing_here_was_trained_on_the_larger_set(full):
     found = ruling(full, "more_training_data")
     assert paper_words(found) == "15 of 15 cells"
     assert why(found) == "Nothing here was trained on DF2K."
+
+
+def test_runs_on_two_sets_are_paired_whatever_they_are_called(full):
+    run = runs(full.config)["hit_sir-x2-s1"]
+    network = run.network.model_copy(update={"name": "hit_sir.data_more"})
+    larger = run.model_copy(update={"network": network, "data": "more"})
+    full.training(larger)
+    full.quality(larger.name, "test", 31.25, larger)
+    config, results, published = full.config, gather(full.path), full.evidence().published
+    evidence = Evidence(config, results, published, claims=full.evidence().claims)
+    claim = next(each for each in evidence.claims if each.id == "more_training_data")
+    asked = {"network": "hit_sir", "smaller": "train", "larger": "more", "scales": (2,)}
+    claim = claim.model_copy(update=asked | {"datasets": ("test",)})
+    found = rule(claim, evidence, budget_of(evidence))
+    assert found.parts[0].here.value == pytest.approx(0.25)
 
 
 # Learning and reach
@@ -310,16 +337,16 @@ def test_the_lead_in_training_is_a_mean_over_validated_steps(full):
 
 
 def test_diffusion_indices_are_compared_window_by_window(full):
-    full.lam(runs(full.config)["swinir_light-x2-s1"], "test", 9.0)
-    full.lam(runs(full.config)["hit_sir-x2-s1"], "test", 21.0)
+    full.lam(runs(full.config)["swinir_light-x2-s1"], "test", 9.0, 9.0)
+    full.lam(runs(full.config)["hit_sir-x2-s1"], "test", 21.0, 21.0)
     found = ruling(full, "larger_attribution", conversions=("hit_sir",), scales=(2,))
     assert found.parts[0].here.value == pytest.approx(12.0)
     assert found.note == "Higher in 2 of 2 windows."
 
 
 def test_maps_of_other_windows_do_not_compare(full):
-    full.lam(runs(full.config)["swinir_light-x2-s1"], "test", 9.0)
-    full.lam(runs(full.config)["hit_sir-x2-s1"], "test", 21.0)
+    full.lam(runs(full.config)["swinir_light-x2-s1"], "test", 9.0, 9.0)
+    full.lam(runs(full.config)["hit_sir-x2-s1"], "test", 21.0, 21.0)
     path = full.path / "lam/hit_sir-x2-s1.test/record.json"
     path.write_text(path.read_text().replace('"brick"', '"stone"'))
     with pytest.raises(RecordError, match="not mapped in the same windows"):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import product
 
 from hitsr.claims import CONVERSIONS, Elsewhere, Gain, Metric, Tolerance, TrainingSet
+from hitsr.config import RunSpec, runs
 from hitsr.records import QualityRecord
 from hitsr.report.budget import Budget
 from hitsr.report.ledger.costs import pairs
@@ -163,11 +164,21 @@ def _printed_difference(first: Quote | None, second: Quote | None, metric: Metri
 def _trained_on(
     evidence: Evidence, network: str, data: str, scale: Scale, dataset: str
 ) -> list[QualityRecord]:
-    """Scores of the runs of a network that were trained on `data`."""
+    """Scores of the config's runs of a network, or of their like, that were trained on `data`."""
+    wanted = {
+        _but_for_data(run)
+        for run in runs(evidence.config).values()
+        if (run.network.name, run.scale) == (network, scale)
+    }
     found = (
         evidence.results.quality.get((name, dataset))
         for name, training in evidence.results.training.items()
-        if (training.record.run.network.name, training.record.run.data) == (network, data)
-        and training.record.run.scale == scale
+        if training.record.run.data == data and _but_for_data(training.record.run) in wanted
     )
     return [record for record in found if record]
+
+
+def _but_for_data(run: RunSpec) -> str:
+    """What is the same in two runs that differ in their training set, and hence in name."""
+    network = run.network.model_copy(update={"name": ""})
+    return run.model_copy(update={"network": network, "data": "", "start_from": None}).hash
