@@ -60,6 +60,7 @@ def test_the_csv_has_a_row_per_number_and_no_infinity(full):
     assert len(frame) == sum(len(each.parts) for each in found)
     assert "inf" not in text.replace("infinite", "")
     flops = frame[(frame.claim == "flops_printed") & (frame.part == "HiT-SIR ×2")].iloc[0]
+    assert (flops.band_low, flops.band_high) == (209.8, 210.0)
     assert (flops.paper, flops.here, flops.verdict) == (209.9, 209.89, "reproduced")
 
 

@@ -96,7 +96,10 @@ class Count(NamedTuple):
 
 def claims_section(evidence: Evidence, budget: Budget) -> Section:
     found = rulings(evidence, budget)
-    caption = Caption("Claims of the paper, and what this run makes of them.", "")
+    caption = Caption(
+        "Claims of the paper, and what this run makes of them.",
+        "Ranges and counts are over network pairs, scales and test sets.",
+    )
     return Section(
         key="claims",
         nav="Claims",
@@ -135,7 +138,7 @@ def claims_table(found: Sequence[Ruling]) -> Table:
 
 
 def claims_csv(found: Sequence[Ruling]) -> str:
-    """A row per number of each claim; an open end of a band is an empty field."""
+    """A row per number of each claim; an open end of a band, or infinity, is an empty field."""
     rows = [_fields(ruling, part) for ruling in found for part in ruling.parts]
     return to_csv(pd.DataFrame(rows))
 
@@ -151,19 +154,22 @@ def _fields(ruling: Ruling, part: Part) -> dict[str, object]:
         "decided_by": claim.basis,
         "part": part.name,
         "unit": part.style.unit,
-        "paper": part.paper,
-        "here": here.value if here else None,
-        "here_low": low,
-        "here_high": high,
-        "band_low": _finite(part.expected.low),
-        "band_high": _finite(part.expected.high),
+        "paper": _number(part.paper),
+        "here": _number(here.value if here else None),
+        "here_low": _number(low),
+        "here_high": _number(high),
+        "band_low": _number(part.expected.low),
+        "band_high": _number(part.expected.high),
         "verdict": part.verdict,
         "reason": part.judgement.reason or None,
     }
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _number(value: float | None) -> float | None:
+    """Without what floats add in the last places; none where it is infinite."""
+    if value is None or not math.isfinite(value):
+        return None
+    return round(value, 8) + 0.0  # no negative zero
 
 
 def _counts(found: Sequence[Ruling], basis: Basis) -> list[Count]:
