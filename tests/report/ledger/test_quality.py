@@ -58,6 +58,18 @@ def test_three_seeds_of_the_papers_budget_are_judged(configured, gains_db, verdi
     assert found.verdict == verdict
 
 
+def test_released_weights_are_the_papers_own_and_are_judged(configured, ruling):
+    weights = {"root": "weights", "scales": [2]}
+    folder = configured(train=None, weights=weights, data__test=["Set5"])
+    for network, psnr_db in (("swinir_light", SWINIR_DB), ("hit_sir", SWINIR_DB + 0.08)):
+        run = runs(configured().config)[f"{network}-x2-s1"]
+        folder.quality(f"{network}-x2", "Set5", psnr_db, run)
+        path = folder.path / f"records/quality/{network}-x2.Set5.json"
+        path.write_text(path.read_text().replace(run.name, f"{network}-x2"))
+    found = ruling(folder, "gain_hit_sir_x2", **narrowed(tolerances={"psnr": 0.05}))
+    assert found.verdict == "reproduced"
+
+
 @pytest.mark.parametrize("seeds", [[1], [1, 2]])
 def test_fewer_than_three_seeds_are_not_judged(configured, seeds, ruling):
     folder = configured(**PAPERS | {"train__seeds": seeds})
