@@ -16,7 +16,7 @@ from hitsr.report.published import PAPER_RUNTIME_SCALE, Quote
 from hitsr.report.statistics import quartiles
 from hitsr.report.typeset import listed
 from hitsr.spec import Scale
-from hitsr.verdicts import ANY, Measured, below, near
+from hitsr.verdicts import ANY, Expected, Measured, below, near
 
 _RATIO = Style(1, "×")
 _EXPONENT = Style(2)
@@ -111,7 +111,8 @@ def growth(claim: Growth, evidence: Evidence) -> Ruling:
     for network in claim.networks:
         record = evidence.results.scaling.get((network, "window"))
         here = _per_window(record.flops, len(record.points)) if record else None
-        expected = near(claim.exponent, claim.tolerance, 1)
+        # "Linear" prints no digits: the band alone decides.
+        expected = Expected(claim.exponent - claim.tolerance, claim.exponent + claim.tolerance)
         parts.append(measured_part(label(network), _EXPONENT, expected, claim.exponent, here))
     others = [
         1 + record.flops.exponent
@@ -189,7 +190,7 @@ def _compared(
     if as_published and fused:
         expected = near(as_published.value, tolerance, _RATIO.digits)
         return measured_part(name, _RATIO, expected, quoted, fused)
-    reason = f"timed {'fused' if fused else 'as published'} alone"
+    reason = f"timed in the {'fused formulation' if fused else 'formulation as published'} alone"
     return measured_part(name, _RATIO, ANY, quoted, fused or as_published, reason)
 
 

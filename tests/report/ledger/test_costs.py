@@ -107,7 +107,7 @@ def test_a_speedup_that_depends_on_the_implementation_is_found(timed, ruling):
 def test_a_speedup_of_one_formulation_says_nothing_of_implementations(timed, ruling):
     pair(timed, 3.0)
     found = ruling(timed, "speed_by_design")
-    assert (found.verdict, why(found)) == ("not_testable", "Timed fused alone.")
+    assert (found.verdict, why(found)) == ("not_testable", "Timed in the fused formulation alone.")
 
 
 def test_a_speedup_that_stays_is_the_designs(timed, ruling):
