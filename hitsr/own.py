@@ -69,7 +69,9 @@ def _spandrel(path: Path) -> nn.Module:
     try:
         import spandrel
     except ModuleNotFoundError:
-        raise SpecError(f"{path}: needs the package spandrel; `pip install spandrel`") from None
+        raise SpecError(
+            f"{path}: needs the package spandrel; run `pip install 'hitsr[spandrel]'`"
+        ) from None
     if not path.is_file():
         raise SpecError(f"{path}: no such file")
     model: nn.Module = spandrel.ModelLoader(device="cpu").load_from_file(path).model

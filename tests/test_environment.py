@@ -34,7 +34,7 @@ def locked() -> dict[str, str]:
 def required() -> list[Requirement]:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    texts = [*project["dependencies"], *extras["export"], *extras["dev"]]
+    texts = [*project["dependencies"], *extras["export"], *extras["spandrel"], *extras["dev"]]
     return [made for made in map(Requirement, texts) if made.name != "hitsr"]
 
 

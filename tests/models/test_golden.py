@@ -9,6 +9,8 @@ import pytest
 import torch
 
 import hitsr
+from hitsr.models.windows import cells
+from hitsr.own import load_own
 from hitsr.spec import Formulation
 
 COUNTS = json.loads((Path(__file__).parents[1] / "golden" / "complexity.json").read_text())
@@ -38,3 +40,23 @@ def test_parameters_are_those_of_the_published_code(name: str):
             model = hitsr.create(name, scale)
         found.append(sum(parameter.numel() for parameter in model.parameters()))
     assert found == COUNTS["networks"][name]["params"]
+
+
+@pytest.mark.filterwarnings("ignore:torch.meshgrid")  # how spandrel's copy of SwinIR calls it
+def test_published_checkpoint_makes_the_same_by_way_of_spandrel(
+    golden: Callable, tmp_path: Path
+) -> None:
+    """An independent implementation of the published network, and of reading its weights."""
+    published = golden("swinir_light")
+    # Two buffers of real checkpoints, by which spandrel tells an architecture and its window.
+    offsets = cells(8, torch.device("cpu"))[:, None] - cells(8, torch.device("cpu")) + 7
+    index = offsets @ torch.tensor([15, 1])
+    buffers = {"0.attn.relative_position_index": index, "1.attn_mask": torch.zeros(64, 64, 64)}
+    named = {f"layers.0.residual_group.blocks.{key}": value for key, value in buffers.items()}
+    torch.save({"params": {**published.state, **named}}, tmp_path / "swinir.pth")
+    model = load_own(f"spandrel:{tmp_path / 'swinir.pth'}", 2)
+    with torch.inference_mode():
+        output = model(published.input)
+    down, right = published.stride
+    assert output.shape == published.full_shape
+    torch.testing.assert_close(output[:, :, ::down, ::right], published.output, rtol=0, atol=2e-5)
