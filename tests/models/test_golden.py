@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import get_args
 
@@ -48,12 +49,16 @@ def test_published_checkpoint_makes_the_same_by_way_of_spandrel(
 ) -> None:
     """An independent implementation of the published network, and of reading its weights."""
     published = golden("swinir_light")
-    # Two buffers of real checkpoints, by which spandrel tells an architecture and its window.
-    offsets = cells(8, torch.device("cpu"))[:, None] - cells(8, torch.device("cpu")) + 7
-    index = offsets @ torch.tensor([15, 1])
-    buffers = {"0.attn.relative_position_index": index, "1.attn_mask": torch.zeros(64, 64, 64)}
-    named = {f"layers.0.residual_group.blocks.{key}": value for key, value in buffers.items()}
-    torch.save({"params": {**published.state, **named}}, tmp_path / "swinir.pth")
+    # Buffers of real checkpoints, by which spandrel tells an architecture and its window.
+    cpu = torch.device("cpu")
+    offsets = cells(8, cpu)[:, None] - cells(8, cpu) + 7
+    buffers = {}
+    for group, block in product(range(4), range(6)):
+        place = f"layers.{group}.residual_group.blocks.{block}"
+        buffers[f"{place}.attn.relative_position_index"] = offsets @ torch.tensor([15, 1])
+        if block % 2:  # of a picture of 64 pixels a side, which this is not: made anew
+            buffers[f"{place}.attn_mask"] = torch.zeros(64, 64, 64)
+    torch.save({"params": {**published.state, **buffers}}, tmp_path / "swinir.pth")
     model = load_own(f"spandrel:{tmp_path / 'swinir.pth'}", 2)
     with torch.inference_mode():
         output = model(published.input)
