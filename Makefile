@@ -1,5 +1,5 @@
 # Each target does all the set-up it needs: Python 3.11 or newer and a package index suffice.
-.PHONY: report test lint latency setup
+.PHONY: report ablation test lint latency setup
 
 PYTHON ?= python3
 CONFIG ?= configs/demo.yaml
@@ -8,6 +8,10 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 report: setup ## the whole reproduction of CONFIG, to results/<name>/report/index.html
 	$(RUN) snakemake --configfile $(CONFIG)
+
+ablation: setup ## one ablation alone, such as NAME=softmax: results/<config>/report/ablations/<NAME>.html
+	@test -f "ablations/$(NAME).yaml" || { echo "NAME=$(NAME): no such ablation; there are: $(basename $(notdir $(wildcard ablations/*.yaml)))"; exit 1; }
+	$(RUN) snakemake ablation_$(NAME) --configfile $(CONFIG)
 
 test: setup
 	$(RUN) pytest -n auto --dist loadscope
