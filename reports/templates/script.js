@@ -54,7 +54,7 @@
   // Long tables: what is typed hides the rows without it.
   for (const table of all("table.sortable")) {
     const rows = all("tbody tr:not(.title)", table);
-    if (rows.length < 16) continue;
+    if (rows.length < 20) continue;
     const label = document.createElement("label");
     const field = Object.assign(document.createElement("input"), { type: "search" });
     label.className = "filter";

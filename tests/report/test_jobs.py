@@ -22,6 +22,13 @@ def test_what_left_no_record_is_no_job(folder):
     assert set(by_name(folder)) == {"prepare", "resolve", "complexity", "collect, report"}
 
 
+def test_released_weights_wait_for_no_training(configured):
+    changes = {"train": None, "weights": {"root": "weights", "scales": [2]}}
+    folder = configured(**changes)
+    folder.quality("bicubic-x2", "test", 30.0)
+    assert by_name(folder)["restore, quality"].needs == ("prepare",)
+
+
 def test_no_two_boxes_share_a_place_and_every_arrow_has_a_wire(full):
     found = jobs(full.evidence())
     assert len({(job.column, job.row) for job in found}) == len(found)

@@ -10,7 +10,7 @@ from hitsr.report.crops import Box, around, busiest_window, disputed_window
 from hitsr.report.embedding import relative_uri
 from hitsr.report.explorer import explored_sets, explorer_data
 from hitsr.report.restored import Restored, restored_sets
-from hitsr.report.sections.pictures import choose, picture_rows
+from hitsr.report.sections.pictures import choose, methods_of, picture_rows
 
 
 def test_busiest_window_finds_the_noise():
@@ -71,6 +71,14 @@ def test_the_row_has_hr_bicubic_and_each_network_of_the_config(full):
     assert row.columns == 2
     assert row.region == Box(0, 0, 60, 40)
     assert row.finding.startswith("“brick” of “test” ×2: 30.50 to 31.00")
+
+
+def test_networks_of_ones_own_come_after_the_pairs(configured):
+    folder = configured(own={"mine": {"source": "mine.py:build", "scales": [2]}}).everything()
+    assert methods_of(folder.evidence())[-1] == "mine"
+    (row,) = picture_rows(folder.evidence())
+    assert row.cutouts[-1].crop is None
+    assert not row.is_paired
 
 
 def test_a_crop_has_the_pixels_of_the_restored_picture(full):

@@ -16,7 +16,8 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while it runs, nothing else in the process can start an event loop.
+@pytest.fixture(scope="module")
 def browser():
     executable = shutil.which("chromium") or shutil.which("google-chrome")
     if executable is None:

@@ -6,6 +6,9 @@ from itertools import pairwise
 import pytest
 
 from hitsr.report import render
+from hitsr.report.compare import compare_folders
+from hitsr.report.compare_page import to_html
+from hitsr.report.compared import KINDS, Tolerances
 from hitsr.report.index import write_index
 
 WIDTHS = (390, 768, 1440)
@@ -103,7 +106,7 @@ def test_a_long_table_is_filtered_by_what_is_typed(visit):
     page.eval_on_selector_all("details", "all => all.forEach(each => { each.open = true; })")
     rows = page.locator("#provenance table tbody tr")
     every = rows.count()
-    assert every > 15
+    assert every >= 20
     page.get_by_label("Filter rows").last.fill("Latency, HIT")
     shown = [row.inner_text() for row in rows.all() if row.is_visible()]
     assert len(shown) == 1
@@ -190,6 +193,16 @@ def test_the_index_reads_well_too_and_leads_to_the_report(visit, site, reports, 
     assert [found for found in page.evaluate(CONTRASTS) if found[0] < 4.5] == []
     page.get_by_role("link", name="A tiny <report> & more").click()
     page.wait_for_url("**/report/index.html")
+
+
+def test_a_comparison_reads_well_too(visit, results, reports, tmp_path):
+    allowed = Tolerances(counts=0, latency=0, memory=0, loss=0, psnr_db=0, ssim=0)
+    compared = compare_folders(results.path, results.path, allowed, KINDS)
+    (tmp_path / "compare.html").write_text(to_html(compared, reports / "templates"))
+    for theme in ("light", "dark"):
+        page = visit(tmp_path / "compare.html", width=390, color_scheme=theme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert [found for found in page.evaluate(CONTRASTS) if found[0] < 4.5] == []
 
 
 def test_pictures_beside_the_page_are_fetched_when_they_are_seen(
