@@ -51,7 +51,7 @@ class Run(NamedTuple):
     folder: str
     records: int  # files
     summary: Summary | None
-    comparisons: tuple[str, ...]  # pages, relative to the index
+    pages: tuple[str, ...]  # comparisons and single ablations, relative to the index
 
 
 def write_index(results: Path, templates: Path) -> None:
@@ -75,12 +75,10 @@ def runs(results: Path) -> list[Run]:
 
 def _run(folder: Path) -> Run:
     report = folder / "report"
+    pages = [*sorted(report.glob("compare*.html")), *sorted(report.glob("ablations/*.html"))]
     return Run(
         folder=folder.name,
         records=sum(len(list(folder.glob(kind))) for kind in _RECORDS),
         summary=Summary.load(report),
-        comparisons=tuple(
-            page.relative_to(folder.parent).as_posix()
-            for page in sorted(report.glob("compare*.html"))
-        ),
+        pages=tuple(page.relative_to(folder.parent).as_posix() for page in pages),
     )

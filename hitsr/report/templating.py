@@ -36,7 +36,9 @@ def fill(
         script = Markup("".join((templates / each).read_text() for each in scripts))
         return environment.get_template(name).render(style=style, script=script, **values)
     except (TemplateError, OSError) as error:
-        raise DataError(f"{templates}: {error!r}; restore it from the repository") from error
+        raise DataError(
+            f"{templates}: {type(error).__name__}: {error}; restore it from the repository"
+        ) from error
 
 
 def embedded(style: Path) -> str:

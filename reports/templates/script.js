@@ -59,7 +59,7 @@
     const field = Object.assign(document.createElement("input"), { type: "search" });
     label.className = "filter";
     label.append("Filter rows ", field);
-    table.closest(".tw").before(label);
+    (table.closest(".tw") ?? table).before(label);
     field.oninput = () => {
       const wanted = field.value.trim().toLowerCase();
       for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
@@ -67,8 +67,8 @@
       say(`${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`);
     };
   }
-  for (const box of all(".tw")) {
-    const table = one("table", box);
+  for (const table of all(".tw > table")) {
+    const box = table.parentNode;
     new ResizeObserver(() => {
       const wide = table.scrollWidth > box.clientWidth + 2;
       box.classList.toggle("wide", wide);

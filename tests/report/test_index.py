@@ -38,11 +38,18 @@ def test_runs_are_folders_with_a_report_or_records(results):
     ]
 
 
-def test_the_index_links_each_report_and_each_comparison(results, reports):
+def test_the_index_links_each_report_comparison_and_ablation(results, reports):
     (results / "compare-a-b.html").write_text("a page")
     (results / "tiny/report/compare.html").write_text("a page")
+    (results / "tiny/report/ablations").mkdir()
+    (results / "tiny/report/ablations/heads.html").write_text("a page")
     html = page(results, reports)
-    for name in ("tiny/report/index.html", "compare-a-b.html", "tiny/report/compare.html"):
+    for name in (
+        "tiny/report/index.html",
+        "compare-a-b.html",
+        "tiny/report/compare.html",
+        "tiny/report/ablations/heads.html",
+    ):
         assert f'href="{name}"' in html
     assert "1 report of 2 runs" in html
     assert "A tiny &lt;report&gt; &amp; more" in html

@@ -203,6 +203,10 @@ def test_a_broken_template_is_named(full, reports, tmp_path):
     (copy / "templates/sections/quality.html").write_text("{{ section.no_such }}")
     with pytest.raises(DataError, match="templates"):
         rendered(full, copy)
+    shutil.copy(reports / "templates/sections/quality.html", copy / "templates/sections")
+    (copy / "templates/pictures.js").unlink()
+    with pytest.raises(DataError, match=r"pictures\.js"):
+        rendered(full, copy)
 
 
 def test_the_report_loads_no_torch():
