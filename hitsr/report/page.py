@@ -1,4 +1,4 @@
-"""Render the report: one self-contained page, its tables as CSV and LaTeX, its figures as SVG.
+"""Render the report: one self-contained page; tables as CSV and LaTeX, figures as SVG and PDF.
 
 The page is a function of the config, the records, the published numbers and the templates: the same
 of these give the same bytes. Where its pictures are too many for one file, they lie beside it.
@@ -17,7 +17,7 @@ from markupsafe import Markup
 from hitsr.ablation import Resolved
 from hitsr.claims import read_claims
 from hitsr.config import Config
-from hitsr.files import write_text
+from hitsr.files import write_bytes, write_text
 from hitsr.report.abstract import abstract
 from hitsr.report.budget import Budget, budget_of
 from hitsr.report.embedding import PagePicture, data_uri, fits, relative_uri, write_beside
@@ -32,7 +32,7 @@ from hitsr.report.section import Section
 from hitsr.report.sections import protocol_section, sections
 from hitsr.report.sections.ablations import ablation_finding, ablations_section
 from hitsr.report.sections.provenance import commit_words, machine_words, work_words
-from hitsr.report.svg import inline, standalone
+from hitsr.report.svg import inline, standalone, to_pdf
 from hitsr.report.tables import frames, to_csv, with_quotes
 from hitsr.report.templating import fill
 from hitsr.report.typeset import counted, size
@@ -47,7 +47,7 @@ def render(
     out: Path,
     ablations: Mapping[str, Resolved] = MappingProxyType({}),
 ) -> None:
-    """Write `out`/index.html, *.csv, *.tex, figures/*.svg and, if need be, pictures/.
+    """Write `out`/index.html, *.csv, *.tex, figures/*.svg and *.pdf and, if need be, pictures/.
 
     Each is written whole or not at all, the page last.
 
@@ -75,7 +75,7 @@ def render(
 def render_ablation(
     config: Config, results: Path, reports: Path, out: Path, name: str, resolved: Resolved
 ) -> Path:
-    """Write one ablation alone: `out`/<name>.html, its table as LaTeX, its figures as SVG.
+    """Write one ablation alone: `out`/<name>.html, its table as LaTeX, its figures as SVG and PDF.
 
     Returns the page; raises as `render` does.
     """
@@ -164,6 +164,7 @@ def _write_companions(shown: list[Section], out: Path) -> None:
             write_text(out / f"{view.table.name}.tex", to_latex(view.table, view.caption.text))
         for panel in section.panels:
             write_text(out / f"figures/{panel.name}.svg", standalone(panel))
+            write_bytes(out / f"figures/{panel.name}.pdf", to_pdf(panel))
 
 
 def _beside(shown: list[Section]) -> list[PagePicture]:

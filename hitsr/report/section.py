@@ -35,6 +35,6 @@ class Section:
     heading: str
     parts: Mapping[str, object]  # what its template shows, by the names used there
     tables: Sequence[TableView] = ()  # those that also become LaTeX files
-    panels: Sequence[Panel] = ()  # those that also become SVG files
+    panels: Sequence[Panel] = ()  # those that also become SVG and PDF files
     pictures: Sequence[PagePicture] = ()  # all that its template shows by `address`
     files: Mapping[str, str] = field(default_factory=dict)  # other texts beside the page, by name

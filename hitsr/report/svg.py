@@ -1,4 +1,4 @@
-"""Panels: matplotlib's SVG made fit for a page, the same bytes each time, in themed colours.
+"""Panels: drawn once by matplotlib, as SVG fit for a page and as PDF; the same bytes each time.
 
 Panels are drawn 330 to 380 units wide and stacked by the page, so type keeps its size on a phone.
 """
@@ -38,7 +38,7 @@ LETTER = 6.6  # width of a letter of a label, on average
 
 _POINTS_PER_INCH = 72  # one unit of an SVG is one point, and one CSS pixel in the page
 # What makes the bytes the same each time, and leaves text as text.
-_SETTINGS: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "hitsr"}
+_SETTINGS: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "hitsr", "pdf.fonttype": 42}
 # Matplotlib lays out with the fonts it ships; files and page then name their own.
 SANS, SERIF = "DejaVu Sans", "DejaVu Serif"
 _FONTS = {
@@ -50,11 +50,15 @@ _VARIABLES = {SANS: "var(--sans)", SERIF: "var(--serif)"}
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
+_NO_PDF_METADATA = {"CreationDate": None, "Creator": None, "Producer": None}
+
+
 @dataclass(frozen=True)
 class Panel:
     name: str
     svg: str
     description: str
+    figure: Figure
 
 
 def blank(width: float, height: float) -> Figure:
@@ -75,12 +79,20 @@ def to_panel(figure: Figure, name: str, description: str) -> Panel:
     svg = re.sub(r"<!--.*?-->\n?", "", buffer.getvalue(), flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = svg.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
-    return Panel(name, svg, description)
+    return Panel(name, svg, description, figure)
 
 
 def standalone(panel: Panel) -> str:
     """With the font stacks of the page, for a file that is opened on its own."""
     return _with_fonts(panel.svg, _FONTS)
+
+
+def to_pdf(panel: Panel) -> bytes:
+    """For papers: as the SVG, with matplotlib's own fonts embedded."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(_SETTINGS):
+        panel.figure.savefig(buffer, format="pdf", metadata=_NO_PDF_METADATA, transparent=True)
+    return buffer.getvalue()
 
 
 def inline(panel: Panel) -> Markup:

@@ -7,7 +7,7 @@ import pytest
 from hitsr.report.bars import Bar, bars, cost_panels
 from hitsr.report.curves import loss_panels, psnr_panels
 from hitsr.report.plots import apart
-from hitsr.report.svg import PALETTE, inline, standalone
+from hitsr.report.svg import PALETTE, inline, standalone, to_pdf
 
 
 @pytest.fixture
@@ -82,3 +82,12 @@ def test_every_curve_and_bicubic_are_named_beside_the_plot(full):
     svg = ElementTree.fromstring(standalone(steps))
     texts = {node.text: node for node in svg.iter("{http://www.w3.org/2000/svg}text")}
     assert {"SwinIR-L", "HiT-SIR", "bicubic", "31.00", "31.50", "30.50"} <= set(texts)
+
+
+def test_a_pdf_is_the_same_bytes_each_time_and_tells_no_date(full):
+    def pdf():
+        return to_pdf(psnr_panels(full.evidence(), 2)[0])
+
+    assert pdf().startswith(b"%PDF")
+    assert pdf() == pdf()
+    assert b"Date" not in pdf()

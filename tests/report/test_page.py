@@ -78,6 +78,7 @@ def test_files_that_the_page_links_lie_beside_it(full, reports):
     assert "efficiency.csv" in files
     assert all((full.path / "report" / name).is_file() for name in files)
     assert (full.path / "report/figures/parameters.svg").is_file()
+    assert (full.path / "report/figures/parameters.pdf").is_file()
 
 
 def test_two_renders_give_the_same_bytes(full, reports):
