@@ -11,6 +11,7 @@ from hitsr.report.names import label, method_of
 from hitsr.report.section import Caption, Section, TableView
 from hitsr.report.sections.provenance import machine_words
 from hitsr.report.svg import Panel
+from hitsr.report.targets import target_finding, target_table, targets
 from hitsr.report.typeset import fixed, listed, sentence, share
 from hitsr.spec import Scale
 
@@ -38,12 +39,13 @@ def convergence_section(evidence: Evidence, budget: Budget, train: Train) -> Sec
     machine = machine_words(evidence.results.trainings)
     caption = Caption("The training runs.", f"Trained on {machine}.", budget.steps)
     runs = TableView(training_table(evidence), caption)
+    goals = _targets(evidence, budget, train)
     return Section(
         key="convergence",
         nav="Convergence",
         heading=convergence_heading(evidence, scales[0].scale),
-        parts={"scales": scales, "runs": runs},
-        tables=[runs],
+        parts={"scales": scales, "runs": runs, "targets": goals},
+        tables=[view for view in (goals, runs) if view],
         panels=[panel for curves in scales for panel in curves.psnr + curves.loss],
     )
 
@@ -105,6 +107,21 @@ def training_table(evidence: Evidence) -> Table:
     place = {network: position for position, network in enumerate(order)}
     runs = sorted(evidence.results.training, key=lambda run: place[method_of(run)])
     return listing("training", "Run", columns, (_training_row(evidence, run) for run in runs))
+
+
+def _targets(evidence: Evidence, budget: Budget, train: Train) -> TableView | None:
+    """None before both members of a family were trained."""
+    found = {scale: targets(evidence, scale) for scale in sorted(train.scales)}
+    every = [target for of_scale in found.values() for target in of_scale]
+    if not every:
+        return None
+    conditions = (
+        f"On “{evidence.config.data.validation}”, by the mean over seeds, at the validated steps: "
+        f"every {fixed(train.recipe.validate_every)}. Seconds are of these trainings, on "
+        f"{machine_words(evidence.results.trainings)}."
+    )
+    caption = Caption(target_finding(every), conditions, budget.steps)
+    return TableView(target_table(found), caption)
 
 
 def _training_row(evidence: Evidence, name: str) -> Row:
