@@ -10,6 +10,7 @@ from hitsr.report.sections.ablations import ablations_section
 from hitsr.report.sections.attribution import attribution_section
 from hitsr.report.sections.claims import claims_section
 from hitsr.report.sections.convergence import convergence_section
+from hitsr.report.sections.cost import cost_section
 from hitsr.report.sections.efficiency import efficiency_section
 from hitsr.report.sections.pictures import pictures_section
 from hitsr.report.sections.provenance import provenance_section
@@ -24,6 +25,7 @@ def sections(evidence: Evidence, budget: Budget) -> list[Section]:
         efficiency_section(evidence),
         *([scaling_section(evidence)] if _has_scaling(evidence) else []),
         quality_section(evidence, budget),
+        cost_section(evidence, budget),
         *([convergence_section(evidence, budget, train)] if train else []),
         *([attribution_section(evidence, budget)] if _has_maps(evidence) else []),
         pictures_section(evidence),
