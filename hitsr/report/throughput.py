@@ -6,7 +6,7 @@ from hitsr.records import LatencyRecord
 from hitsr.report.cells import Column, Group, Row, Span, Table, here, row
 from hitsr.report.measures import FORMULATIONS, Evidence, pictures_per_second
 from hitsr.report.section import Caption, TableView
-from hitsr.report.typeset import fixed, size
+from hitsr.report.typeset import between, size
 from hitsr.spec import Formulation, Scale
 
 
@@ -65,15 +65,16 @@ def throughput_finding(evidence: Evidence) -> str:
     if not gains:
         return "Throughput by batch and number format."
     return (
-        f"The best setup of each network runs {fixed(min(gains), 2)} to {fixed(max(gains), 2)} "
-        "times as many pictures per second as one picture of 32-bit floats."
+        f"The best setup of each network runs {between(gains, 2)} times as many pictures per "
+        "second as one picture of 32-bit floats."
     )
 
 
 def throughput_table(evidence: Evidence) -> Table:
     """A column per setup; a group per device, scale and formulation."""
     benches = _benches(evidence)
-    loads = sorted({load for records in benches.values() for _, load in records})
+    found = {load for records in benches.values() for _, load in records}
+    loads = sorted(found, key=lambda load: (load.batch, load.dtype != "float32", load))
     columns = tuple(Column(load.words) for load in loads)
     groups = tuple(
         Group(

@@ -99,10 +99,12 @@ def quality_sentence(evidence: Evidence) -> str:
     pairs = pair_gains(evidence, scale, dataset)
     if not pairs:
         return text
-    return (
-        f"{text}, and {share(_ahead(pairs), len(pairs))} conversions are ahead of their baseline "
-        f"({between(pairs, 2, 'dB', plus=True)})"
+    who = (
+        f"{share(_ahead(pairs), len(pairs))} conversions are ahead of their baseline"
+        if len(pairs) > 1
+        else f"the conversion is {'' if _ahead(pairs) else 'not '}ahead of its baseline"
     )
+    return f"{text}, and {who} ({between(pairs, 2, 'dB', plus=True)})"
 
 
 def picture_tables(evidence: Evidence) -> list[TableView]:

@@ -1,0 +1,78 @@
+"""From a fixed set of small records the tables come out to the digit, as CSV and as LaTeX.
+
+Where a table is meant to change, read what the failing test has rendered, and copy it here.
+"""
+
+import json
+import statistics
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hitsr.config import runs
+from hitsr.report import render
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def folder(configured):
+    """Two networks, two seeds, a set of the paper's and one of none; every kind of record."""
+    folder = configured(data__test=["Set5", "test"], train__seeds=[1, 2])
+    for network in folder.config.networks:
+        folder.complexity(network)
+    folder.latency("swinir_light", 1000.125)
+    folder.latency("hit_sir", 333.0)
+    folder.latency("hit_sir", 900.0, batch=4)
+    folder.latency("hit_sir", 512.5, dtype="bfloat16")
+    for over, powers in {"window": (0.8, 0.0), "picture": (1.0, 1.0)}.items():
+        for network, power in zip(folder.config.networks, powers):
+            folder.scaling(network, over, power)
+    for dataset in folder.config.data.test:
+        folder.quality("bicubic-x2", dataset, 30.004)
+        folder.quality("hr-x2", dataset, None)
+    for name, run in runs(folder.config).items():
+        better = 0.25 * run.seed + (0.333 if run.network.name == "hit_sir" else 0)
+        folder.training(run, gain=better)
+        folder.lam(run, "test", 9.5 + better, 12.25 + 2 * better)
+        for dataset in folder.config.data.test:
+            folder.quality(name, dataset, 37.1 + better, run, ssim=0.95 + better / 100)
+    return folder
+
+
+@pytest.fixture
+def rendered(folder, reports) -> Path:
+    out = folder.path / "report"
+    render(folder.config, folder.path, reports, out)
+    return out
+
+
+def test_every_table_comes_out_to_the_digit(rendered):
+    expected = {path.name: path.read_text() for path in GOLDEN.iterdir()}
+    found = {
+        path.name: path.read_text()
+        for path in rendered.iterdir()
+        if path.suffix in (".csv", ".tex")
+    }
+    # The ledger's own tests hold its claims, whose words may change without any number.
+    assert set(found) - {"claims.csv", "claims.tex"} == set(expected)
+    for name, text in expected.items():
+        assert found[name] == text, f"{rendered / name} is not as golden/{name}"
+
+
+def test_scores_are_the_means_of_the_records(folder, rendered):
+    table = pd.read_csv(rendered / "quality.csv").set_index(["run", "dataset"])
+    for path in (folder.path / "records/quality").glob("hit_sir-x2-s*.json"):
+        pictures = json.loads(path.read_text())["pictures"]
+        row = table.loc[tuple(path.stem.split("."))]
+        assert row.psnr_db == pytest.approx(statistics.fmean(p["psnr_db"] for p in pictures))
+        assert row.ssim == pytest.approx(statistics.fmean(p["ssim"] for p in pictures))
+
+
+def test_times_are_the_medians_of_the_records(folder, rendered):
+    table = pd.read_csv(rendered / "efficiency.csv").set_index("network")
+    samples = json.loads(
+        (folder.path / "records/latency/swinir_light-x2.cpu.fused.json").read_text()
+    )["samples_ms"]
+    assert table.latency_median_ms["swinir_light"] == statistics.median(samples)
