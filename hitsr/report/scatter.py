@@ -17,6 +17,7 @@ from hitsr.report.typeset import fixed
 
 _FRAME = Frame(left=44, width=276, height=258)
 _LINE = 13.0  # height of a label, in units of the SVG
+_FAR = 4  # lines that the name of a measured point may lie away from it
 _CLEAR = 7.0  # between a point and its label
 
 
@@ -90,11 +91,17 @@ def scatter(axis: Axis, measured: Sequence[Measured], quoted: Sequence[Quoted]) 
     )
 
 
-def place(x: float, y: float, width: float, taken: Sequence[Label], limit: float) -> Label | None:
-    """A label of a point that touches none of those `taken`; right of it first, None if no room."""
+def place(
+    x: float, y: float, width: float, taken: Sequence[Label], limit: float, lines: int = 1
+) -> Label | None:
+    """A label of a point that touches none of those `taken`; None if there is no room.
+
+    Right of the point first, then left, then up to so many lines above or below.
+    """
+    rises = [0.0, *(sign * 0.8 * _LINE * line for line in range(1, lines + 1) for sign in (1, -1))]
     candidates = (
         Label(x + side * _CLEAR, y + rise, "left" if side > 0 else "right", width)
-        for rise in (0, _LINE * 0.8, -_LINE * 0.8)
+        for rise in rises
         for side in (1, -1)
     )
     return next(
@@ -142,7 +149,10 @@ def _name(axes: Axes, measured: Sequence[Measured], quoted: Sequence[Quoted]) ->
         text = style(colour, weight=700 if converted else 400)
         _write(axes, short_label(point.network), point, text, taken, must=True)
     aside = style("quote", 11.5) | {"fontstyle": "italic", "fontfamily": SERIF}
+    named = {short_label(point.network) for point in measured}
     for other in sorted(quoted, key=lambda point: -point.psnr_db):
+        if other.method in named:
+            continue  # its measured point lies close by
         _write(axes, other.method, other, aside, taken, must=False)
 
 
@@ -159,12 +169,17 @@ def _write(
     width = LETTER * len(name)
     own = _around(axes, point.cost, point.psnr_db)
     others = [label for label in taken if label != own]
-    found = place(x, y, width, others, _FRAME.width)
+    found = place(x, y, width, others, _FRAME.width, _FAR if must else 1)
     if found is None and must:
         found = place(x, y, width, [], _FRAME.width)
     if found is None:
         return
     taken.append(found)
+    if abs(found.y - y) > _LINE:
+        axes.plot(
+            [across, found.x / _FRAME.width], [height, found.y / _FRAME.height],
+            transform=axes.transAxes, color=PALETTE["rule2"], linewidth=1, zorder=1.5,
+        )  # fmt: skip
     axes.text(
         found.x / _FRAME.width, found.y / _FRAME.height, name, transform=axes.transAxes,
         ha=found.side, va="center_baseline", **text,
