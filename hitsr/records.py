@@ -21,7 +21,7 @@ from pydantic import (
 from hitsr.config import Dtype, RunSpec
 from hitsr.errors import RecordError, SpecError
 from hitsr.files import write_text
-from hitsr.spec import Formulation, Scale
+from hitsr.spec import Formulation, Kernel, Scale
 from hitsr.values import Value
 
 Hash = str
@@ -234,6 +234,7 @@ class LatencyRecord(Timing, Record):
     output_size: tuple[PositiveInt, PositiveInt]  # width, height
     input_size: tuple[PositiveInt, PositiveInt]  # width, height
     formulation: Formulation | None  # None for a network of one's own, which has but one
+    kernel: Kernel | None = None  # what computed the products of its mixers, where it is ours
 
     @property
     def setup(self) -> str:

@@ -31,7 +31,7 @@ from hitsr.records import (
     Timing,
     latency_setup,
 )
-from hitsr.spec import Formulation
+from hitsr.spec import Formulation, kernel_of
 
 FormulationOption = Annotated[Formulation, typer.Option(help="as the paper writes it, or fused")]
 
@@ -234,6 +234,7 @@ def _latency_record(
         output_size=output_size,
         input_size=input_size_for(output_size, timed.scale),
         formulation=formulation,
+        kernel=kernel_of(timed.spec.mixer, formulation) if timed.spec and formulation else None,
     )
 
 

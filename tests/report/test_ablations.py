@@ -3,6 +3,7 @@
 import pytest
 
 from hitsr.ablation import Ablation, Resolved, ablation_rows
+from hitsr.records import LatencyRecord
 from hitsr.report.budget import budget_of
 from hitsr.report.gather import gather, select
 from hitsr.report.measures import Evidence
@@ -59,7 +60,15 @@ def test_table_has_the_base_first_and_says_what_was_not_run(full, resolved, repo
     assert texts[0][:3] == ["31.50", "base", "base"]  # the mean of two pictures, one dB apart
     assert texts[1][:3] == ["31.75", "+0.25", "+0.25 to +0.25"]
     assert texts[2][:3] == ["not run", "not run", "not run"]
-    assert texts[1][-1] == "re-associated"
+    assert texts[1][-1] == "not run"
+
+
+def test_kernel_is_the_one_that_the_record_says_ran(full, resolved, reports):
+    path = full.path / "records/latency/hit_sir-x2.cpu.fused.json"
+    LatencyRecord.load(path).model_copy(update={"kernel": "re-associated"}).save(path)
+    evidence = evidence_of(full, resolved, reports)
+    base = ablation_table(evidence, "heads", resolved).groups[0].rows[0]
+    assert [cell.text for cell in base.cells[-2:]] == ["400", "re-associated"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from hitsr.ablation import AblationRow, Remark, Resolved
-from hitsr.records import LatencyRecord, QualityRecord
+from hitsr.records import QualityRecord
 from hitsr.report.budget import Budget
 from hitsr.report.cells import (
     NOT_RUN,
@@ -23,7 +23,6 @@ from hitsr.report.statistics import mean, median
 from hitsr.report.svg import Panel
 from hitsr.report.typeset import counted, listed, sentence, share, signed
 from hitsr.report.whiskers import Whisker, whisker_panel
-from hitsr.spec import kernel_of
 
 _REFERENCE = Cell(text="base", kind="absent")
 
@@ -164,8 +163,7 @@ def _table_row(evidence: Evidence, row: AblationRow, reference: AblationRow) -> 
     cells += [
         here(counted_cost.params / 1e3 if counted_cost else None),
         here(counted_cost.flops / 1e9 if counted_cost else None, 1),
-        *(_time(_timing(evidence, row, device)) for device in _devices(evidence)),
-        Cell(text=kernel_of(network.mixer, "fused"), kind="text"),
+        *_times(evidence, row),
     ]
     return Row(_words(row.variant), tuple(cells), family_key(row.base))
 
@@ -180,13 +178,16 @@ def _compared(found: PairedDifference | None) -> tuple[Cell, Cell]:
     return value, Cell(text=f"{signed(low, 2)} to {signed(high, 2)}")
 
 
-def _time(record: LatencyRecord | None) -> Cell:
-    return here(median(record.samples_ms).value if record else None)
-
-
-def _timing(evidence: Evidence, row: AblationRow, device: str) -> LatencyRecord | None:
+def _times(evidence: Evidence, row: AblationRow) -> list[Cell]:
+    """On each device, then the kernel that ran there."""
     scale = min(evidence.config.efficiency.latency.scales)
-    return evidence.results.latency.get((row.network.network.name, scale, device, "fused"))
+    places = [(row.network.network.name, scale, each, "fused") for each in _devices(evidence)]
+    records = [evidence.results.latency.get(place) for place in places]
+    kernels = {record.kernel for record in records if record and record.kernel}
+    return [
+        *(here(median(record.samples_ms).value if record else None) for record in records),
+        Cell(text=listed(sorted(kernels)), kind="text") if kernels else NOT_RUN,
+    ]
 
 
 def _devices(evidence: Evidence) -> list[str]:
