@@ -181,8 +181,8 @@ def _compared(found: PairedDifference | None) -> tuple[Cell, Cell]:
 def _times(evidence: Evidence, row: AblationRow) -> list[Cell]:
     """On each device, then the kernel that ran there."""
     scale = min(evidence.config.efficiency.latency.scales)
-    places = [(row.network.network.name, scale, each, "fused") for each in _devices(evidence)]
-    records = [evidence.results.latency.get(place) for place in places]
+    network, found = row.network.network.name, evidence.results.latency
+    records = [found.get((network, scale, device, "fused")) for device in _devices(evidence)]
     kernels = {record.kernel for record in records if record and record.kernel}
     return [
         *(here(median(record.samples_ms).value if record else None) for record in records),
