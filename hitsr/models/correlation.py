@@ -114,51 +114,45 @@ class Correlation(nn.Module):
         return mixed.transpose(1, 2).flatten(2)
 
     def _fused(self, qv_ntc: Tensor) -> Tensor:
-        """(q v↓ᵀ/d + bias) v↓ = q (v↓ᵀ v↓)/d + bias v↓, and the projection folded into the rest.
+        """The same, with no scores of tokens by base cells unless a softmax needs them.
 
-        Per window, q and v then meet one c x c matrix; `bias v↓` is one product for all windows.
+        Products have tokens last, where they are wide: (n, c / 2, t).
         """
-        t, half = qv_ntc.shape[1], qv_ntc.shape[2] // 2
-        q, v = qv_ntc.chunk(2, -1)
-        added: Tensor = self.proj.bias  # to the products of q, v or both with their weights
-        factors, weights = [], []
-        projections = self.proj.weight.t().split(half)  # rows of each branch
+        n, t, _ = qv_ntc.shape
+        q, v = (x.transpose(1, 2) for x in qv_ntc.chunk(2, -1))
+        branches = []
         if self.to_base is not None:
-            base = self._base_cells(v)
-            if not self.softmax:
-                gram = (base.transpose(-2, -1) @ base) * self._same_head(base)
-                factors.append(q)
-                weights.append(gram @ projections[0])
-            placed = self._attended(q, base) if self.softmax else self._placed(base)
-            if placed is not None:
-                added = F.linear(placed, self.proj.weight[:, :half], self.proj.bias)
+            base = self._summed_cells(v.transpose(1, 2))
+            branches.append(self._attended(q, base) if self.softmax else self._related(q, base))
         if self.channel:
-            factors.append(v)
-            weights.append(v.transpose(-2, -1) @ q / t @ projections[-1])
-        if not weights:
-            return added
-        return torch.baddbmm(
-            added, qv_ntc if len(factors) == 2 else factors[0], torch.cat(weights, 1)
-        )
+            branches.append((q @ v.transpose(1, 2) / t) @ v)
+        mixed = torch.cat(branches, 1).transpose(1, 2)
+        return torch.baddbmm(self.proj.bias, mixed, self.proj.weight.t().expand(n, -1, -1))
 
-    def _placed(self, base_nsc: Tensor) -> Tensor | None:
-        """Base cells by the position bias alone: (n, s, c) -> (n, t, c)."""
+    def _related(self, q_nct: Tensor, base_nsc: Tensor) -> Tensor:
+        """S-SC: (q v↓ᵀ/d + bias) v↓ = q (v↓ᵀ v↓)/d + bias v↓, as (n, c, t).
+
+        Per window, queries then meet one c x c matrix; `bias v↓` is one product for all windows.
+        """
+        gram = (base_nsc.transpose(1, 2) @ base_nsc) * self._same_head(base_nsc)
         bias = self._bias()
         if bias is None:
-            return None
-        (n, _, half), tokens = base_nsc.shape, bias.shape[1]  # len() would fix an exported n
-        heads = base_nsc.unflatten(-1, (self.heads, -1)).permute(2, 1, 0, 3)  # (m, s, n, d)
-        placed: Tensor = (bias @ heads.flatten(2)).unflatten(-1, (n, half // self.heads))
-        return placed.permute(2, 1, 0, 3).reshape(n, tokens, half)  # from (m, t, n, d)
+            return gram @ q_nct
+        n, half, t = q_nct.shape
+        heads = base_nsc.unflatten(-1, (self.heads, -1)).permute(2, 0, 3, 1)  # (m, n, d, s)
+        placed = heads.flatten(1, 2) @ bias.transpose(1, 2)  # (m, n d, t)
+        placed = placed.unflatten(1, (n, half // self.heads)).transpose(0, 1)
+        return torch.baddbmm(placed.reshape(n, half, t), gram, q_nct)
 
-    def _attended(self, q_ntc: Tensor, base_nsc: Tensor) -> Tensor:
-        """S-SC with a softmax: (n, t, c), whose keys and values are the same base cells."""
-        q, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (q_ntc, base_nsc))
+    def _attended(self, q_nct: Tensor, base_nsc: Tensor) -> Tensor:
+        """S-SC with a softmax: (n, c, t), whose keys and values are the same base cells."""
+        q = q_nct.unflatten(1, (self.heads, -1)).transpose(2, 3)
+        v = base_nsc.unflatten(-1, (self.heads, -1)).transpose(1, 2)
         bias, scale = self._bias(), 1 / q.shape[-1]
         mixed = F.scaled_dot_product_attention(
             q, v, v, None if bias is None else bias[None], scale=scale
         )
-        return mixed.transpose(1, 2).flatten(2)
+        return mixed.transpose(2, 3).flatten(1, 2)
 
     def _bias(self) -> Tensor | None:
         """Position bias of each token towards each base cell: (m, t, s)."""
@@ -168,7 +162,7 @@ class Correlation(nn.Module):
         return self._cache.get(self, "bias", lambda: pooled_bias(position(self.window), self.ratio))
 
     def _base_cells(self, v_ntc: Tensor) -> Tensor:
-        """Project values to the base window: (n, t, c) -> (n, s, c), a weighted sum per cell."""
+        """Project values to the base window by a linear layer: (n, t, c) -> (n, s, c)."""
         assert self.to_base is not None
         n, _, c = v_ntc.shape
         side = self.window // self.ratio
@@ -176,6 +170,17 @@ class Correlation(nn.Module):
         blocks = blocks.permute(0, 1, 3, 5, 2, 4).reshape(n, side * side, c, self.ratio**2)
         projected: Tensor = self.to_base(blocks)
         return projected.squeeze(-1)
+
+    def _summed_cells(self, v_ntc: Tensor) -> Tensor:
+        """The same as a weighted sum of each cell's tokens, whose channels stay together."""
+        assert self.to_base is not None
+        weight, bias = self.to_base.weight, self.to_base.bias
+        if self.ratio == 1:
+            return torch.addcmul(bias, v_ntc, weight.view(()))
+        side, c = self.window // self.ratio, v_ntc.shape[-1]
+        blocks = v_ntc.unflatten(1, (side, self.ratio, side, self.ratio)).transpose(2, 3)
+        summed: Tensor = weight @ blocks.reshape(-1, self.ratio**2, c) + bias
+        return summed.view(-1, side**2, c)
 
     def _same_head(self, like: Tensor) -> Tensor:
         """1/d where two channels share a head, else 0: (c / 2, c / 2)."""

@@ -251,12 +251,12 @@ def test_fused_correlation_costs_as_by_hand():
     to_base = n * s * half * 4
     gram = n * s * half * half
     channels = n * t * half * half
-    projections = 2 * n * half * half * c
+    related = 2 * n * t * half * half  # queries by the gram matrix, values by the channels'
     position = 31**2 * (2 * 3 + 3 * 3 + 3 * 3 + 3 * 6 + 3 * 3 * 5)
     placed = heads * t * s * n * half // heads
-    last = tokens * half * c + tokens * c * c
+    last = tokens * c * c
     assert mixer.flops == (
-        features + to_base + gram + channels + projections + position + placed + last
+        features + to_base + gram + channels + related + position + placed + last
     )
 
 
