@@ -28,6 +28,7 @@ MODELS = [
     "ffn",
     "ngram",
     "large_windows",
+    "tiles",
     "attention",
     "correlation",
     "transposed",

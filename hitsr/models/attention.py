@@ -12,6 +12,7 @@ from hitsr.models.cache import EvalCache
 from hitsr.models.large_windows import MOST_KEPT, attend_by_rows
 from hitsr.models.ngram import NgramContext
 from hitsr.models.position import table_bias
+from hitsr.models.tiles import attend_in_tiles
 from hitsr.models.windows import SEPARATE, cells, merge, regions, roll, split
 from hitsr.spec import Formulation
 
@@ -67,12 +68,14 @@ class Attention(nn.Module):
         return roll(merged, self.shift)
 
     def _fused(self, x_bhwc: Tensor) -> Tensor:
-        _, h, w, _ = x_bhwc.shape
-        q, k, v = self._heads(split(roll(self.qkv(x_bhwc), -self.shift), self.window))
-        attend = self._attend_by_rows if self._large else self._attend
-        mixed = attend(q, k, v, h, w)
-        merged = roll(merge(mixed.transpose(1, 2).flatten(2), self.window, h, w), self.shift)
-        return F.linear(merged, self.proj.weight, self.proj.bias)
+        qkv = self.qkv(roll(x_bhwc, -self.shift))
+        if self._large:
+            mixed = self._attend_by_rows(qkv)
+        elif self.shift:
+            mixed = self._attend_by_kinds(qkv)
+        else:
+            mixed = self._attend(qkv, None if self.bias_table is None else self._added()[0])
+        return F.linear(roll(mixed, self.shift), self.proj.weight, self.proj.bias)
 
     @property
     def _large(self) -> bool:
@@ -81,50 +84,48 @@ class Attention(nn.Module):
         added = self.bias_table is not None or self.shift > 0
         return added and scores > MOST_KEPT
 
-    def _attend_by_rows(self, q: Tensor, k: Tensor, v: Tensor, h: int, w: int) -> Tensor:
-        grid = (h // self.window, w // self.window)
-        return attend_by_rows((q, k, v), self.bias_table, grid, self.window, self.fold, self.shift)
+    def _attend_by_rows(self, qkv_bhwc: Tensor) -> Tensor:
+        _, h, w, _ = qkv_bhwc.shape
+        grid, qkv = (h // self.window, w // self.window), self._heads(split(qkv_bhwc, self.window))
+        mixed = attend_by_rows(qkv, self.bias_table, grid, self.window, self.fold, self.shift)
+        return merge(mixed.transpose(1, 2).flatten(2), self.window, h, w)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, h: int, w: int) -> Tensor:
-        bias = self._bias()
-        mixed = F.scaled_dot_product_attention(q, k, v, None if bias is None else bias[None])
-        return self._separate_edges(mixed, q, k, v, bias, h, w) if self.shift else mixed
+    def _attend_by_kinds(self, qkv_bhwc: Tensor) -> Tensor:
+        """Windows within, at the right, at the bottom and in the corner, each with its own mask."""
+        _, h, w, _ = qkv_bhwc.shape
+        added = self._added()
+        strips = []
+        for down, strip in enumerate(qkv_bhwc.split((h - self.window, self.window), 1)):
+            parts = strip.split((w - self.window, self.window), 2)
+            mixed = [self._attend(x, added[2 * down + i]) for i, x in enumerate(parts) if x.numel()]
+            strips += [torch.cat(mixed, 2)] if mixed else []
+        return torch.cat(strips, 1)
 
-    def _bias(self) -> Tensor | None:
-        table = self.bias_table
-        if table is None:
-            return None
-        return self._cache.get(
-            self, "bias", lambda: table_bias(table, self.window, self.fold).contiguous()
-        )
+    def _attend(self, qkv_bhwc: Tensor, added: Tensor | None) -> Tensor:
+        """Attention within windows, with the same (m, t, s) added to the scores of each."""
+        _, h, w, _ = qkv_bhwc.shape
+        q, k, v = self._heads(split(qkv_bhwc, self.window))
+        if q.device.type == "cpu" and q.requires_grad:
+            mixed = attend_in_tiles(q, k, v, added)
+        else:
+            added = None if added is None else added[None]
+            mixed = F.scaled_dot_product_attention(q, k, v, added)
+        return merge(mixed.transpose(1, 2).flatten(2), self.window, h, w)
 
-    def _separate_edges(
-        self, mixed: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, h: int, w: int
-    ) -> Tensor:
-        """Redo the last row and column of windows, the only ones that a shift mixes."""
-        rows, columns = h // self.window, w // self.window
-        windows = torch.arange(rows * columns, device=mixed.device).view(rows, columns)
-        edge = torch.cat([windows[:-1, -1], windows[-1]])
-        masked = self._cache.get(
-            self,
-            "edges",
-            lambda: self._edge_masks(bias, self._mask(h, w, q.device)[edge].to(q.dtype)),
-            (h, w),
-        )
-        batches = q.shape[0] // (rows * columns)
-        index = (
-            torch.arange(batches, device=edge.device)[:, None] * rows * columns + edge
-        ).flatten()
-        again = F.scaled_dot_product_attention(
-            q[index], k[index], v[index], masked.repeat(batches, 1, 1, 1)
-        )
-        return mixed.index_copy(0, index, again)
+    def _added(self) -> Tensor:
+        """Bias and mask of each kind of window, with a shift of all four: (kinds, m, t, s)."""
+        return self._cache.get(self, "added", self._compute_added)
 
-    def _edge_masks(self, bias: Tensor | None, masks: Tensor) -> Tensor:
-        """Added to the scores of each window at an edge, for each head: (windows, m, t, s)."""
-        if bias is None:
-            return masks[:, None].expand(-1, self.heads, -1, -1)
-        return bias[None] + masks[:, None]
+    def _compute_added(self) -> Tensor:
+        table, weight = self.bias_table, self.qkv.weight
+        bias = None if table is None else table_bias(table, self.window, self.fold)[None]
+        if not self.shift:
+            assert bias is not None
+            return bias.contiguous()
+        # Of two windows a side, one is of each kind.
+        masks = self._mask(2 * self.window, 2 * self.window, weight.device)[:, None]
+        masks = masks.to(weight.dtype)
+        return masks.expand(-1, self.heads, -1, -1) if bias is None else bias + masks
 
     def _heads(self, qkv_ntc: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Part into heads, folding keys and values: (n, t, .) -> (n, m, t, d), 2 x (n, m, s, d)."""
