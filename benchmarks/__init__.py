@@ -1,0 +1,1 @@
+"""Measurements that the documentation quotes; `make test` checks agreement alone."""

@@ -1,0 +1,228 @@
+"""How much faster the fused formulation is than the paper's, and attribution than its plain loop.
+
+`python -m benchmarks.speed --out speed.md` runs all of it; options choose less. The two sides of a
+ratio alternate within one process, so that what else the machine does meets both, and a ratio is
+the median of the ratios of neighbours. Memory is taken in a fresh process for each side.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from itertools import pairwise
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import torch
+import typer
+from torch.nn import functional as F
+
+import hitsr
+from hitsr.measure.attribution import PUBLISHED, BlurPath, objective
+from hitsr.measure.memory import watching
+from hitsr.models.backbone import SuperResolver
+
+ATTRIBUTED = ("hit_sir", "swinir_light")
+WINDOW = (120, 120, 16)  # x, y, side of what is attributed, in the middle of 256x256
+FORMULATIONS = ("paper", "fused")
+
+
+class Clock(StrEnum):
+    """What is measured: seconds on the wall, or those that all cores together were busy."""
+
+    wall = "wall"
+    cpu = "cpu"
+
+
+class Work(StrEnum):
+    """What is done to a network."""
+
+    large = "inference, LR 320x180, x4"
+    small = "inference, LR 64x64, x2"
+    training = "training step, batch 4, LR 64x64, x2"
+    attribution = "attribution, 50 steps, LR 64x64, x4"
+    memory = "memory above rest, LR 320x180, x4"
+
+
+class Row(NamedTuple):
+    """Both sides of one ratio, measured one after the other, several times."""
+
+    work: Work
+    network: str
+    before: list[float]
+    after: list[float]
+
+    @property
+    def ratios(self) -> list[float]:
+        return [before / after for before, after in zip(self.before, self.after, strict=True)]
+
+
+Repeats = Annotated[int, typer.Option(min=1, help="Pairs per ratio, after one to warm up.")]
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Markdown table to write.")],
+    repeats: Repeats = 5,
+    network: Annotated[list[str] | None, typer.Option(help="Default: all six.")] = None,
+    work: Annotated[list[Work] | None, typer.Option(help="Default: all.")] = None,
+    clock: Annotated[Clock, typer.Option(help="cpu on a machine that others use.")] = Clock.wall,
+    threads: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Measure ratios and write them as a table."""
+    torch.set_num_threads(threads)
+    rows: list[Row] = []
+    for each in work or list(Work):
+        for name in network or hitsr.NETWORKS:
+            if each is Work.attribution and name not in ATTRIBUTED:
+                continue
+            rows.append(_measure(each, name, repeats, clock))
+            print(_line(rows[-1]), file=sys.stderr, flush=True)
+            out.write_text(_page(rows, clock, threads))
+
+
+def _measure(work: Work, name: str, repeats: int, clock: Clock) -> Row:
+    if work is Work.memory:
+        found = [[_peak_mb(name, side) for side in FORMULATIONS] for _ in range(repeats)]
+    else:
+        sides = _attributions(name) if work is Work.attribution else _steps(work, name)
+        warm_up = 0 if work is Work.attribution else 1  # those ran once to be compared
+        found = [[_seconds(side, clock) for side in sides] for _ in range(warm_up + repeats)]
+        found = found[warm_up:]
+    return Row(work, name, *map(list, zip(*found, strict=True)))
+
+
+def _seconds(run: Callable[[], object], clock: Clock) -> float:
+    now = time.perf_counter if clock is Clock.wall else time.process_time
+    start = now()
+    run()
+    return now() - start
+
+
+def _steps(work: Work, name: str) -> tuple[Callable[[], object], Callable[[], object]]:
+    """The same work in both formulations, with the same weights."""
+    scale = 4 if work is Work.large else 2
+    paper, fused = (hitsr.create(name, scale, formulation=side) for side in FORMULATIONS)
+    fused.load_state_dict(paper.state_dict())
+    if work is Work.training:
+        return (lambda: _train(paper)), (lambda: _train(fused))
+    lr = torch.rand(1, 3, 180, 320) if work is Work.large else torch.rand(1, 3, 64, 64)
+    return (lambda: _infer(paper, lr)), (lambda: _infer(fused, lr))
+
+
+def _infer(model: SuperResolver, lr: torch.Tensor) -> None:
+    model.eval()
+    with torch.inference_mode():
+        model(lr)
+
+
+def _train(model: SuperResolver) -> None:
+    """Forward, backward and nothing else: the optimiser's step is the same on both sides."""
+    model.train().zero_grad(set_to_none=True)
+    F.l1_loss(model(torch.rand(4, 3, 64, 64)), torch.zeros(4, 3, 128, 128)).backward()
+
+
+def _attributions(name: str) -> tuple[Callable[[], object], Callable[[], object]]:
+    """The plain loop and ours, on one network in the same formulation, and checked to agree."""
+    model = hitsr.create(name, 4).eval()
+    lr = F.interpolate(torch.rand(1, 3, 16, 16), size=64, mode="bicubic").clamp(0, 1)
+
+    def plain() -> np.ndarray:
+        return _plain_loop(model, lr)
+
+    def ours() -> np.ndarray:
+        return hitsr.local_attribution(model, lr, WINDOW).channels
+
+    maps = [np.abs(side().sum(0)) for side in (plain, ours)]
+    difference = np.abs(maps[0] / maps[0].max() - maps[1] / maps[1].max()).max()
+    if difference > 1e-5:
+        raise AssertionError(f"{name}: maps differ by {difference:.1e}, more than 1e-5")
+    return plain, ours
+
+
+def _plain_loop(model: SuperResolver, lr: torch.Tensor) -> np.ndarray:
+    """One step of the path at a time, with gradients for parameters too."""
+    sigmas = np.linspace(PUBLISHED.sigma, 0, PUBLISHED.steps + 1)
+    pictures = BlurPath(lr[0].double().numpy(), PUBLISHED).at(sigmas)
+    total = np.zeros_like(pictures[0])
+    for before, after in pairwise(pictures):
+        node = torch.from_numpy(after).float()[None].requires_grad_()
+        model.zero_grad(set_to_none=True)
+        objective(model(node), WINDOW).sum().backward()
+        assert node.grad is not None
+        total += node.grad[0].double().numpy() * (after - before)
+    return total
+
+
+def _peak_mb(name: str, formulation: str) -> float:
+    """Of a process of its own, above what it holds with the network and the picture."""
+    code = f"from benchmarks.speed import peak; peak({name!r}, {formulation!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )
+    return float(json.loads(done.stdout))
+
+
+def peak(name: str, formulation: str) -> None:
+    """Print the MB that two forwards of 320x180 at x4 take above rest."""
+    model = hitsr.create(name, 4, formulation=formulation)
+    lr = torch.rand(1, 3, 180, 320)
+    with watching(torch.device("cpu")) as memory:
+        for _ in range(2):
+            _infer(model, lr)
+        print(json.dumps(memory.peak_bytes / 1e6))
+
+
+def _line(row: Row) -> str:
+    unit = "MB" if row.work is Work.memory else "s"
+    before, after = (f"{median(side):.3g} {unit}" for side in (row.before, row.after))
+    low, high = _quartiles(row.ratios)
+    ratio = f"{median(row.ratios):.2f}x | {low:.2f} to {high:.2f}"
+    return f"| {row.work} | {row.network} | {before} | {after} | {ratio} | {len(row.before)} |"
+
+
+def _quartiles(values: list[float]) -> tuple[float, float]:
+    if len(values) == 1:
+        return values[0], values[0]
+    low, _, high = quantiles(values, method="inclusive")
+    return low, high
+
+
+def _page(rows: list[Row], clock: Clock, threads: int) -> str:
+    """Medians of both sides; of their ratios the median and the middle half."""
+    header = "| work | network | paper or plain | fused or ours | ratio | middle half | pairs |"
+    return "\n".join(
+        [
+            f"float32, {clock} time, {threads} threads; {_machine()}.",
+            "",
+            header,
+            "|---|---|---|---|---|---|---|",
+            *map(_line, rows),
+            "",
+        ]
+    )
+
+
+def _machine() -> str:
+    """Where the figures come from, and what else changes them."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    busy = ", ".join(f"{load:.1f}" for load in os.getloadavg())
+    return (
+        f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, load {busy}; "
+        f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, "
+        f"Python {platform.python_version()}, default allocator"
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
