@@ -59,7 +59,9 @@ def _mixer(
     context = None
     if network.context:
         shared = mixer.kind == "correlation"
-        context = NgramContext(width, mixer.heads, window, network.context.grams, shared)
+        context = NgramContext(
+            width, mixer.heads, window, network.context.grams, shared, formulation
+        )
     shift = window // 2 if windows.shift and index % 2 else 0
     match mixer:
         case spec.WindowAttention() | spec.PermutedAttention():

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hitsr.models.position import table_bias
+from hitsr.spec import Formulation
 
 
 class NgramContext(nn.Module):
@@ -15,9 +16,18 @@ class NgramContext(nn.Module):
     the neighbour is reflected. Both averages are concatenated and merged.
     """
 
-    def __init__(self, width: int, heads: int, window: int, grams: int, shared: bool) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        window: int,
+        grams: int,
+        shared: bool,
+        formulation: Formulation = "fused",
+    ) -> None:
         super().__init__()
         self.window, self.grams, self.heads = window, grams, heads
+        self.formulation = formulation
         half = width // 2
         filters = 1 if shared else half  # one for all channel pairs, or one for each
         self.embed = nn.Conv2d(2 * filters, filters, window, stride=window, groups=filters)
@@ -29,7 +39,8 @@ class NgramContext(nn.Module):
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """The context of every token; sides must be multiples of the window."""
-        unigrams = self._unigrams(x_bhwc)
+        paper = self.formulation == "paper"
+        unigrams = self._unigrams(x_bhwc) if paper else self._fused_unigrams(x_bhwc)
         both = torch.cat([self._bigrams(unigrams, False), self._bigrams(unigrams, True)], -1)
         context: Tensor = self.merge(both.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return context.repeat_interleave(self.window, 1).repeat_interleave(self.window, 2)
@@ -45,6 +56,17 @@ class NgramContext(nn.Module):
             x_bhwc.permute(0, 3, 1, 2), weight, bias.repeat(repeats), self.window, groups=pairs
         )
         return x.permute(0, 2, 3, 1)
+
+    def _fused_unigrams(self, x_bhwc: Tensor) -> Tensor:
+        """The same as sums of weighted pixels: kernels of a window are too large a convolution."""
+        assert self.embed.bias is not None
+        b, h, w, c = x_bhwc.shape
+        side, repeats = self.window, c // 2 // self.embed.groups
+        weight = self.embed.weight.permute(2, 3, 0, 1).flatten(2).repeat(1, 1, repeats)
+        pixels = x_bhwc.reshape(b, h // side, side, w // side, side, c) * weight[:, None]
+        sums = pixels.sum(2).sum(3)  # a row of whole lines first: they are long
+        embedded: Tensor = sums.unflatten(-1, (c // 2, 2)).sum(-1)
+        return embedded + self.embed.bias.repeat(repeats)
 
     def _bigrams(self, x_bhwc: Tensor, backward: bool) -> Tensor:
         """Average of the attention within each n x n neighbourhood: (b, rows, columns, c)."""

@@ -5,11 +5,12 @@ import torch
 from torch import Tensor
 
 from hitsr.models.ngram import NgramContext
+from hitsr.spec import Formulation
 
 
-def _context(window: int, shared: bool) -> NgramContext:
+def _context(window: int, shared: bool, formulation: Formulation = "fused") -> NgramContext:
     torch.manual_seed(window)
-    context = NgramContext(width=8, heads=2, window=window, grams=2, shared=shared).double()
+    context = NgramContext(8, 2, window, 2, shared, formulation).double()
     for parameter in context.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return context
@@ -61,10 +62,13 @@ def _by_hand(context: NgramContext, x: Tensor, window: int, shared: bool) -> Ten
     return out
 
 
+@pytest.mark.parametrize("formulation", ["paper", "fused"])
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize(("window", "rows", "columns"), [(2, 3, 4), (3, 2, 2), (1, 4, 3)])
-def test_context_is_that_of_the_definition(window: int, rows: int, columns: int, shared: bool):
-    context = _context(window, shared)
+def test_context_is_that_of_the_definition(
+    window: int, rows: int, columns: int, shared: bool, formulation: Formulation
+):
+    context = _context(window, shared, formulation)
     x = torch.randn(2, rows * window, columns * window, 8, dtype=torch.float64)
     with torch.no_grad():
         found = context(x)
