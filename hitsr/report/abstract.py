@@ -21,7 +21,8 @@ def _trained(evidence: Evidence, budget: Budget) -> str:
     if evidence.config.train is None:
         quality = quality_sentence(evidence)
         return sentence(f"Released weights, nothing trained here: {quality}.") if quality else ""
-    asked, done = len(runs(evidence.config)), len(evidence.results.training)
+    wanted = runs(evidence.config)
+    asked, done = len(wanted), sum(run in wanted for run in evidence.results.training)
     if not done:
         return "No network has been trained yet."
     reduced = ", reduced in size," if budget.reduction else ""

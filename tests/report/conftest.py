@@ -212,6 +212,12 @@ def new_folder():
     return lambda path, **changes: Folder(make_config(path / "data", **changes), path / "results")
 
 
+@pytest.fixture(autouse=True)
+def _pages_without_pdf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cutting fonts for PDF is most of a rendering's time; test_figures has the real thing."""
+    monkeypatch.setattr("hitsr.report.page.to_pdf", lambda _: b"%PDF")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     """An empty results folder of a two-network config."""

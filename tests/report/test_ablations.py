@@ -3,6 +3,7 @@
 import pytest
 
 from hitsr.ablation import Ablation, Resolved, ablation_rows
+from hitsr.config import runs
 from hitsr.records import LatencyRecord
 from hitsr.report.budget import budget_of
 from hitsr.report.gather import gather, select
@@ -28,17 +29,26 @@ HEADS = Ablation.parse(
 )
 
 
+PICTURES = ("brick", "cat", "fern", "gate", "hill", "lamp")
+
+
 @pytest.fixture
 def resolved(full) -> Resolved:
     return Resolved(HEADS, ablation_rows("heads", HEADS, full.config))
 
 
-def evidence_of(full, resolved: Resolved, reports, **psnr_db: float) -> Evidence:
-    """The base scores 31.0 dB; variants as given, where they are."""
+def evidence_of(
+    full, resolved: Resolved, reports, pictures: tuple[str, ...] = PICTURES, **psnr_db: float
+) -> Evidence:
+    """The base scores 31.0 dB on the first of six pictures; variants as given, where they are."""
+    for control in ("bicubic-x2", "hr-x2"):
+        full.quality(control, "test", 30.0, pictures=pictures)
+    for name, run in runs(full.config).items():
+        full.quality(name, "test", 31.0, run, pictures=pictures)
     for row in resolved.rows:
         if row.variant in psnr_db:
             for run in row.runs:
-                full.quality(run.name, "test", psnr_db[row.variant], run)
+                full.quality(run.name, "test", psnr_db[row.variant], run, pictures=pictures)
     selected = select(full.config, gather(full.path), resolved.rows)
     published = read_published(reports / "published")
     return Evidence(full.config, selected, published, {"heads": resolved})
@@ -57,8 +67,8 @@ def test_table_has_the_base_first_and_says_what_was_not_run(full, resolved, repo
     rows = ablation_table(evidence, "heads", resolved).groups[0].rows
     assert [row.label for row in rows] == ["six", "three", "two"]
     texts = [[cell.text for cell in row.cells] for row in rows]
-    assert texts[0][:3] == ["31.50", "base", "base"]  # the mean of two pictures, one dB apart
-    assert texts[1][:3] == ["31.75", "+0.25", "+0.25 to +0.25"]
+    assert texts[0][:3] == ["33.50", "base", "base"]  # the mean of six pictures, one dB apart
+    assert texts[1][:3] == ["33.75", "+0.25", "+0.25 to +0.25"]
     assert texts[2][:3] == ["not run", "not run", "not run"]
     assert texts[1][-1] == "not run"
 
@@ -75,7 +85,7 @@ def test_kernel_is_the_one_that_the_record_says_ran(full, resolved, reports):
     ("psnr_db", "finding"),
     [
         ({}, "How many heads?"),
-        ({"three": 31.25, "two": 30.0}, "One of two variants below the base and one of two"),
+        ({"three": 31.25, "two": 30.0}, "One of two variants scores below the base and one"),
         ({"three": 31.0, "two": 31.0}, "No variant is told apart from its base on “test”."),
     ],
 )
@@ -84,6 +94,12 @@ def test_finding_counts_the_variants_that_intervals_tell_apart(
 ):
     evidence = evidence_of(full, resolved, reports, **psnr_db)
     assert ablation_finding(evidence, resolved).startswith(finding)
+
+
+def test_few_pictures_tell_nothing_apart(full, resolved, reports):
+    evidence = evidence_of(full, resolved, reports, PICTURES[:3], three=32.0)
+    finding = ablation_finding(evidence, resolved)
+    assert finding == "Three pictures are too few to tell variants from their base on “test”."
 
 
 def test_section_carries_the_budget_and_a_figure_once_something_is_scored(full, resolved, reports):

@@ -18,10 +18,10 @@ from hitsr.report.cells import (
 from hitsr.report.measures import Evidence, mean_psnr_db, mean_ssim
 from hitsr.report.names import family_key, label
 from hitsr.report.section import Caption, Section, TableView
-from hitsr.report.significance import PairedDifference, paired_difference
+from hitsr.report.significance import LEVEL, PairedDifference, paired_difference
 from hitsr.report.statistics import mean, median
 from hitsr.report.svg import Panel
-from hitsr.report.typeset import counted, listed, sentence, share, signed
+from hitsr.report.typeset import counted, listed, number_word, sentence, share, signed
 from hitsr.report.whiskers import Whisker, whisker_panel
 
 _REFERENCE = Cell(text="base", kind="absent")
@@ -72,17 +72,21 @@ def ablation_finding(evidence: Evidence, resolved: Resolved) -> str:
     known = [each for each in found if each is not None]
     if not known:
         return sentence(resolved.ablation.question)
+    pictures, where = known[0].pictures, evidence.set_name(dataset)
+    if 2.0 ** (1 - pictures) >= LEVEL:  # the smallest p that a signed-rank test can give
+        few = f"{number_word(pictures)} picture{'s are' if pictures > 1 else ' is'}"
+        return sentence(f"{few} too few to tell variants from their base on {where}.")
     better = sum(each.interval is not None and each.interval[0] > 0 for each in known)
     worse = sum(each.interval is not None and each.interval[1] < 0 for each in known)
     if not better and not worse:
-        return f"No variant is told apart from its base on {evidence.set_name(dataset)}."
+        return f"No variant is told apart from its base on {where}."
     noun = "variant" if len(known) == 1 else "variants"
     parts = [
-        f"{share(count, len(known))} {noun} {verb} the base"
-        for count, verb in ((worse, "below"), (better, "above"))
+        f"{share(count, len(known))} {noun} score{'s' * (count == 1)} {side} the base"
+        for count, side in ((worse, "below"), (better, "above"))
         if count
     ]
-    return sentence(f"{listed(parts)} on {evidence.set_name(dataset)}, by 95 % intervals.")
+    return sentence(f"{listed(parts)} on {where}, by 95 % intervals.")
 
 
 def ablation_table(evidence: Evidence, name: str, resolved: Resolved) -> Table:
