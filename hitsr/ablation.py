@@ -161,7 +161,8 @@ def _changed(base: RunSpec, patch: Patch, where: str) -> RunSpec:
     network = base.network.with_changes(of_network, where)
     recipe = Recipe.parse({**base.recipe.model_dump(), **of_recipe}, f"{where}: recipe")
     data = patch.get(_DATA, base.data)
-    changed = base.model_copy(update={"network": network, "recipe": recipe, "data": data})
+    changes = {"network": network, "recipe": recipe, "data": data}
+    changed = RunSpec.parse({**dict(base), **changes}, where)
     if patch and changed == base:
         raise SpecError(
             f"{where}: changes nothing in {base.network.name} as {base.name} trains it; "

@@ -122,7 +122,8 @@ def select(config: Config, results: Results, rows: Sequence[AblationRow] = ()) -
                 f"but {config.name} now asks for {wanted[name].hash}; rerun `snakemake`"
             )
     counts = {*_counts(config), *((row.network.network.name, row.network.scale) for row in rows)}
-    times = {*_times(config), *_row_times(config, rows)}
+    # Whatever was timed of a network is shown: `make latency` times more than a config asks for.
+    timed = {network for network, *_ in (*_times(config), *_row_times(config, rows))}
     scored = [*methods(config), *of_rows]
     scores = set(product(scored, [*config.data.test, config.data.validation]))
     maps = set(
@@ -131,16 +132,12 @@ def select(config: Config, results: Results, rows: Sequence[AblationRow] = ()) -
     return replace(
         results,
         complexity={key: r for key, r in results.complexity.items() if key in counts},
-        latency={
-            (network, scale, device, form): r
-            for (network, scale, device, form), r in results.latency.items()
-            if (network, scale, form) in times
-        },
+        latency={key: r for key, r in results.latency.items() if key[0] in timed},
         training={run: t for run, t in results.training.items() if run in wanted},
         quality={key: r for key, r in results.quality.items() if key in scores},
         attribution={key: r for key, r in results.attribution.items() if key in maps},
         scaling={key: r for key, r in results.scaling.items() if r.network in config.networks},
-        special=tuple(r for r in results.special if r.network in config.networks),
+        special=tuple(r for r in results.special if r.network in timed),
     )
 
 
@@ -162,12 +159,20 @@ def missing(config: Config, results: Results) -> dict[str, list[str]]:
 
 
 def _counts(config: Config) -> list[tuple[str, Scale]]:
-    return list(product(config.networks, config.efficiency.scales))
+    own = [(name, scale) for name, each in config.own.items() for scale in each.scales]
+    return [*product(config.networks, config.efficiency.scales), *own]
 
 
 def _times(config: Config) -> list[tuple[str, Scale, Formulation]]:
+    """Networks of one's own stand with what runs by default."""
     latency = config.efficiency.latency
-    return list(product(config.networks, latency.scales, latency.formulations))
+    own: list[tuple[str, Scale, Formulation]] = [
+        (name, scale, "fused")
+        for name, each in config.own.items()
+        for scale in each.scales
+        if scale in latency.scales
+    ]
+    return [*product(config.networks, latency.scales, latency.formulations), *own]
 
 
 def _maps(config: Config) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ import pytest
 
 from hitsr.config import runs
 from hitsr.errors import RecordError
+from hitsr.records import ComplexityRecord, LatencyRecord
 from hitsr.report.gather import gather, missing, select
 
 
@@ -139,3 +140,27 @@ def test_maps_taken_unlike_do_not_stand_on_one_sheet(full):
     path.write_text(path.read_text().replace('"steps": 50', '"steps": 40'))
     with pytest.raises(RecordError, match="other settings or windows"):
         gather(full.path)
+
+
+def test_latencies_that_no_config_asked_for_are_shown_too(full):
+    asked = full.path / "records/latency/hit_sir-x2.cpu.fused.json"
+    other = LatencyRecord.load(asked).model_copy(update={"formulation": "paper"})
+    other.save(full.path / "records/latency/hit_sir-x2.cpu.paper.json")
+    found = select(full.config, gather(full.path)).latency
+    assert ("hit_sir", 2, "cpu", "paper") in found
+
+
+def test_an_own_network_stands_with_what_runs_by_default(configured):
+    own = configured(own={"mine": {"source": "mine.py:build", "scales": [2]}})
+    own.everything()
+    for kind, record, name in (
+        ("complexity", ComplexityRecord, "mine-x2.json"),
+        ("latency", LatencyRecord, "mine-x2.cpu.own.json"),
+    ):
+        ours = next((own.path / "records" / kind).glob("hit_sir-x2*"))
+        changes = {"network": "mine", "subject": "mine-x2", "formulation": None}
+        record.load(ours).model_copy(update=changes).save(own.path / "records" / kind / name)
+    selected = select(own.config, gather(own.path))
+    assert ("mine", 2) in selected.complexity
+    assert ("mine", 2, "cpu", "fused") in selected.latency
+    assert missing(own.config, selected).keys() == {"quality"}
