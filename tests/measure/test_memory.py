@@ -53,7 +53,7 @@ def test_earlier_peaks_do_not_count():
 
 
 def test_the_same_work_takes_the_same_again():
-    """In a process of its own, as a latency is taken: tests before it leave free memory to reuse."""
+    """In a process of its own, as for a latency: earlier tests leave free memory to reuse."""
     done = subprocess.run(
         [sys.executable, "-c", REPEATED], capture_output=True, text=True, check=True
     )
