@@ -12,7 +12,8 @@ from hitsr.models.cache import EvalCache
 from hitsr.models.large_windows import MOST_KEPT, attend_by_rows
 from hitsr.models.ngram import NgramContext
 from hitsr.models.position import table_bias
-from hitsr.models.tiles import attend_in_tiles
+from hitsr.models.strips import by_strips, in_cache
+from hitsr.models.tiles import Grid, attend_in_tiles
 from hitsr.models.windows import SEPARATE, cells, merge, regions, roll, split
 from hitsr.spec import Formulation
 
@@ -68,14 +69,48 @@ class Attention(nn.Module):
         return roll(merged, self.shift)
 
     def _fused(self, x_bhwc: Tensor) -> Tensor:
-        qkv = self.qkv(roll(x_bhwc, -self.shift))
+        x_bhwc = roll(x_bhwc, -self.shift)
         if self._large:
-            mixed = self._attend_by_rows(qkv)
+            mixed = self._attend_by_rows(self.qkv(x_bhwc))
+        elif in_cache(x_bhwc):
+            return roll(by_strips(self._mix, x_bhwc, multiple=self.window), self.shift)
         elif self.shift:
-            mixed = self._attend_by_kinds(qkv)
+            mixed = self._attend_by_kinds(self.qkv(x_bhwc))
         else:
-            mixed = self._attend(qkv, None if self.bias_table is None else self._added()[0])
+            added = None if self.bias_table is None else self._added()[0]
+            mixed = self._attend(self.qkv(x_bhwc), added)
         return F.linear(roll(mixed, self.shift), self.proj.weight, self.proj.bias)
+
+    def _mix(self, x_bhwc: Tensor, whole: bool) -> Tensor:
+        """From features to what is added to them; `whole` if the last rows are the picture's."""
+        b, h, w, _ = x_bhwc.shape
+        grid = Grid(b, h // self.window, w // self.window, whole)
+        x_nc = split(x_bhwc, self.window).flatten(0, 1)
+        qkv_cn = torch.addmm(self.qkv.bias[:, None], self.qkv.weight, x_nc.t())
+        masks = self._masks() if self.shift else None
+        mixed = attend_in_tiles(qkv_cn, self._bias(), masks, grid, self.heads, self.fold)
+        projected = torch.addmm(self.proj.bias, mixed.t(), self.proj.weight.t())
+        return merge(projected.unflatten(0, (-1, self.window**2)), self.window, h, w)
+
+    def _bias(self) -> Tensor | None:
+        """Bias of each key towards each token: (m, s, t)."""
+        table = self.bias_table
+        if table is None:
+            return None
+
+        def transposed() -> Tensor:
+            return table_bias(table, self.window, self.fold).transpose(1, 2).contiguous()
+
+        return self._cache.get(self, "bias", transposed)
+
+    def _masks(self) -> Tensor:
+        """What separates the parts of windows at the right and at the bottom: (2, s, t)."""
+        return self._cache.get(self, "masks", self._compute_masks)
+
+    def _compute_masks(self) -> Tensor:
+        # Of two windows a side, the second is at the right and the third at the bottom.
+        masks = self._mask(2 * self.window, 2 * self.window, self.qkv.weight.device)
+        return masks[1:3].transpose(1, 2).to(self.qkv.weight.dtype).contiguous()
 
     @property
     def _large(self) -> bool:
@@ -105,11 +140,8 @@ class Attention(nn.Module):
         """Attention within windows, with the same (m, t, s) added to the scores of each."""
         _, h, w, _ = qkv_bhwc.shape
         q, k, v = self._heads(split(qkv_bhwc, self.window))
-        if q.device.type == "cpu" and q.requires_grad:
-            mixed = attend_in_tiles(q, k, v, added)
-        else:
-            added = None if added is None else added[None]
-            mixed = F.scaled_dot_product_attention(q, k, v, added)
+        added = None if added is None else added[None]
+        mixed = F.scaled_dot_product_attention(q, k, v, added)
         return merge(mixed.transpose(1, 2).flatten(2), self.window, h, w)
 
     def _added(self) -> Tensor:
