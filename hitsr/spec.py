@@ -32,7 +32,10 @@ Kernel = Literal[
     "re-associated",
     "scaled_dot_product_attention",
     "scaled_dot_product_attention, re-associated",
+    "tiles",
+    "tiles, scaled_dot_product_attention",
 ]
+MOST_LAID_OUT = 2**20  # biases of one block, heads x tokens x keys, that are worth keeping (4 MB)
 Count = Annotated[PositiveInt, Strict()]  # no `true` for 1, no "48" for 48
 
 
@@ -107,25 +110,6 @@ Mixer = Annotated[
     WindowAttention | PermutedAttention | TransposedAttention | Correlation,
     Field(discriminator="kind"),
 ]
-
-
-def kernel_of(mixer: Mixer, formulation: Formulation) -> Kernel:
-    """What computes the products of a mixer: for records, since it decides what time they take.
-
-    "as written" is one product after the other, "re-associated" another order of the same products,
-    and "scaled_dot_product_attention" PyTorch's kernel, which needs the softmax.
-    """
-    if formulation == "paper":
-        return "as written"
-    match mixer:
-        case WindowAttention() | PermutedAttention():
-            return "scaled_dot_product_attention"
-        case Correlation(softmax=True, branches=("spatial",)):
-            return "scaled_dot_product_attention"
-        case Correlation(softmax=True):
-            return "scaled_dot_product_attention, re-associated"
-        case _:
-            return "re-associated"
 
 
 class Ngram(Value):
@@ -233,6 +217,35 @@ class ScaledNetwork(Value):
     @property
     def name(self) -> str:
         return f"{self.network.name}-x{self.scale}"
+
+
+def kernel_of(network: NetworkSpec, formulation: Formulation, in_tiles: bool = False) -> Kernel:
+    """What computes the products of its mixers: for records, since it decides their time.
+
+    "as written" is one product after the other, "re-associated" another order of the same products,
+    and "scaled_dot_product_attention" PyTorch's kernel, which needs the softmax. `in_tiles`: on a
+    CPU in float32, where windows that are not large are attended to in "tiles" of our own.
+    """
+    if formulation == "paper":
+        return "as written"
+    match network.mixer:
+        case (WindowAttention() | PermutedAttention()) as mixer:
+            fold = 2 if mixer.kind == "permuted_attention" else 1
+            large = {is_large(mixer.heads, side, fold) for side in network.windows.sizes}
+            if not in_tiles or large == {True}:
+                return "scaled_dot_product_attention"
+            return "tiles, scaled_dot_product_attention" if True in large else "tiles"
+        case Correlation(softmax=True, branches=("spatial",)):
+            return "scaled_dot_product_attention"
+        case Correlation(softmax=True):
+            return "scaled_dot_product_attention, re-associated"
+        case _:
+            return "re-associated"
+
+
+def is_large(heads: int, side: int, fold: int) -> bool:
+    """Whether a window's scores are too many to lay out what is added to them."""
+    return heads * side**4 // fold**2 > MOST_LAID_OUT
 
 
 def _misfits(network: NetworkSpec) -> Iterator[str]:

@@ -289,17 +289,33 @@ def test_context_is_padded_for_as_the_mixers_input_is():
 
 
 @pytest.mark.parametrize(
-    ("mixer", "kernel"),
+    ("mixer", "kernel", "in_tiles"),
     [
-        (WindowAttention(), "scaled_dot_product_attention"),
-        (PermutedAttention(position="none"), "scaled_dot_product_attention"),
-        (TransposedAttention(), "re-associated"),
-        (Correlation(), "re-associated"),
-        (Correlation(branches=("channel",)), "re-associated"),
-        (Correlation(softmax=True), "scaled_dot_product_attention, re-associated"),
-        (Correlation(softmax=True, branches=("spatial",)), "scaled_dot_product_attention"),
+        (WindowAttention(), "scaled_dot_product_attention", "tiles"),
+        (PermutedAttention(position="none"), "scaled_dot_product_attention", "tiles"),
+        (TransposedAttention(), "re-associated", "re-associated"),
+        (Correlation(), "re-associated", "re-associated"),
+        (Correlation(branches=("channel",)), "re-associated", "re-associated"),
+        *(
+            (Correlation(softmax=True, branches=branches), kernel, kernel)
+            for branches, kernel in [
+                (("spatial", "channel"), "scaled_dot_product_attention, re-associated"),
+                (("spatial",), "scaled_dot_product_attention"),
+            ]
+        ),
     ],
 )
-def test_a_mixer_says_what_computes_it(mixer, kernel: str):
-    assert kernel_of(mixer, "fused") == kernel
-    assert kernel_of(mixer, "paper") == "as written"
+def test_a_mixer_says_what_computes_it(mixer, kernel: str, in_tiles: str):
+    network = NETWORKS["hit_sir"].model_copy(
+        update={"mixer": mixer, "windows": Windows(base=8, ratios=(1,))}
+    )
+    assert kernel_of(network, "fused") == kernel
+    assert kernel_of(network, "fused", in_tiles=True) == in_tiles
+    assert kernel_of(network, "paper") == "as written"
+
+
+def test_large_windows_are_left_to_torchs_attention():
+    network = NETWORKS["hit_sir"].patch({"mixer": {"kind": "window_attention"}})
+    assert kernel_of(network, "fused", in_tiles=True) == "tiles, scaled_dot_product_attention"
+    large = network.patch({"windows.ratios": [8] * 6})
+    assert kernel_of(large, "fused", in_tiles=True) == "scaled_dot_product_attention"

@@ -224,6 +224,8 @@ def _latency_record(
 ) -> LatencyRecord:
     from hitsr.measure.complexity import input_size_for
 
+    in_tiles = made.device == "cpu" and timing.dtype == "float32" and not timing.compiled
+    kernel = kernel_of(timed.spec, formulation, in_tiles) if timed.spec and formulation else None
     return LatencyRecord(
         **timing.model_dump(),
         subject=timed.name,
@@ -234,7 +236,7 @@ def _latency_record(
         output_size=output_size,
         input_size=input_size_for(output_size, timed.scale),
         formulation=formulation,
-        kernel=kernel_of(timed.spec.mixer, formulation) if timed.spec and formulation else None,
+        kernel=kernel,
     )
 
 

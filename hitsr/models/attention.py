@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hitsr.models.cache import EvalCache
-from hitsr.models.large_windows import MOST_KEPT, attend_by_rows
+from hitsr.models.large_windows import attend_by_rows
 from hitsr.models.ngram import NgramContext
 from hitsr.models.position import table_bias
-from hitsr.models.strips import by_strips, in_cache
+from hitsr.models.strips import Strip, by_strips, in_cache
 from hitsr.models.tiles import Grid, attend_in_tiles
 from hitsr.models.windows import SEPARATE, cells, merge, regions, roll, split
-from hitsr.spec import Formulation
+from hitsr.spec import Formulation, is_large
 
 
 class Attention(nn.Module):
@@ -40,6 +40,7 @@ class Attention(nn.Module):
         self.heads, self.window, self.shift, self.fold = heads, window, shift, fold
         self.formulation = formulation
         self.context = context
+        self.reach = 0  # how many pixels beyond its window a token's result depends on
         self.widths = (width, width // fold**2, width // fold**2)  # of q, k, v
         self.qkv = nn.Linear(width, sum(self.widths))
         self.proj = nn.Linear(width, width)
@@ -49,11 +50,21 @@ class Attention(nn.Module):
             nn.init.trunc_normal_(self.bias_table, std=0.02)
         self._cache = EvalCache()
 
-    def forward(self, x_bhwc: Tensor) -> Tensor:
-        """Mix tokens within windows, after adding what neighbouring windows say."""
+    def forward(self, x_bhwc: Tensor, strip: Strip | None = None) -> Tensor:
+        """Mix tokens within windows, after adding what neighbouring windows say.
+
+        With `strip`, of some rows, which are shifted already.
+        """
+        if strip is not None:
+            return self._mix(x_bhwc, strip)
         if self.context is not None:
-            x_bhwc = x_bhwc + self.context(x_bhwc)
-        return self._paper(x_bhwc) if self.formulation == "paper" else self._fused(x_bhwc)
+            x_bhwc = self.context(x_bhwc)
+        if self.formulation == "paper":
+            return self._paper(x_bhwc)
+        if self._large:
+            mixed = self._attend_by_rows(self.qkv(roll(x_bhwc, -self.shift)))
+            return F.linear(roll(mixed, self.shift), self.proj.weight, self.proj.bias)
+        return by_strips(self._mix, x_bhwc, multiple=self.window, shift=self.shift)
 
     def _paper(self, x_bhwc: Tensor) -> Tensor:
         _, h, w, _ = x_bhwc.shape
@@ -68,23 +79,21 @@ class Attention(nn.Module):
         merged = merge(self.proj(mixed.transpose(1, 2).flatten(2)), self.window, h, w)
         return roll(merged, self.shift)
 
-    def _fused(self, x_bhwc: Tensor) -> Tensor:
-        x_bhwc = roll(x_bhwc, -self.shift)
-        if self._large:
-            mixed = self._attend_by_rows(self.qkv(x_bhwc))
-        elif in_cache(x_bhwc):
-            return roll(by_strips(self._mix, x_bhwc, multiple=self.window), self.shift)
+    def _mix(self, x_bhwc: Tensor, strip: Strip) -> Tensor:
+        """The fused formulation, but for the context and the shift of rows."""
+        x_bhwc = roll(x_bhwc, -self.shift, (2,))
+        if in_cache(x_bhwc):
+            mixed = self._attend_in_tiles(x_bhwc, strip.at_bottom)
         elif self.shift:
-            mixed = self._attend_by_kinds(self.qkv(x_bhwc))
+            mixed = self.proj(self._attend_by_kinds(self.qkv(x_bhwc)))
         else:
             added = None if self.bias_table is None else self._added()[0]
-            mixed = self._attend(self.qkv(x_bhwc), added)
-        return F.linear(roll(mixed, self.shift), self.proj.weight, self.proj.bias)
+            mixed = self.proj(self._attend(self.qkv(x_bhwc), added))
+        return roll(mixed, self.shift, (2,))
 
-    def _mix(self, x_bhwc: Tensor, whole: bool) -> Tensor:
-        """From features to what is added to them; `whole` if the last rows are the picture's."""
+    def _attend_in_tiles(self, x_bhwc: Tensor, at_bottom: bool) -> Tensor:
         b, h, w, _ = x_bhwc.shape
-        grid = Grid(b, h // self.window, w // self.window, whole)
+        grid = Grid(b, h // self.window, w // self.window, at_bottom)
         x_nc = split(x_bhwc, self.window).flatten(0, 1)
         qkv_cn = torch.addmm(self.qkv.bias[:, None], self.qkv.weight, x_nc.t())
         masks = self._masks() if self.shift else None
@@ -113,11 +122,13 @@ class Attention(nn.Module):
         return masks[1:3].transpose(1, 2).to(self.qkv.weight.dtype).contiguous()
 
     @property
+    def in_strips(self) -> bool:
+        """Whether a window's result depends on that window alone, and few windows suffice."""
+        return self.context is None and not self._large
+
+    @property
     def _large(self) -> bool:
-        """Whether what is added to the scores is too much to lay out."""
-        scores = self.heads * self.window**4 // self.fold**2
-        added = self.bias_table is not None or self.shift > 0
-        return added and scores > MOST_KEPT
+        return is_large(self.heads, self.window, self.fold)
 
     def _attend_by_rows(self, qkv_bhwc: Tensor) -> Tensor:
         _, h, w, _ = qkv_bhwc.shape

@@ -14,6 +14,7 @@ from hitsr import spec
 from hitsr.models.cache import EvalCache
 from hitsr.models.ngram import NgramContext
 from hitsr.models.position import DynamicPosition, TablePosition, averaged_bias, pooled_bias
+from hitsr.models.strips import Strip, by_strips
 from hitsr.models.windows import merge, roll, split
 
 
@@ -34,16 +35,14 @@ class DualFeatures(nn.Module):
         if kind != "conv":
             self.gate = nn.Conv2d(width, width, 1)
 
-    def forward(self, x_bchw: Tensor) -> Tensor:
+    def forward(self, x_bhwc: Tensor) -> Tensor:
         """Features of the same shape."""
-        features: Tensor
         if self.kind == "linear":
-            features = self.gate(x_bchw)
-            return features
-        x = F.leaky_relu(self.squeeze(x_bchw), 0.2)
-        x = F.leaky_relu(self.spatial(x), 0.2)
-        features = self.expand(x)
-        return features if self.kind == "conv" else features * self.gate(x_bchw)
+            return _pointwise(self.gate, x_bhwc)
+        x = F.leaky_relu(_pointwise(self.squeeze, x_bhwc), 0.2)
+        x = F.leaky_relu(self.spatial(x.permute(0, 3, 1, 2)), 0.2).permute(0, 2, 3, 1)
+        features = _pointwise(self.expand, x)
+        return features if self.kind == "conv" else features * _pointwise(self.gate, x_bhwc)
 
 
 class Correlation(nn.Module):
@@ -71,6 +70,7 @@ class Correlation(nn.Module):
         self.channel = "channel" in mixer.branches
         self.ratio = window // min(window, base)  # a window below the base is its own base
         self.formulation = formulation
+        self.reach = 1  # how many pixels beyond its window a token's result depends on
         self.features = DualFeatures(width, mixer.features)
         self.context = context
         self.position = _position(mixer, window)
@@ -78,15 +78,32 @@ class Correlation(nn.Module):
         self.proj = nn.Linear(width // 2 * len(mixer.branches), width)
         self._cache = EvalCache()
 
-    def forward(self, x_bhwc: Tensor) -> Tensor:
-        """Mix tokens and channels within windows."""
-        _, h, w, _ = x_bhwc.shape
-        qv = self.features(x_bhwc.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        if self.context is not None:
-            qv = qv + self.context(qv)
-        windows = split(roll(qv, -self.shift), self.window)
+    @property
+    def in_strips(self) -> bool:
+        """Whether a window's result depends on little more than that window."""
+        return self.context is None and not self.shift
+
+    def forward(self, x_bhwc: Tensor, strip: Strip | None = None) -> Tensor:
+        """Mix tokens and channels within windows; with `strip`, of some rows alone."""
+        if strip is not None:
+            return self._windows(strip.inner(self.features(x_bhwc)))
+        if self.formulation == "paper":
+            qv = self.features(x_bhwc)
+        else:
+            qv = by_strips(lambda x, strip: strip.inner(self.features(x)), x_bhwc, halo=self.reach)
+        qv = roll(qv if self.context is None else self.context(qv), -self.shift)
+        if self.formulation == "paper":
+            mixed = self._windows(qv)
+        else:
+            mixed = by_strips(lambda x, _: self._windows(x), qv, multiple=self.window)
+        return roll(mixed, self.shift)
+
+    def _windows(self, qv_bhwc: Tensor) -> Tensor:
+        """Correlate within windows, which are the same at a picture's edges as inside."""
+        _, h, w, _ = qv_bhwc.shape
+        windows = split(qv_bhwc, self.window)
         mixed = self._paper(windows) if self.formulation == "paper" else self._fused(windows)
-        return roll(merge(mixed, self.window, h, w), self.shift)
+        return merge(mixed, self.window, h, w)
 
     def _paper(self, qv_ntc: Tensor) -> Tensor:
         """Equations 3 to 6, step by step: (n, t, c) -> (n, t, c)."""
@@ -187,6 +204,11 @@ class Correlation(nn.Module):
         width = like.shape[-1] // self.heads
         head = torch.arange(self.heads, device=like.device).repeat_interleave(width)
         return (head[:, None] == head[None, :]).to(like.dtype) / width
+
+
+def _pointwise(conv: nn.Conv2d, x_bhwc: Tensor) -> Tensor:
+    """A 1x1 convolution as the matrix product that it is: (b, h, w, c) -> (b, h, w, c')."""
+    return F.linear(x_bhwc, conv.weight.flatten(1), conv.bias)
 
 
 def _position(mixer: spec.Correlation, window: int) -> DynamicPosition | TablePosition | None:

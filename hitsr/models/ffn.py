@@ -13,6 +13,7 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, ratio: int, kernel: int | None) -> None:
         super().__init__()
         hidden = width * ratio
+        self.reach = kernel // 2 if kernel else 0  # how many pixels away it looks
         self.expand = nn.Linear(width, hidden)
         self.reduce = nn.Linear(hidden, width)
         self.depthwise = (

@@ -14,8 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hitsr.models.windows import SEPARATE
 
-MOST_KEPT = 2**20  # biases of one block, heads x tokens x keys, that are worth keeping (4 MB)
-_MOST_AT_ONCE = 2**22  # and those that are made at one time
+_MOST_AT_ONCE = 2**22  # biases that are made at one time, heads x tokens x keys
 
 
 class _Kind(NamedTuple):

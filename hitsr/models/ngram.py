@@ -9,7 +9,7 @@ from hitsr.spec import Formulation
 
 
 class NgramContext(nn.Module):
-    """One context vector per window, spread over its tokens: (b, h, w, c) -> (b, h, w, c).
+    """Adds one context vector per window to its tokens: (b, h, w, c) -> (b, h, w, c).
 
     Windows are embedded channel pair by channel pair into C/2 channels. Each embedding attends to
     its neighbours to the right and below, and in a second pass to the left and above; at the ends
@@ -38,12 +38,22 @@ class NgramContext(nn.Module):
         self.merge = nn.Conv2d(width, width, 1)
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
-        """The context of every token; sides must be multiples of the window."""
-        paper = self.formulation == "paper"
-        unigrams = self._unigrams(x_bhwc) if paper else self._fused_unigrams(x_bhwc)
+        """Features with their context; sides must be multiples of the window."""
+        side = self.window
+        if self.formulation == "paper":
+            context = self._context(self._unigrams(x_bhwc))
+            return x_bhwc + context.repeat_interleave(side, 1).repeat_interleave(side, 2)
+        context = self._context(self._fused_unigrams(x_bhwc))
+        rows, columns = context.shape[1:3]
+        windows = x_bhwc.unflatten(2, (columns, side)).unflatten(1, (rows, side))
+        added: Tensor = windows + context[:, :, None, :, None]
+        return added.view(x_bhwc.shape)
+
+    def _context(self, unigrams: Tensor) -> Tensor:
+        """Of each window: (b, rows, columns, c / 2) -> (b, rows, columns, c)."""
         both = torch.cat([self._bigrams(unigrams, False), self._bigrams(unigrams, True)], -1)
         context: Tensor = self.merge(both.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return context.repeat_interleave(self.window, 1).repeat_interleave(self.window, 2)
+        return context
 
     def _unigrams(self, x_bhwc: Tensor) -> Tensor:
         """Embed windows: (b, h, w, c) -> (b, rows, columns, c / 2)."""

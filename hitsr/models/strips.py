@@ -1,15 +1,38 @@
 """Features a few rows at a time, where that keeps them in a CPU's cache and out of its memory."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-_TOKENS = 4096  # of one strip: 1 MB of 60 channels
+from hitsr.models.windows import extend, reflected, roll
+
+_TOKENS = 4096  # of one strip, or more: 1 MB of 60 channels
+
+
+class Strip(NamedTuple):
+    """Which rows are at hand, beside those that a result is wanted for."""
+
+    above: int = 0  # rows of the halo, before
+    below: int = 0  # and after
+    kept: int | None = None  # of the rows between, those that the picture has; None: all
+    at_bottom: bool = True  # of the picture
+
+    def inner(self, x_bhwc: Tensor) -> Tensor:
+        """Without the halo."""
+        return x_bhwc[:, self.above : x_bhwc.shape[1] - self.below]
+
+    def own(self, x_bhwc: Tensor) -> Tensor:
+        """The rows that a result is wanted for, of those without a halo."""
+        return x_bhwc[:, : self.kept]
+
+
+StripFunction = Callable[[Tensor, Strip], Tensor]
 
 
 def in_cache(x: Tensor) -> bool:
-    """Whether to mind the cache: on a CPU, in plain float arithmetic, and not traced or compiled."""
+    """Whether to mind the cache: on a CPU, in plain floats, and where nothing is compiled."""
     return (
         x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
@@ -19,33 +42,64 @@ def in_cache(x: Tensor) -> bool:
 
 
 def by_strips(
-    function: Callable[[Tensor, bool], Tensor],
-    x_bhwc: Tensor,
-    *,
-    multiple: int = 1,
-    halo: int = 0,
+    function: StripFunction, x_bhwc: Tensor, *, multiple: int = 1, halo: int = 0, shift: int = 0
 ) -> Tensor:
-    """`function` of features, in strips of `multiple` rows or more: (b, h, w, c) -> (b, h, w, c').
+    """`function` of features, by strips of whole multiples of rows: (b, h, w, c) -> (b, h, w, c').
 
-    It is told whether its strip reaches the picture's bottom.
-    A row of the result must depend on no row beyond its strip but `halo` ones to either side, and
-    on no other picture. In one piece where gradients are wanted, which keep everything anyway.
+    Rows are reflected at the bottom to a whole multiple, or, of a picture that has whole multiples,
+    moved up by `shift`, cyclically, and the results back down. The result of a row depends on no
+    other picture, and on no row but those of its multiple and `halo` ones to either side, which
+    `function` is given and leaves out.
+    In one piece where gradients are wanted, which keep everything anyway.
     """
+    if torch.is_grad_enabled() or not in_cache(x_bhwc):
+        return _in_one(function, x_bhwc, multiple, shift)
     b, h, w, _ = x_bhwc.shape
-    least = max(_TOKENS // w, 16 * halo)
-    rows = max(multiple, least // multiple * multiple)
-    if torch.is_grad_enabled() or b * h <= rows or not in_cache(x_bhwc):
-        return function(x_bhwc, True)
-    pictures = max(1, rows // h)
+    rows = max(multiple, max(_TOKENS // w, 16 * halo) // multiple * multiple)
+    if b * h <= rows:
+        return _in_one(function, x_bhwc, multiple, shift)
+    parts = x_bhwc.split(max(1, rows // h))
+    done = [_of_pictures(function, part, rows, multiple, halo, shift) for part in parts]
+    return done[0] if len(done) == 1 else torch.cat(done)
+
+
+def _in_one(function: StripFunction, x_bhwc: Tensor, multiple: int, shift: int) -> Tensor:
+    laid = roll(extend(x_bhwc, multiple, (1,)), -shift, (1,))
+    return roll(function(laid, Strip(kept=x_bhwc.shape[1])), shift, (1,))
+
+
+def _of_pictures(
+    function: StripFunction, x_bhwc: Tensor, rows: int, multiple: int, halo: int, shift: int
+) -> Tensor:
+    h = x_bhwc.shape[1]
+    whole = -(-h // multiple) * multiple
+    source = (torch.arange(h) + shift) % h
+    source = torch.cat([source, reflected(h, whole - h, source.device)])
     out: Tensor | None = None
-    for first in range(0, b, pictures):
-        some = x_bhwc[first : first + pictures]
-        for top in range(0, h, rows):
-            bottom, above = min(top + rows, h), min(halo, top)
-            strip = function(some[:, top - above : bottom + halo], bottom == h)
-            strip = strip[:, above : above + bottom - top]
-            if out is None:
-                out = strip.new_empty(b, h, w, strip.shape[-1])
-            out[first : first + pictures, top:bottom] = strip
+    for top in range(0, h, rows):
+        bottom = min(top + rows, whole)
+        first, last = max(top - halo, 0), min(bottom + halo, whole)
+        kept = min(bottom, h) - top
+        strip = Strip(top - first, last - bottom, kept, bottom == whole)
+        done = function(_take(x_bhwc, source[first:last]), strip)
+        if out is None:
+            out = done.new_empty(*x_bhwc.shape[:3], done.shape[-1])
+        _put(out, source[top : top + kept], done)
     assert out is not None
     return out
+
+
+def _take(x_bhwc: Tensor, rows: Tensor) -> Tensor:
+    """Those rows; as a view where one follows the other."""
+    first, last = int(rows[0]), int(rows[-1])
+    if last - first + 1 == len(rows):
+        return x_bhwc[:, first : last + 1]
+    return x_bhwc.index_select(1, rows)
+
+
+def _put(out_bhwc: Tensor, rows: Tensor, x_bhwc: Tensor) -> None:
+    first, last = int(rows[0]), int(rows[-1])
+    if last - first + 1 == len(rows):
+        out_bhwc[:, first : last + 1] = x_bhwc
+    else:
+        out_bhwc.index_copy_(1, rows, x_bhwc)

@@ -58,10 +58,12 @@ class _Attend(torch.autograd.Function):
         mixed_cn = torch.empty_like(q_cn)
         laid = (q_cn, *(_fold(x, grid, fold) for x in kv_cn), mixed_cn)
         q, k, v, mixed = (_by_head(x, grid, heads) for x in laid)
-        for tile in _tiles(grid, q.shape[-1] * k.shape[-1], masks is not None):
+        tiles = list(_tiles(grid, q.shape[-1] * k.shape[-1], masks is not None))
+        room = _Room(tiles, q, k, bias, masks)
+        for tile in tiles:
             for head in range(heads):
                 at = (head, tile.windows)
-                weights = _weights(q[at], k[at], None if bias is None else bias[head], masks, tile)
+                weights = room.weights(q[at], k[at], head, tile)
                 mixed[at] = v[at] @ weights
         ctx.save_for_backward(qkv_cn, bias, masks, mixed_cn)
         ctx.grid, ctx.heads, ctx.fold = grid, heads, fold
@@ -80,18 +82,19 @@ class _Attend(torch.autograd.Function):
         to_folded = [_fold(x, grid, fold) for x in to_kv_cn]
         to_q, to_k, to_v = (_by_head(x, grid, heads) for x in (to_q_cn, *to_folded))
         to_bias = torch.zeros_like(bias) if ctx.needs_input_grad[1] else None
-        scale = _scale(q)
-        for tile in _tiles(grid, q.shape[-1] * k.shape[-1], masks is not None):
+        tiles = list(_tiles(grid, q.shape[-1] * k.shape[-1], masks is not None))
+        room = _Room(tiles, q, k, bias, masks)
+        for tile in tiles:
             for head in range(heads):
                 at = (head, tile.windows)
-                weights = _weights(q[at], k[at], None if bias is None else bias[head], masks, tile)
+                weights = room.weights(q[at], k[at], head, tile)
                 to_v[at] = grad[at] @ weights.transpose(1, 2)
                 # A softmax's gradient: what a score gains beyond the mean of its query's.
-                to_scores = v[at].transpose(1, 2) @ grad[at]
+                to_scores = torch.bmm(v[at].transpose(1, 2), grad[at], out=room.scores(tile))
                 to_scores -= (grad[at] * mixed[at]).sum(1, keepdim=True)
                 to_scores *= weights
-                to_q[at] = (k[at] @ to_scores).mul_(scale)
-                to_k[at] = (q[at] @ to_scores.transpose(1, 2)).mul_(scale)
+                to_q[at] = (k[at] @ to_scores).mul_(room.scale)
+                to_k[at] = (q[at] @ to_scores.transpose(1, 2)).mul_(room.scale)
                 if to_bias is not None:
                     to_bias[head] += to_scores.sum(0)
         if fold > 1:
@@ -152,25 +155,37 @@ def _by_head(x_cn: Tensor, grid: Grid, heads: int) -> Tensor:
     return x_cn.view(heads, x_cn.shape[0] // heads, windows, -1).transpose(1, 2)
 
 
-def _scale(q: Tensor) -> float:
-    return float(q.shape[-2]) ** -0.5
+class _Room:
+    """Memory for the scores of one tile, which all tiles use in turn."""
 
+    def __init__(
+        self, tiles: list[_Tile], q: Tensor, k: Tensor, bias: Tensor | None, masks: Tensor | None
+    ) -> None:
+        most = max(tile.windows.stop - tile.windows.start for tile in tiles)
+        self.bias, self.masks = bias, masks
+        self.scale = float(q.shape[-2]) ** -0.5
+        self._scores, self._weights = torch.empty(
+            2, most, k.shape[-1], q.shape[-1], dtype=q.dtype, device=q.device
+        ).unbind()
 
-def _weights(
-    q_ndt: Tensor, k_nds: Tensor, bias_st: Tensor | None, masks_est: Tensor | None, tile: _Tile
-) -> Tensor:
-    """How much each key counts to each query: (n, s, t), of sum one over the keys.
+    def scores(self, tile: _Tile) -> Tensor:
+        """To be written: (n, s, t)."""
+        return self._scores[: tile.windows.stop - tile.windows.start]
 
-    A softmax over whole rows is faster than one within each.
-    """
-    keys, scale = k_nds.transpose(1, 2), _scale(q_ndt)
-    if bias_st is None:
-        scores = (keys @ q_ndt).mul_(scale)
-    else:
-        scores = torch.baddbmm(bias_st, keys, q_ndt, alpha=scale)
-    if masks_est is not None:
-        windows = scores.view(-1, tile.rows, tile.columns, *scores.shape[1:])
-        windows[:, :, -1] += masks_est[0]
-        if tile.at_bottom:
-            windows[:, -1] += masks_est[1]
-    return scores.softmax(1)
+    def weights(self, q_ndt: Tensor, k_nds: Tensor, head: int, tile: _Tile) -> Tensor:
+        """How much each key counts to each query: (n, s, t), of sum one over the keys.
+
+        A softmax over whole rows is faster than one within each.
+        """
+        scores, keys = self.scores(tile), k_nds.transpose(1, 2)
+        if self.bias is None:
+            torch.bmm(keys, q_ndt, out=scores).mul_(self.scale)
+        else:
+            torch.baddbmm(self.bias[head], keys, q_ndt, alpha=self.scale, out=scores)
+        if self.masks is not None:
+            windows = scores.view(-1, tile.rows, tile.columns, *scores.shape[1:])
+            windows[:, :, -1] += self.masks[0]
+            if tile.at_bottom:
+                windows[:, -1] += self.masks[1]
+        weights: Tensor = torch.softmax(scores, 1, out=self._weights[: len(scores)])
+        return weights

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hitsr.models.ngram import NgramContext
+from hitsr.models.strips import Strip
 from hitsr.models.windows import merge, roll, split
 from hitsr.spec import Formulation
 
@@ -32,16 +33,18 @@ class TransposedAttention(nn.Module):
         super().__init__()
         self.heads, self.window, self.shift = heads, window, shift
         self.formulation = formulation
+        self.in_strips, self.reach = False, 0  # as other mixers say of themselves
         self.context = context
         self.qkv = nn.Linear(width, 3 * width)
         self.temperature = nn.Parameter(torch.ones(heads))
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x_bhwc: Tensor) -> Tensor:
+    def forward(self, x_bhwc: Tensor, strip: Strip | None = None) -> Tensor:
         """Mix channels within windows, after adding what neighbouring windows say."""
+        assert strip is None  # see in_strips
         _, h, w, _ = x_bhwc.shape
         if self.context is not None:
-            x_bhwc = x_bhwc + self.context(x_bhwc)
+            x_bhwc = self.context(x_bhwc)
         windows = split(roll(self.qkv(x_bhwc), -self.shift), self.window)
         mixed = self._paper(windows) if self.formulation == "paper" else self._fused(windows)
         return roll(merge(mixed, self.window, h, w), self.shift)

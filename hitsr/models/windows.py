@@ -18,11 +18,14 @@ def reflected(length: int, extra: int, device: torch.device) -> Tensor:
     return torch.minimum(index, period - index)
 
 
-def extend(x_bhwc: Tensor, multiple: int) -> Tensor:
-    """Reflect on the right and bottom until both sides are multiples: (b, h, w, c)."""
+def extend(x_bhwc: Tensor, multiple: int, sides: tuple[int, ...] = (1, 2)) -> Tensor:
+    """Reflect on the right and bottom until both sides are multiples: (b, h, w, c).
+
+    Or until one of them is: `sides` are dimensions.
+    """
     if multiple == 1:
         return x_bhwc
-    for dim in (1, 2):
+    for dim in sides:
         length = x_bhwc.shape[dim]
         whole = (length + multiple - 1) // multiple * multiple
         # An exported program serves every size: its tail may be empty.
@@ -48,9 +51,12 @@ def merge(x_ntc: Tensor, window: int, height: int, width: int) -> Tensor:
     return x.transpose(2, 3).reshape(b, height, width, c)
 
 
-def roll(x_bhwc: Tensor, shift: int) -> Tensor:
-    """Move a picture down and right by `shift` pixels, around its edges; the same for 0."""
-    return x_bhwc.roll((shift, shift), (1, 2)) if shift else x_bhwc
+def roll(x_bhwc: Tensor, shift: int, sides: tuple[int, ...] = (1, 2)) -> Tensor:
+    """Move a picture down and right by `shift` pixels, around its edges; the same for 0.
+
+    Or one of these, by `sides`, which are dimensions.
+    """
+    return x_bhwc.roll([shift] * len(sides), sides) if shift else x_bhwc
 
 
 def regions(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:

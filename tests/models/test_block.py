@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 import hitsr
 from hitsr.models.block import Block
+from hitsr.models.strips import Strip
 from hitsr.models.windows import extend
 from hitsr.spec import NetworkSpec
 
@@ -22,11 +23,17 @@ def _block(network: NetworkSpec, index: int = 0, rate: float = 0.0) -> Block:
 
 
 class Doubled(nn.Module):
-    """A mixer that keeps what it was given."""
+    """A mixer that keeps what it was given, in strips or in one piece."""
 
     given: Tensor
+    reach, shift = 0, 0
 
-    def forward(self, x: Tensor) -> Tensor:
+    def __init__(self, in_strips: bool) -> None:
+        super().__init__()
+        self.in_strips = in_strips
+
+    def forward(self, x: Tensor, strip: Strip | None = None) -> Tensor:
+        assert self.in_strips == (strip is not None)
         self.given = x
         return 2 * x
 
@@ -45,10 +52,11 @@ def test_norm_after_acts_on_what_a_branch_gives():
     torch.testing.assert_close(block(x), y + block.norm2(block.ffn(y)))
 
 
+@pytest.mark.parametrize("in_strips", [False, True])
 @pytest.mark.parametrize("index", [0, 1])
-def test_only_the_mixer_sees_the_extension(index: int):
-    block = _block(AFTER, index)
-    block.mixer = mixer = Doubled()
+def test_only_the_mixer_sees_the_extension(index: int, in_strips: bool):
+    block = _block(AFTER, index).eval()
+    block.mixer = mixer = Doubled(in_strips)
     x = torch.randn(1, 5, 9, 12)
     y = x + block.norm1(2 * x)
     torch.testing.assert_close(block(x), y + block.norm2(block.ffn(y)))
@@ -59,7 +67,7 @@ def test_context_needs_pairs_of_windows():
     block = _block(AFTER.patch({"context": {"grams": 2}}), 1)
     x = torch.randn(1, 5, 9, 12)
     assert block(x).shape == x.shape
-    block.mixer = mixer = Doubled()
+    block.mixer = mixer = Doubled(in_strips=False)
     block(x)
     assert mixer.given.shape == (1, 16, 16, 12)
 

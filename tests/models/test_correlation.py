@@ -86,10 +86,9 @@ def test_context_is_added_to_queries_and_values():
     paper, fused = _pair(4, 2, context=True)
     x = torch.randn(2, 8, 12, WIDTH, dtype=torch.float64)
     assert (paper(x) - fused(x)).abs().max() < 1e-10
-    features = paper.features(x.permute(0, 3, 1, 2))
-    qv = features + paper.context(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    qv = paper.context(paper.features(x))
     paper.context, paper.features = None, nn.Identity()
-    torch.testing.assert_close(fused(x), paper(qv.permute(0, 2, 3, 1)))
+    torch.testing.assert_close(fused(x), paper(qv))
 
 
 @pytest.mark.parametrize(("window", "base"), CASES)
@@ -174,10 +173,10 @@ def test_dual_features_gate_a_neighbourhood_by_its_middle():
         (12, 2, 1, 1),
         (12, 12, 1, 1),
     }
-    x = torch.randn(1, WIDTH, 7, 7)
+    x = torch.randn(1, 7, 7, WIDTH)
     changed = x.clone()
-    changed[0, :, 3, 3] += 1
-    moved = (features(x) - features(changed))[0].abs().amax(0) > 0
+    changed[0, 3, 3] += 1
+    moved = (features(x) - features(changed))[0].abs().amax(-1) > 0
     assert moved[2:5, 2:5].all()
     assert moved.sum() == 9
     nn.init.zeros_(features.gate.weight)
@@ -272,9 +271,10 @@ def test_features_of_one_kind_are_a_branch_of_the_dual_ones():
     assert not set(conv.state_dict()) & set(linear.state_dict())
     for branch in (conv, linear):
         branch.load_state_dict({key: state[key] for key in branch.state_dict()})
-    x = torch.randn(2, WIDTH, 5, 7)
+    x = torch.randn(2, 5, 7, WIDTH)
     torch.testing.assert_close(conv(x) * linear(x), dual(x))
-    torch.testing.assert_close(linear(x), F.conv2d(x, state["gate.weight"], state["gate.bias"]))
+    gate = F.conv2d(x.permute(0, 3, 1, 2), state["gate.weight"], state["gate.bias"])
+    torch.testing.assert_close(linear(x), gate.permute(0, 2, 3, 1))
 
 
 def test_a_table_has_an_entry_for_every_offset():

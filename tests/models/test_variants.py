@@ -124,5 +124,5 @@ def test_the_kernel_that_runs_is_the_one_that_is_named(network: NetworkSpec):
         model = hitsr.create(network, 2, formulation=formulation).eval()
         with torch.inference_mode(), Attended() as watched:
             model(_picture(4, 4))
-        named = kernel_of(network.mixer, formulation)
+        named = kernel_of(network, formulation, in_tiles=True)
         assert watched.ran == ("scaled_dot_product_attention" in named)

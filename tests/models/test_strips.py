@@ -1,0 +1,106 @@
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import hitsr
+from hitsr.models import strips
+from hitsr.models.strips import Strip, by_strips
+from hitsr.models.windows import extend, merge, roll, split
+from hitsr.spec import NetworkSpec
+
+SIZES = [(1, 5, 7), (2, 12, 4), (3, 4, 4), (1, 33, 3), (2, 16, 16)]
+
+
+@pytest.fixture(params=[1, 40, 100, 10**6])
+def _tokens(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strips of a row, of some, and of all rows."""
+    monkeypatch.setattr(strips, "_TOKENS", request.param)
+
+
+@pytest.mark.usefixtures("_tokens")
+@pytest.mark.parametrize("size", SIZES)
+def test_a_convolution_by_strips_is_that_of_the_picture(size: tuple[int, int, int]):
+    torch.manual_seed(0)
+    x, weight = torch.randn(*size, 2), torch.randn(3, 2, 5, 5)
+
+    def convolved(x: Tensor) -> Tensor:
+        return F.conv2d(x.permute(0, 3, 1, 2), weight, padding=2).permute(0, 2, 3, 1)
+
+    with torch.inference_mode():
+        found = by_strips(lambda x, strip: strip.inner(convolved(x)), x, halo=2)
+    torch.testing.assert_close(found, convolved(x))
+
+
+def _mean_of_windows(x: Tensor, side: int) -> Tensor:
+    windows = split(x, side)
+    return merge(windows.mean(1, keepdim=True).expand_as(windows), side, *x.shape[1:3])
+
+
+@pytest.mark.usefixtures("_tokens")
+@pytest.mark.parametrize("size", SIZES)
+def test_rows_are_reflected_to_whole_windows(size: tuple[int, int, int]):
+    torch.manual_seed(0)
+    b, h, w = size
+    x = torch.randn(b, h, 4 * w, 2)
+    with torch.inference_mode():
+        found = by_strips(
+            lambda x, strip: strip.own(_mean_of_windows(strip.inner(x), 4)), x, multiple=4, halo=1
+        )
+    torch.testing.assert_close(found, _mean_of_windows(extend(x, 4), 4)[:, :h])
+
+
+@pytest.mark.usefixtures("_tokens")
+@pytest.mark.parametrize("size", SIZES)
+def test_shifted_rows_come_back_to_their_places(size: tuple[int, int, int]):
+    torch.manual_seed(0)
+    b, h, w = size
+    x = torch.randn(b, 4 * h, 4 * w, 2)
+    ends = []
+
+    def mean(x: Tensor, strip: Strip) -> Tensor:
+        ends.append(strip.at_bottom)
+        return _mean_of_windows(x, 4)
+
+    with torch.inference_mode():
+        found = by_strips(mean, x, multiple=4, shift=2)
+    expected = roll(_mean_of_windows(roll(x, -2, (1,)), 4), 2, (1,))
+    torch.testing.assert_close(found, expected)
+    assert ends[-1]
+    assert sum(ends) <= b
+
+
+def test_gradients_go_through_one_piece(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(strips, "_TOKENS", 1)
+    calls = []
+
+    def doubled(x: Tensor, _: Strip) -> Tensor:
+        calls.append(x.shape[1])
+        return 2 * x
+
+    x = torch.randn(1, 8, 2, 1, requires_grad=True)
+    by_strips(doubled, x, multiple=2).sum().backward()
+    assert calls == [8]
+    assert (x.grad == 2).all()
+
+
+NAMES = list(hitsr.NETWORKS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", [(2, 21, 30), (1, 64, 9)])
+def test_networks_by_strips_are_the_paper_ones(
+    name: str, size: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(strips, "_TOKENS", 1)
+    torch.manual_seed(0)
+    spec: NetworkSpec = hitsr.NETWORKS[name].patch({"depths": [6], "width": 24})
+    paper, fused = (hitsr.create(spec, 2, formulation=form).eval() for form in ("paper", "fused"))
+    for parameter in paper.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    fused.load_state_dict(paper.state_dict())
+    b, h, w = size
+    x = torch.rand(b, 3, h, w)
+    with torch.inference_mode():
+        expected = paper(x)
+        assert (fused(x) - expected).abs().max() < 1e-5 * max(1, expected.abs().max())
