@@ -8,8 +8,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hitsr.config import Recipe, RunSpec
+from hitsr.data.loader import made_ahead
 from hitsr.data.patches import Patches
 from hitsr.errors import HitsrError, SpecError
 from hitsr.files import sha256
@@ -92,8 +93,9 @@ def _train(
     with (
         (out / "log.jsonl").open("w") as log,
         Progress(f"train {run.name}", recipe.steps, "step", quiet) as progress,
+        closing(_steps(model, recipe, patches, device)) as steps,  # its threads end with it
     ):
-        for step, loss in _steps(model, recipe, patches, device):
+        for step, loss in steps:
             losses.append(loss)
             validates = step % recipe.validate_every == 0 or step == recipe.steps
             if validates or step % recipe.log_every == 0:
@@ -114,17 +116,18 @@ def _train(
 
 def _steps(
     model: nn.Module, recipe: Recipe, patches: Patches, device: torch.device
-) -> Iterator[tuple[int, Tensor]]:
+) -> Generator[tuple[int, Tensor], None, None]:
     """Train step by step, counted from 1; yields each loss, left on the device: nothing waits."""
     optimizer = torch.optim.Adam(model.parameters(), betas=recipe.betas, fused=True)
-    for step in range(1, recipe.steps + 1):
-        optimizer.param_groups[0]["lr"] = learning_rate(recipe, step)
-        lr, hr = (torch.from_numpy(batch).to(device) for batch in patches.at(step))
-        loss = F.l1_loss(model(lr), hr)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        yield step, loss.detach()
+    with made_ahead(patches.at, range(1, recipe.steps + 1)) as batches:
+        for step, batch in enumerate(batches, start=1):
+            optimizer.param_groups[0]["lr"] = learning_rate(recipe, step)
+            lr, hr = (torch.from_numpy(each).to(device) for each in batch)
+            loss = F.l1_loss(model(lr), hr)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            yield step, loss.detach()
 
 
 def _mean(losses: list[Tensor], run: RunSpec, last_step: int) -> float:
