@@ -62,6 +62,7 @@ class Data(Value):
 
     root: Path
     source: Literal["wheels", "folder"]  # made from packaged photographs, or the user's own
+    packs: Path | None = None  # of decoded pictures, for training; root/packs by default
     train: str | None = None  # wanted where anything is trained
     validation: str | None = None
     test: tuple[str, ...] = Field(min_length=1)

@@ -78,6 +78,9 @@ def prepare(
     manifest: Annotated[
         Path | None, typer.Option(help="write a record of the pairs (one scale)")
     ] = None,
+    packs: Annotated[
+        Path | None, typer.Option(help="decode the pairs into PACKS/<set>, for `hitsr train`")
+    ] = None,
 ) -> None:
     """Lay HR pictures out as pairs: skip what is done, check what is there.
 
@@ -96,6 +99,11 @@ def prepare(
         pictures = _hr_pictures(Path(source))
     done = sources.prepare(pictures, out, tuple(scale), say)
     print(f"{out}: {done.written} files written, {done.kept} kept")
+    if packs:
+        from hitsr.data.packs import packed_pairs
+
+        for factor in scale:
+            packed_pairs(out, factor, packs / out.name)
     if manifest:
         _manifest(out, scale[0], started).save(manifest)
 
@@ -107,6 +115,9 @@ def train(
     start_from: Annotated[Path | None, typer.Option(help="weights of the run it starts from")] = (
         None
     ),
+    packs: Annotated[
+        Path | None, typer.Option(help="folder of decoded pictures; by default DATA/packs")
+    ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
 ) -> None:
@@ -120,6 +131,7 @@ def train(
     from hitsr.training.validation import validator
 
     spec = RunSpec.read(run)
+    packs = packs or data / "packs"
     torch.set_num_threads(threads)
     patches = Patches.from_folder(
         data / spec.data,
@@ -127,14 +139,14 @@ def train(
         patch=spec.recipe.patch,
         batch=spec.recipe.batch,
         seed=derive(spec.seed, "patches"),
-        progress=_quiet,
+        packs=packs / spec.data,
     )
     torch.manual_seed(derive(spec.seed, "weights"))
     train_network(
         create(spec.network, spec.scale),
         spec,
         patches,
-        validator(data / spec.validation, spec.scale),
+        validator(data / spec.validation, spec.scale, packs / spec.validation),
         out,
         pick_device(device),
         start_from=start_from,
@@ -211,7 +223,3 @@ def _picture_size(path: Path) -> tuple[int, int]:
 
     with Image.open(path) as picture:
         return picture.size
-
-
-def _quiet(_line: str) -> None:
-    pass

@@ -39,10 +39,19 @@ def read_image(path: Path) -> Picture:
     is applied. Raises DataError for a missing or damaged file, and for transparency, more than
     8 bits per sample, CMYK or other colours, and animations.
     """
+    return decode_image(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A picture's file as it is; DataError if it is missing or cannot be read."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; check the path") from error
+
+
+def decode_image(data: bytes, path: Path) -> Picture:
+    """The picture in a file's bytes, as `read_image` gives it; `path` is for messages."""
     try:
         with Image.open(BytesIO(data)) as image:
             _refuse_loss(path, image)

@@ -3,7 +3,7 @@
 So a run that resumes at step n sees the batches it would have seen, with no state to save.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self, TypeAlias
 
@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitsr.data.images import Picture
-from hitsr.data.sources import pairs, read_pair
+from hitsr.data.packs import Packed, packed_pairs
 from hitsr.errors import DataError
 
 Batch: TypeAlias = NDArray[np.float32]
+Source: TypeAlias = Picture | Packed
 
 
 class Patches:
-    """Random aligned patches of LR and HR pictures, kept in memory as uint8.
+    """Random aligned patches of LR and HR pictures, in memory or in packs, as uint8.
 
     `pictures` are (lr, hr) of (h, w, 3) and (h*scale, w*scale, 3) uint8; `patch` is the side in LR
     pixels. Raises DataError, by the picture's name, if one is smaller than the patch or no pair.
@@ -26,7 +27,7 @@ class Patches:
 
     def __init__(
         self,
-        pictures: Sequence[tuple[Picture, Picture]],
+        pictures: Sequence[tuple[Source, Source]],
         *,
         scale: int,
         patch: int,
@@ -53,15 +54,13 @@ class Patches:
         patch: int,
         batch: int,
         seed: int,
-        progress: Callable[[str], None],
+        packs: Path,
+        quiet: bool = False,
     ) -> Self:
-        """Read all pairs of a prepared folder; `progress` gets a line per picture."""
-        found = pairs(folder, scale)
-        pictures = []
-        for number, pair in enumerate(found, start=1):
-            pictures.append(read_pair(pair, scale))
-            progress(f"{folder.name}/{pair.name}: read {number} of {len(found)}")
-        names = [str(pair.lr) for pair in found]
+        """The pairs of a prepared folder, cut from packs: see `packed_pairs`."""
+        found = packed_pairs(folder, scale, packs, quiet=quiet)
+        pictures = [(each.lr, each.hr) for each in found]
+        names = [str(each.pair.lr) for each in found]
         return cls(pictures, scale=scale, patch=patch, batch=batch, seed=seed, names=names)
 
     def at(self, step: int) -> tuple[Batch, Batch]:
@@ -88,7 +87,7 @@ class Patches:
         )
 
 
-def _check(name: str, lr: Picture, hr: Picture, scale: int, patch: int) -> None:
+def _check(name: str, lr: Source, hr: Source, scale: int, patch: int) -> None:
     height, width = lr.shape[:2]
     if hr.shape[:2] != (height * scale, width * scale):
         raise DataError(f"{name}: LR is {lr.shape}, HR is {hr.shape}: not a x{scale} pair")
@@ -99,7 +98,7 @@ def _check(name: str, lr: Picture, hr: Picture, scale: int, patch: int) -> None:
         )
 
 
-def _cut(image: Picture, top: int, left: int, side: int) -> Picture:
+def _cut(image: Source, top: int, left: int, side: int) -> Picture:
     return image[top : top + side, left : left + side]
 
 

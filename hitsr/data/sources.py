@@ -109,13 +109,21 @@ def read_pair(pair: Pair, scale: int) -> tuple[Picture, Picture]:
     Raises DataError if the HR is smaller, or larger than the cropping to a multiple explains.
     """
     lr, hr = read_image(pair.lr), read_image(pair.hr)
-    height, width = crop_to_multiple(hr, scale).shape[:2]
-    if (height, width) != (lr.shape[0] * scale, lr.shape[1] * scale):
+    height, width = check_sizes(pair, lr.shape, hr.shape, scale)
+    return lr, hr[:height, :width]
+
+
+def check_sizes(
+    pair: Pair, lr: tuple[int, ...], hr: tuple[int, ...], scale: int
+) -> tuple[int, int]:
+    """Height and width to which HR is cropped, of both pictures' shapes; errors as `read_pair`."""
+    height, width = (side - side % scale for side in hr[:2])
+    if (height, width) != (lr[0] * scale, lr[1] * scale):
         raise DataError(
-            f"{pair.lr}: LR is {_size(lr)}, HR is {_size(hr)}: not a x{scale} pair;"
+            f"{pair.lr}: LR is {lr[1]}x{lr[0]}, HR is {hr[1]}x{hr[0]}: not a x{scale} pair;"
             " rerun `hitsr prepare`"
         )
-    return lr, hr[:height, :width]
+    return height, width
 
 
 def prepare(

@@ -6,19 +6,23 @@ from statistics import fmean
 
 from torch import nn
 
-from hitsr.data.sources import pairs, read_pair
+from hitsr.data.packs import packed_pairs
 from hitsr.inference import upscale
 from hitsr.metrics import psnr
 
 
-def validator(folder: Path, scale: int) -> Callable[[nn.Module], float]:
-    """Read a folder of pairs once; what comes back gives a network's mean PSNR on it, in dB.
+def validator(
+    folder: Path, scale: int, packs: Path, *, quiet: bool = False
+) -> Callable[[nn.Module], float]:
+    """Pack a folder of pairs; what comes back gives a network's mean PSNR on it, in dB.
 
-    On luma, border = scale. Raises DataError for a missing, misnamed or misshaped picture.
+    On luma, border = scale, one picture at a time. Raises DataError as `packed_pairs` does.
     """
-    pictures = [read_pair(pair, scale) for pair in pairs(folder, scale)]
+    found = packed_pairs(folder, scale, packs, quiet=quiet)
 
     def validate(model: nn.Module) -> float:
-        return fmean(psnr(upscale(model, lr), hr, border=scale) for lr, hr in pictures)
+        return fmean(
+            psnr(upscale(model, each.lr[:, :]), each.hr[:, :], border=scale) for each in found
+        )
 
     return validate

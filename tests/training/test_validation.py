@@ -29,4 +29,6 @@ def test_follows_what_the_pictures_will_score(tmp_path: Path):
         write_png(tmp_path / "LR_bicubic" / "X2" / f"{name}x2.png", lr)
     restore(Nearest(), tmp_path, 2, tmp_path / "sr", quiet=True)
     scores = [s.psnr_db for s in score_folders(tmp_path / "sr", tmp_path / "HR", 2, quiet=True)]
-    assert validator(tmp_path, 2)(Nearest()) == pytest.approx(sum(scores) / 2)
+    assert validator(tmp_path, 2, tmp_path / "packs", quiet=True)(Nearest()) == pytest.approx(
+        sum(scores) / 2
+    )

@@ -38,6 +38,7 @@ CONFIG, KNOWN_ABLATIONS = _load()
 ABLATION_ROWS, IMPOSSIBLE = _rows()
 RESULTS = CONFIG.folder.as_posix()
 DATA = CONFIG.data.root.as_posix()
+PACKS = (CONFIG.data.packs or CONFIG.data.root / "packs").as_posix()
 ALL_ROWS = [row for rows in ABLATION_ROWS.values() for row in rows]
 # Every run and network that anything here may ask for.
 RUNS = runs(CONFIG) | {run.name: run for row in ALL_ROWS for run in row.runs}

@@ -16,7 +16,16 @@ rule prepare:
             else f"{DATA}/{wildcards.dataset}"
         ),
         folder=f"{DATA}/{{dataset}}",
-        code=fingerprint("data/bicubic.py", "data/images.py", "data/sources.py"),
+        # Once, before the runs that read them start side by side.
+        packs=lambda wildcards: (
+            f"--packs {PACKS}"
+            if CONFIG.train
+            and wildcards.dataset in (CONFIG.data.train, CONFIG.data.validation)
+            else ""
+        ),
+        code=fingerprint(
+            "data/bicubic.py", "data/images.py", "data/packs.py", "data/sources.py"
+        ),
     shell:
         "hitsr prepare {params.source} --out {params.folder} --scale {wildcards.scale}"
-        " --manifest {output} > {log} 2>&1 || {{ tail -n 20 {log} >&2; exit 1; }}"
+        " {params.packs} --manifest {output} > {log} 2>&1 || {{ tail -n 20 {log} >&2; exit 1; }}"

@@ -43,7 +43,12 @@ rule train:
             f"--start-from {input.start}" if input.start else ""
         ),
         device=TRAIN_DEVICE,
-        code=fingerprint("models", "training", "data/patches.py", "seeds.py"),
+        code=fingerprint(
+            "models",
+            "training",
+            *(f"data/{part}.py" for part in ("images", "loader", "packs", "patches")),
+            "seeds.py",
+        ),
     shell:
-        "hitsr train {input.run} --data {params.data} --out {params.folder} {params.start}"
-        " --device {params.device} --threads {threads} 2>&1 | tee {log}"
+        "hitsr train {input.run} --data {params.data} --packs {PACKS} --out {params.folder}"
+        " {params.start} --device {params.device} --threads {threads} 2>&1 | tee {log}"
