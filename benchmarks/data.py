@@ -1,0 +1,230 @@
+"""How fast pictures are prepared, packed, cut into batches and scored.
+
+`python -m benchmarks.data --out data.md` runs all of it, on pictures that it makes: enlargements of
+packaged photographs with grain, whose PNG files are as large as DIV2K's. They stay in the system's
+cache, so that no disk is measured. A batch and a training step alternate, and their ratio is the
+median of the ratios of neighbours.
+"""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import torch
+import typer
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch.nn import functional as F
+
+import hitsr
+from benchmarks.machine import machine, quartiles
+from hitsr.data.images import Picture, read_image, write_png
+from hitsr.data.loader import WORKERS, made_ahead
+from hitsr.data.packs import packed_pairs
+from hitsr.data.patches import Patches
+from hitsr.data.sources import photographs, prepare
+from hitsr.measure.quality import score_folders
+from hitsr.metrics import luma
+
+HEIGHT, WIDTH = 1356, 2040  # as many pictures of DIV2K have
+SCALES = (2, 3, 4)
+BATCH, PATCH = 16, 64
+BATCHES = 100  # that the loader makes for one sample of its speed
+
+
+class Figure(NamedTuple):
+    """One quantity, taken several times, and what it should be."""
+
+    work: str
+    unit: str
+    values: list[float]
+    wanted: str = ""
+
+
+Repeats = Annotated[int, typer.Option(min=1, help="Samples of each figure.")]
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Markdown table to write.")],
+    repeats: Repeats = 5,
+    pictures: Annotated[int, typer.Option(min=1, help="2K pictures to make.")] = 8,
+    network: Annotated[list[str] | None, typer.Option(help="Trained; repeat for more.")] = None,
+) -> None:
+    """Measure the data path and evaluation, and write a table."""
+    threads = os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    figures: list[Figure] = []
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        sources = {str(n): _make_picture(folder / "HR" / f"{n}.png", n) for n in range(pictures)}
+        for figure in _figures(folder, sources, network or ["hit_sir"], repeats):
+            figures.append(figure)
+            print(_line(figure), file=sys.stderr, flush=True)
+            out.write_text(_page(figures, threads))
+
+
+def _figures(
+    folder: Path, sources: dict[str, Path], networks: list[str], repeats: int
+) -> Iterator[Figure]:
+    yield _prepare(folder, sources, repeats)
+    yield from _pack(folder, repeats)
+    yield from _load(folder, networks, repeats)
+    yield from _score(*sources.values(), repeats=repeats)
+    yield _quality(folder / "HR", repeats)
+
+
+def _make_picture(path: Path, seed: int) -> Path:
+    """A photograph's corner at four times its size, tiled to have one, and with grain on it."""
+    photos = photographs("test")
+    photo = read_image(photos[seed % len(photos)].locate())
+    corner = np.tile(photo, (2, 2, 1))[: HEIGHT // 4 + 1, : WIDTH // 4]
+    large = hitsr.imresize(corner, 4)[:HEIGHT, :WIDTH]
+    grain = np.random.default_rng(seed).normal(0, 2, large.shape)
+    write_png(path, _bytes(large + grain))
+    return path
+
+
+def _bytes(samples: np.ndarray) -> Picture:
+    return np.rint(samples.clip(0, 255)).astype(np.uint8)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _prepare(folder: Path, sources: dict[str, Path], repeats: int) -> Figure:
+    """All cores; HR pictures are where they belong, so only LR pictures are written."""
+
+    def run() -> None:
+        prepare(sources, folder, SCALES, lambda _: None)
+
+    rates = []
+    for _ in range(repeats):
+        shutil.rmtree(folder / "LR_bicubic", ignore_errors=True)
+        rates.append(len(sources) / _seconds(run))
+    return Figure("prepare: HR to x2, x3 and x4", "pictures/s", rates, "2 or more")
+
+
+def _pack(folder: Path, repeats: int) -> Iterator[Figure]:
+    """Pairs at x2: decoded into packs, and those packs found right when they are there."""
+
+    def run() -> None:
+        packed_pairs(folder, 2, folder / "packs", quiet=True)
+
+    made, found = [], []
+    count = len(list((folder / "HR").iterdir()))
+    for _ in range(repeats):
+        shutil.rmtree(folder / "packs", ignore_errors=True)
+        made.append(count / _seconds(run))
+        found.append(count / _seconds(run))
+    yield Figure("pack: pairs at x2, decoded", "pairs/s", made)
+    yield Figure("pack: pairs at x2, checked by hash and opened", "pairs/s", found)
+
+
+def _load(folder: Path, networks: list[str], repeats: int) -> Iterator[Figure]:
+    """Batches of 16 at 64x64, x2, beside a training step on as many, one after the other."""
+    patches = Patches.from_folder(
+        folder, scale=2, patch=PATCH, batch=BATCH, seed=1, packs=folder / "packs", quiet=True
+    )
+
+    def load() -> None:
+        with made_ahead(patches.at, range(BATCHES)) as batches:
+            for _ in batches:
+                pass
+
+    what = f"batch {BATCH}, LR {PATCH}x{PATCH}, x2"
+    rates: list[float] = []
+    for name in networks:
+        step = _training(name, patches)
+        step()  # warms up
+        pairs = [(_seconds(step), _seconds(load) / BATCHES) for _ in range(repeats)]
+        rates += [1 / batch for _, batch in pairs]
+        yield Figure(f"{name}: training step, {what}", "steps/s", [1 / each for each, _ in pairs])
+        ratios = [each / batch for each, batch in pairs]
+        yield Figure(f"{name}: batches made in the time of a step", "batches", ratios, "5 or more")
+    yield Figure(f"loader, {WORKERS} threads, {what}", "batches/s", rates)
+
+
+def _training(name: str, patches: Patches) -> Callable[[], None]:
+    model = hitsr.create(name, 2).train()
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    lr, hr = map(torch.from_numpy, patches.at(0))
+
+    def step() -> None:
+        loss = F.l1_loss(model(lr), hr)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def _score(path: Path, *_: Path, repeats: int) -> Iterator[Figure]:
+    """One pair on luma in one thread, checked against scikit-image."""
+    hr = read_image(path)
+    sr = _bytes(hr + np.random.default_rng(0).normal(0, 5, hr.shape))
+
+    def run() -> tuple[float, float]:
+        return hitsr.psnr(sr, hr, border=2), hitsr.ssim(sr, hr, border=2)
+
+    difference = max(abs(a - b) for a, b in zip(run(), _reference(sr, hr), strict=True))
+    if difference > 1e-6:
+        raise AssertionError(f"scores differ by {difference:.1e} from scikit-image's: above 1e-6")
+    times = [_seconds(run) for _ in range(repeats)]
+    yield Figure(f"PSNR and SSIM of {WIDTH}x{HEIGHT}, luma", "s", times, "0.3 or less")
+    yield Figure("their largest difference to scikit-image", "dB, or 1", [difference], "1e-6")
+
+
+def _reference(sr: Picture, hr: Picture) -> tuple[float, float]:
+    ours, true = (luma(image)[2:-2, 2:-2] for image in (sr, hr))
+    _, similarity = structural_similarity(
+        ours,
+        true,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=255,
+        full=True,
+    )
+    return (
+        float(peak_signal_noise_ratio(true, ours, data_range=255)),
+        float(similarity[5:-5, 5:-5].mean()),
+    )
+
+
+def _quality(hr: Path, repeats: int) -> Figure:
+    """The verb's work on all cores: read two files, score on luma and RGB."""
+    count = len(list(hr.iterdir()))
+    rates = [count / _seconds(lambda: score_folders(hr, hr, 2, quiet=True)) for _ in range(repeats)]
+    return Figure("quality: read and score, luma and RGB", "pictures/s", rates)
+
+
+def _line(figure: Figure) -> str:
+    low, high = quartiles(figure.values)
+    middle, count = f"{median(figure.values):.3g} {figure.unit}", len(figure.values)
+    return f"| {figure.work} | {middle} | {low:.3g} to {high:.3g} | {count} | {figure.wanted} |"
+
+
+def _page(figures: list[Figure], threads: int) -> str:
+    return "\n".join(
+        [
+            f"Pictures of {WIDTH}x{HEIGHT}, wall time, {threads} threads; {machine()}.",
+            "",
+            "| work | median | middle half | samples | wanted |",
+            "|---|---|---|---|---|",
+            *map(_line, figures),
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
