@@ -65,7 +65,9 @@ def test_conversion_of_the_baseline_is_the_published_network() -> None:
 
 def test_prepare_then_restore_then_quality_scores_bicubic(pictures: Path, tmp_path: Path) -> None:
     folder, manifest = tmp_path / "set", tmp_path / "manifest.json"
-    run("prepare", str(pictures), "--out", str(folder), "-s", "2", "--manifest", str(manifest))
+    run("prepare", str(pictures), "--out", str(folder), "-s", "2", "--manifest", str(manifest),
+        "--packs", str(tmp_path / "packs"))  # fmt: skip
+    assert (tmp_path / "packs" / "set" / "HR" / "first.safetensors").is_file()
     assert [pair.name for pair in pairs(folder, 2)] == ["first", "second"]
     assert [picture.lr_size for picture in DatasetRecord.load(manifest).pictures] == [(24, 20)] * 2
 
