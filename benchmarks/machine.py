@@ -1,12 +1,29 @@
-"""What every figure stands beside: its spread, and the machine that it was taken on."""
+"""How every figure is timed, and what it stands beside: its spread, and its machine."""
 
 import os
 import platform
 import sys
+import time
+from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from statistics import quantiles
 
 import torch
+
+
+class Clock(StrEnum):
+    """What is measured: seconds on the wall, or those that all cores together were busy."""
+
+    wall = "wall"
+    cpu = "cpu"
+
+
+def seconds(run: Callable[[], object], clock: Clock) -> float:
+    now = time.perf_counter if clock is Clock.wall else time.process_time
+    start = now()
+    run()
+    return now() - start
 
 
 def quartiles(values: list[float]) -> tuple[float, float]:

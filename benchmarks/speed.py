@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from enum import StrEnum
 from itertools import pairwise
@@ -24,7 +23,7 @@ import typer
 from torch.nn import functional as F
 
 import hitsr
-from benchmarks.machine import machine, quartiles
+from benchmarks.machine import Clock, machine, quartiles, seconds
 from hitsr.measure.attribution import PUBLISHED, BlurPath, objective
 from hitsr.measure.memory import watching
 from hitsr.models.backbone import SuperResolver
@@ -32,13 +31,6 @@ from hitsr.models.backbone import SuperResolver
 ATTRIBUTED = ("hit_sir", "swinir_light")
 WINDOW = (120, 120, 16)  # x, y, side of what is attributed, in the middle of 256x256
 FORMULATIONS = ("paper", "fused")
-
-
-class Clock(StrEnum):
-    """What is measured: seconds on the wall, or those that all cores together were busy."""
-
-    wall = "wall"
-    cpu = "cpu"
 
 
 class Work(StrEnum):
@@ -93,16 +85,9 @@ def _measure(work: Work, name: str, repeats: int, clock: Clock) -> Row:
     else:
         sides = _attributions(name) if work is Work.attribution else _steps(work, name)
         warm_up = 0 if work is Work.attribution else 1  # those have run, to be compared
-        found = [[_seconds(side, clock) for side in sides] for _ in range(warm_up + repeats)]
+        found = [[seconds(side, clock) for side in sides] for _ in range(warm_up + repeats)]
         found = found[warm_up:]
     return Row(work, name, *map(list, zip(*found, strict=True)))
-
-
-def _seconds(run: Callable[[], object], clock: Clock) -> float:
-    now = time.perf_counter if clock is Clock.wall else time.process_time
-    start = now()
-    run()
-    return now() - start
 
 
 def _steps(work: Work, name: str) -> tuple[Callable[[], object], Callable[[], object]]:
