@@ -21,7 +21,12 @@ class Progress:
         self.label, self.total, self.unit = label, total, unit
         self._plain = not quiet and not sys.stderr.isatty()
         self._bar = tqdm(
-            total=total, desc=label, unit=unit, disable=quiet or self._plain, dynamic_ncols=True
+            total=total,
+            desc=label,
+            unit=unit,
+            disable=quiet or self._plain,
+            dynamic_ncols=True,
+            leave=None,  # a bar below another goes when it is full
         )
         self._done, self._note = 0, ""
         self._start = self._printed = time.monotonic()

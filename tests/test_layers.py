@@ -15,7 +15,7 @@ LAYERS = (
     "values errors files patching spec records config zoo convert code seeds methods needs "
     "ablation claims verdicts",
     "models data metrics provenance devices progress model_card",
-    "inference training measure own fetching export upscaling gallery",
+    "tiling ensemble room inference training measure own fetching export upscaling gallery",
     "report",
     "api doctor cli",
 )

@@ -40,7 +40,7 @@ class SuperResolver(nn.Module):
 
     def __init__(self, network: NetworkSpec, scale: Scale, formulation: Formulation) -> None:
         super().__init__()
-        self.network, self.scale = network, scale
+        self.network, self.scale, self.formulation = network, scale, formulation
         width = network.width
         self.multiple = math.lcm(*network.multiples) if network.padding == "picture" else 1
         self.register_buffer("mean", torch.tensor(network.mean).view(1, 3, 1, 1), persistent=False)
