@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hitsr.api import complexity
     from hitsr.convert import to_hierarchical
     from hitsr.data.bicubic import imresize
+    from hitsr.inference import upscale
     from hitsr.measure.attribution import local_attribution
     from hitsr.metrics import psnr, ssim
     from hitsr.models.backbone import create
@@ -33,6 +34,7 @@ _HOME = {
     "psnr": "hitsr.metrics",
     "ssim": "hitsr.metrics",
     "to_hierarchical": "hitsr.convert",
+    "upscale": "hitsr.inference",
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "psnr",
     "ssim",
     "to_hierarchical",
+    "upscale",
 ]
 
 

@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from hitsr.data.user_files import Job
 from hitsr.data.user_pictures import Form, Samples, UserPicture, check_holds, decode, encode
 from hitsr.errors import DataError, HitsrError, WeightsError
 from hitsr.files import write_bytes
-from hitsr.inference import evaluating
+from hitsr.inference import BY_DEFAULT, Manner, check, enlarge
 from hitsr.progress import Progress
 
 
@@ -30,33 +29,51 @@ class Outcome(NamedTuple):
 
 
 def upscale_files(
-    model: nn.Module, jobs: Sequence[Job], *, overwrite: bool = False, quiet: bool = False
+    model: nn.Module,
+    jobs: Sequence[Job],
+    manner: Manner = BY_DEFAULT,
+    *,
+    overwrite: bool = False,
+    quiet: bool = False,
 ) -> list[Outcome]:
     """Upscale each picture into its file, whole or not at all; one that fails stops no other.
 
-    Outputs that exist are kept unless `overwrite`.
+    Outputs that exist are kept unless `overwrite`. Raises SpecError for tiles too small for the
+    network.
     """
+    check(model, manner)
     outcomes = []
     with Progress("upscale", len(jobs), "picture", quiet) as progress:
         for job in jobs:
             progress.note(job.source.name)
-            outcomes.append(_upscale_file(model, job, overwrite))
+            outcomes.append(_upscale_file(model, job, manner, overwrite, quiet))
             progress.advance()
     return outcomes
 
 
-def _upscale_file(model: nn.Module, job: Job, overwrite: bool) -> Outcome:
+def _upscale_file(
+    model: nn.Module, job: Job, manner: Manner, overwrite: bool, quiet: bool
+) -> Outcome:
     if job.target.exists() and not overwrite:
         return Outcome(job, "kept")
     try:
-        data = upscale_bytes(model, job.source.read_bytes(), str(job.source), job.form)
+        source = job.source.read_bytes()
+        data = upscale_bytes(model, source, str(job.source), job.form, manner, quiet=quiet)
         write_bytes(job.target, data)
     except (HitsrError, OSError) as error:
         return Outcome(job, "failed", str(error))
     return Outcome(job, "written")
 
 
-def upscale_bytes(model: nn.Module, data: bytes, where: str, form: Form | None = None) -> bytes:
+def upscale_bytes(
+    model: nn.Module,
+    data: bytes,
+    where: str,
+    form: Form | None = None,
+    manner: Manner = BY_DEFAULT,
+    *,
+    quiet: bool = False,
+) -> bytes:
     """A picture file's bytes, upscaled, in its own format or `form`.
 
     Raises DataError that names `where` for what cannot be read, held or kept, and WeightsError
@@ -66,37 +83,36 @@ def upscale_bytes(model: nn.Module, data: bytes, where: str, form: Form | None =
     chosen = form or picture.form
     check_holds(picture, chosen, where)  # before the long part
     try:
-        upscaled = upscale_picture(model, picture)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
-            raise
-        height, width = picture.colour.shape[:2]
-        raise DataError(f"{where}: {width}x{height} needs more memory than there is; cut it") from (
-            error
-        )
+        upscaled = upscale_picture(model, picture, manner, quiet=quiet)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
     return encode(upscaled, chosen, where)
 
 
-def upscale_picture(model: nn.Module, picture: UserPicture) -> UserPicture:
-    """Upscale colour by the network, alpha by bicubic; profile and depth stay."""
-    colour = _colour(model, picture.colour)
+def upscale_picture(
+    model: nn.Module, picture: UserPicture, manner: Manner = BY_DEFAULT, *, quiet: bool = False
+) -> UserPicture:
+    """Upscale colour by the network, alpha by bicubic; profile and depth stay.
+
+    Raises DataError if memory does not suffice, as `inference.upscale`.
+    """
+    grey, dtype = picture.colour.ndim == 2, picture.colour.dtype
+
+    def to_samples(batch: Tensor) -> Samples:
+        return _samples(batch[0].numpy(), grey, dtype)
+
+    colour = enlarge(model, picture.colour, to_samples, manner, quiet=quiet)
     alpha = None if picture.alpha is None else _resized(picture.alpha, colour.shape[:2])
     return picture._replace(colour=colour, alpha=alpha)
 
 
-def _colour(model: nn.Module, samples: Samples) -> Samples:
-    """(h, w) or (h, w, 3) -> the same, larger; rounded to the type it came in."""
-    grey, largest = samples.ndim == 2, np.iinfo(samples.dtype).max
-    floats = samples.astype(np.float32) / largest
-    rgb = np.repeat(floats[None], 3, 0) if grey else floats.transpose(2, 0, 1)
-    device = next(model.parameters()).device
-    with evaluating(model), torch.inference_mode():
-        batch = torch.from_numpy(np.ascontiguousarray(rgb))[None].to(device)
-        upscaled: NDArray[np.float32] = model(batch)[0].float().cpu().numpy()
-    if not np.isfinite(upscaled).all():
+def _samples(
+    floats: NDArray[np.float32], grey: bool, dtype: np.dtype[np.uint8 | np.uint16]
+) -> Samples:
+    """(3, h, w) -> (h, w, 3), or (h, w) of their mean; rounded to `dtype`."""
+    if not np.isfinite(floats).all():
         raise WeightsError("the network's output is not finite: its weights diverged; train again")
-    values = upscaled.mean(0) if grey else upscaled.transpose(1, 2, 0)
-    return _rounded(values, samples.dtype)
+    return _rounded(floats.mean(0) if grey else floats.transpose(1, 2, 0), dtype)
 
 
 def _resized(samples: Samples, size: tuple[int, ...]) -> Samples:

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hitsr.data.bicubic import imresize
 from hitsr.data.images import Picture, read_image, write_png
 from hitsr.errors import DataError, WeightsError
-from hitsr.inference import restore, restore_control, to_batch, to_picture, upscale
+from hitsr.inference import Manner, restore, restore_control, to_batch, to_picture, upscale
 
 
 class Nearest(nn.Module):
@@ -56,6 +57,78 @@ def test_diverged_weights_make_no_picture():
         upscale(Nearest(float("nan")), _picture(3, 3))
 
 
+def test_tiles_make_the_same_picture(capsys: pytest.CaptureFixture[str]):
+    lr = _picture(150, 310)
+    assert np.array_equal(upscale(Nearest(), lr, tile=128), upscale(Nearest(), lr, tile=0))
+    told = capsys.readouterr().err
+    assert told.startswith("tiles of 128: 8/8 tile")
+
+
+class Slanted(nn.Module):
+    """Doubles by a network that treats directions differently."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 12, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.conv(x), 2)
+
+
+@pytest.mark.parametrize("tile", [0, 128])
+def test_the_mean_over_symmetries_turns_with_the_picture(tile: int):
+    lr, model = _picture(150, 140), Slanted()
+
+    def turned(self_ensemble: bool) -> int:
+        """The largest difference between turning before and after."""
+        made, then = (
+            upscale(model, each, tile=tile, self_ensemble=self_ensemble, quiet=True).astype(int)
+            for each in (lr, np.ascontiguousarray(np.rot90(lr)))
+        )
+        return int(np.abs(np.rot90(made) - then).max())
+
+    assert turned(self_ensemble=False) > 50
+    assert turned(self_ensemble=True) <= 1  # additions in another order may round otherwise
+
+
+class Confined(Nearest):
+    """Refuses pictures of more than some pixels, as PyTorch does where memory runs out."""
+
+    def __init__(self, most: int, error: str = "DefaultCPUAllocator: not enough memory") -> None:
+        super().__init__()
+        self.most, self.error, self.sides = most, error, list[int]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.sides.append(max(x.shape[2:]))
+        if x.shape[2] * x.shape[3] > self.most:
+            raise RuntimeError(self.error)
+        return super().forward(x)
+
+
+def test_tiles_are_halved_where_memory_runs_out_and_it_is_said(capsys):
+    lr, model = _picture(300, 620), Confined(300**2)
+    assert np.array_equal(upscale(model, lr, tile="auto"), lr.repeat(2, 0).repeat(2, 1))
+    told = capsys.readouterr().err.splitlines()
+    assert "out of memory; goes on in tiles of 310" in told
+    assert "out of memory; goes on in tiles of 155" in told
+
+
+def test_memory_that_suffices_for_no_tile_is_told():
+    with pytest.raises(DataError, match="620x300 needs more memory than there is, even in tiles"):
+        upscale(Confined(100), _picture(300, 620), quiet=True)
+
+
+def test_a_picture_that_had_to_go_whole_is_not_cut():
+    with pytest.raises(DataError, match="needs more memory than there is to go whole"):
+        upscale(Confined(100), _picture(300, 620), tile=0)
+
+
+def test_other_errors_are_not_taken_for_memory():
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        upscale(Confined(100, "shapes do not fit"), _picture(300, 620))
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name, (height, width) in {"a": (4, 6), "b": (5, 5)}.items():
@@ -68,6 +141,18 @@ def test_restores_every_pair_under_its_name(folder: Path, tmp_path: Path):
     written = restore(Nearest(), folder, 2, tmp_path / "sr", quiet=True)
     assert [path.name for path in written] == ["a.png", "b.png"]
     assert np.array_equal(read_image(written[0]), _picture(4, 6).repeat(2, 0).repeat(2, 1))
+
+
+def test_restores_in_the_manner_asked_for(folder: Path, tmp_path: Path):
+    model = Slanted()
+    written = restore(model, folder, 2, tmp_path / "sr", Manner(0, True), quiet=True)
+    expected = upscale(model, _picture(4, 6), self_ensemble=True)
+    assert np.array_equal(read_image(written[0]), expected)
+
+
+def test_a_picture_too_large_is_named(folder: Path, tmp_path: Path):
+    with pytest.raises(DataError, match=r"ax2\.png: 6x4 needs more memory"):
+        restore(Confined(10), folder, 2, tmp_path / "sr", quiet=True)
 
 
 def test_the_control_is_matlabs_bicubic(folder: Path, tmp_path: Path):

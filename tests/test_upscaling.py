@@ -10,7 +10,7 @@ import hitsr
 from hitsr.data.user_files import plan
 from hitsr.data.user_pictures import UserPicture, decode, encode
 from hitsr.errors import DataError, WeightsError
-from hitsr.inference import upscale
+from hitsr.inference import Manner, upscale
 from hitsr.upscaling import upscale_bytes, upscale_files, upscale_picture
 
 
@@ -94,6 +94,17 @@ def test_what_cannot_be_held_is_refused_before_the_network_runs():
     data = encode(UserPicture(noise(2, 2, 3), noise(2, 2), None, "png"), "png", "a")
     with pytest.raises(DataError, match=r"a\.png: jpeg holds no transparency"):
         upscale_bytes(Unused(), data, "a.png", "jpeg")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(150, 140), (150, 140, 3)])
+def test_tiles_and_symmetries_keep_every_value(shape: tuple[int, ...], dtype: type):
+    alpha = noise(150, 140, dtype=dtype)
+    picture = UserPicture(noise(*shape, dtype=dtype), alpha, b"profile", "png")
+    found = upscale_picture(Repeat(), picture, Manner(128, self_ensemble=True), quiet=True)
+    np.testing.assert_array_equal(found.colour, _doubled(picture.colour))
+    assert found.alpha is not None
+    assert found.alpha.shape == (300, 280)
 
 
 def test_too_little_memory_is_told():

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -19,6 +19,16 @@ OutFile = Annotated[Path | None, typer.Option("--out", help="write the record to
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 DeviceOption = Annotated[Device, typer.Option(help="auto takes a GPU where there is one")]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads")]
+TileOption = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|N",
+        help="side of tiles in LR pixels, at most; 0: whole; auto: whole where memory allows",
+    ),
+]
+EnsembleOption = Annotated[
+    bool, typer.Option("--self-ensemble", help="mean over eight turned and mirrored pictures")
+]
 ABLATIONS = Path("ablations")
 AblationsOption = Annotated[Path, typer.Option(help="folder of ablation files")]
 SizeOption = Annotated[str, typer.Option(help="WIDTHxHEIGHT of the output, in pixels")]
@@ -39,6 +49,14 @@ def scaled(network: str, scale: int) -> ScaledNetwork:
 def check_scale(scale: int) -> None:
     if scale not in (2, 3, 4):
         raise SpecError(f"--scale {scale}: must be 2, 3 or 4")
+
+
+def tile_of(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal():
+        raise SpecError(f"--tile {text}: want a number of pixels, 0 for whole pictures, or auto")
+    return int(text)
 
 
 def size_of(text: str) -> tuple[int, int]:

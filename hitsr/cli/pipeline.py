@@ -11,10 +11,13 @@ from hitsr.cli.options import (
     ABLATIONS,
     AblationsOption,
     DeviceOption,
+    EnsembleOption,
     ScaleOption,
     ThreadsOption,
+    TileOption,
     check_scale,
     say,
+    tile_of,
 )
 from hitsr.cli.subject import subject
 from hitsr.config import Config, RunSpec, load_config, runs, scaled_networks
@@ -165,12 +168,17 @@ def restore(
     scale: ScaleOption,
     out: Annotated[Path, typer.Option(help="folder for the SR pictures")],
     weights: Annotated[Path | None, typer.Option(help="of a run, or of a named network")] = None,
+    tile: TileOption = "auto",
+    self_ensemble: EnsembleOption = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
 ) -> None:
     """Upscale the LR pictures of a set into files, to be scored by `hitsr quality`."""
     check_scale(scale)
+    side = tile_of(tile)
     if method in CONTROLS:
+        if side != "auto" or self_ensemble:
+            raise SpecError(f"{method}: no network; leave out --tile and --self-ensemble")
         from hitsr import inference
 
         inference.restore_control(method, data, scale, out)
@@ -185,7 +193,7 @@ def restore(
 
     torch.set_num_threads(threads)
     model = made_by.model(weights=weights).to(pick_device(device))
-    inference.restore(model, data, scale, out)
+    inference.restore(model, data, scale, out, inference.Manner(side, self_ensemble))
 
 
 def _hr_pictures(folder: Path) -> dict[str, Path]:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hitsr.cli.options import DeviceOption, ScaleOption, ThreadsOption, say, scaled
+from hitsr.cli.options import (
+    DeviceOption,
+    EnsembleOption,
+    ScaleOption,
+    ThreadsOption,
+    TileOption,
+    say,
+    scaled,
+    tile_of,
+)
 from hitsr.config import Device
 from hitsr.errors import SpecError, WeightsError
 from hitsr.spec import ScaledNetwork
@@ -14,6 +23,7 @@ from hitsr.spec import ScaledNetwork
 if TYPE_CHECKING:
     from hitsr.data.user_files import Job
     from hitsr.data.user_pictures import Form
+    from hitsr.inference import Manner, Tile
     from hitsr.models.backbone import SuperResolver
 
 NetworkOption = Annotated[str, typer.Option(help="a network's name, or a file of its spec")]
@@ -34,22 +44,25 @@ def upscale(
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="replace outputs that are there")] = False,
     gallery: Annotated[bool, typer.Option(help="write OUT/gallery.html, before and after")] = False,
+    tile: TileOption = "auto",
+    self_ensemble: EnsembleOption = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
 ) -> None:
     """Upscale pictures: grey, alpha, 16 bits and the colour profile are kept, or refused.
 
     Alpha is upscaled apart, by bicubic. Orientation is applied; other metadata are left out. PNG,
-    WebP and TIFF are written without loss, JPEG at quality 95. Prints the files that are there
-    when done; exit status 1 if any picture failed.
+    WebP and TIFF are written without loss, JPEG at quality 95. Pictures larger than memory allows
+    are taken in overlapping tiles. Prints the files that are there when done; exit status 1 if any
+    picture failed.
     """
-    subject, chosen = scaled(network, scale), _form(form)
+    subject, chosen, side = scaled(network, scale), _form(form), tile_of(tile)
     check_weights(weights)
     if "-" in inputs:
         _check_stream(inputs, out, gallery)
         data = sys.stdin.buffer.read()
         model = _model(subject, weights, device, threads)
-        sys.stdout.buffer.write(_upscaled(model, data, chosen))
+        sys.stdout.buffer.write(_upscaled(model, data, chosen, _manner(side, self_ensemble)))
         return
     if out is None:
         raise SpecError("--out: name a folder for the upscaled pictures")
@@ -57,17 +70,23 @@ def upscale(
 
     jobs = plan(inputs, out, chosen)
     model = _model(subject, weights, device, threads)
-    _upscale_all(model, jobs, overwrite, out / "gallery.html" if gallery else None, subject.name)
+    page = out / "gallery.html" if gallery else None
+    _upscale_all(model, jobs, _manner(side, self_ensemble), overwrite, page, subject.name)
 
 
 def _upscale_all(
-    model: "SuperResolver", jobs: "list[Job]", overwrite: bool, page: Path | None, name: str
+    model: "SuperResolver",
+    jobs: "list[Job]",
+    manner: "Manner",
+    overwrite: bool,
+    page: Path | None,
+    name: str,
 ) -> None:
     from hitsr.files import write_text
     from hitsr.gallery import gallery
     from hitsr.upscaling import upscale_files
 
-    outcomes = upscale_files(model, jobs, overwrite=overwrite)
+    outcomes = upscale_files(model, jobs, manner, overwrite=overwrite)
     finished = [outcome.job for outcome in outcomes if outcome.state != "failed"]
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     kept = sum(outcome.state == "kept" for outcome in outcomes)
@@ -112,10 +131,16 @@ def _model(subject: ScaledNetwork, weights: Path, device: Device, threads: int) 
     return loaded_model(subject, weights).to(place)
 
 
-def _upscaled(model: "SuperResolver", data: bytes, form: "Form | None") -> bytes:
+def _upscaled(model: "SuperResolver", data: bytes, form: "Form | None", manner: "Manner") -> bytes:
     from hitsr.upscaling import upscale_bytes
 
-    return upscale_bytes(model, data, "stdin", form)
+    return upscale_bytes(model, data, "stdin", form, manner)
+
+
+def _manner(tile: "Tile", self_ensemble: bool) -> "Manner":
+    from hitsr.inference import Manner
+
+    return Manner(tile, self_ensemble)
 
 
 def _form(text: str | None) -> "Form | None":

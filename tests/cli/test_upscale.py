@@ -71,6 +71,27 @@ def test_one_bad_picture_is_told_at_the_end(network: list[str], pictures: Path, 
     assert "1 of 3 pictures failed" in result.stderr
 
 
+def test_tiles_and_symmetries_are_asked_for(network: list[str], pictures: Path, tmp_path: Path):
+    """Where the picture turns, the mean over its symmetries turns, whatever the tiles."""
+    made = []
+    for turns in (0, 1):
+        folder, out = tmp_path / f"in{turns}", tmp_path / f"out{turns}"
+        folder.mkdir()
+        colour = np.rot90(decode((pictures / "deep.png").read_bytes(), "deep").colour, turns)
+        picture = UserPicture(np.ascontiguousarray(colour), None, None, "png")
+        (folder / "a.png").write_bytes(encode(picture, "png", "a"))
+        options = ["--tile", "128", "--self-ensemble", "--out", str(out)]
+        result = RUNNER.invoke(app, ["upscale", str(folder), *network, *options])
+        assert result.exit_code == 0, result.output
+        made.append(decode((out / "a.png").read_bytes(), "a").colour.astype(int))
+    assert np.abs(np.rot90(made[0]) - made[1]).max() <= 2  # of 65535: the order of additions
+
+
+def test_tiles_too_small_for_the_network_are_refused(network: list[str], pictures: Path):
+    told = refused("upscale", str(pictures), *network, "--out", "o", "--tile", "16")
+    assert "tile 16: this network's are 128 LR pixels or more" in told
+
+
 def test_stdin_goes_to_stdout(network: list[str], pictures: Path):
     data = (pictures / "deep.png").read_bytes()
     result = RUNNER.invoke(app, ["upscale", "-", *network, "--format", "tiff"], input=data)
@@ -87,6 +108,7 @@ def test_stdin_goes_to_stdout(network: list[str], pictures: Path):
         (["-", "--out", "o"], "stdin goes to stdout"),
         (["."], "--out: name a folder"),
         ([".", "--out", "o", "--format", "gif"], "--format gif: must be one of png"),
+        ([".", "--out", "o", "--tile", "many"], "--tile many: want a number of pixels"),
         ([".", "--out", "o", "--scale", "5"], "--scale 5: must be 2, 3 or 4"),
         ([".", "--out", "o", "--network", "hit_sirr"], "did you mean 'hit_sir'"),
         ([".", "--out", "o", "--weights", "absent.pth"], "absent.pth: no such file"),

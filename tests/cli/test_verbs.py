@@ -123,6 +123,10 @@ def test_latency_record_keeps_every_sample(tmp_path: Path) -> None:
         (("convert", "swinir_light", "--ratios", "1,2"), "6 blocks, but windows.ratios has 2"),
         (("resolve", "configs/absent.yaml"), "absent.yaml: no such file"),
         (("restore", "bicubic", "--data", "absent", "-s", "2", "--out", "x"), "no such folder"),
+        (
+            ("restore", "hr", "--data", ".", "-s", "2", "--out", "x", "--self-ensemble"),
+            "hr: no network; leave out --tile and --self-ensemble",
+        ),
         (("quality", "--sr", "absent", "--hr", "absent", "-s", "2"), "no such folder"),
         (("collect", "absent"), "no such folder"),
         (("index", "absent"), "no such folder"),

@@ -55,7 +55,15 @@ rule restore:
         data=f"{DATA}/{{dataset}}",
         scale=scale_of,
         method=method_argument,
-        code=fingerprint("models", "inference.py", "data/bicubic.py", "data/images.py"),
+        code=fingerprint(
+            "models",
+            "inference.py",
+            "tiling.py",
+            "room.py",
+            "ensemble.py",
+            "data/bicubic.py",
+            "data/images.py",
+        ),
     shell:
         "hitsr restore {params.method} --data {params.data} --scale {params.scale}"
         " --out {output} --threads {threads} > {log} 2>&1"
