@@ -15,7 +15,8 @@ _CODE: dict[ExportFormat, str] = {
     "safetensors": """\
 import hitsr
 
-model = hitsr.from_pretrained("{folder}")  # (b, 3, h, w) in [0, 1] -> x{scale}""",
+model = hitsr.from_pretrained("{folder}")  # (b, 3, h, w) in [0, 1] -> x{scale}
+large = hitsr.upscale(model, picture)  # (h, w, 3) uint8, in tiles where memory asks for it""",
     "onnx": """\
 import onnxruntime
 

@@ -45,24 +45,16 @@ def side_at_hand(
     """The side of tiles that memory allows, in LR pixels; None if all of `size` fits.
 
     Half of what is free is used, and at most 3 GB. The network's smallest tile is worth a try
-    whatever the estimate. What other networks than ours need is measured, and so is the paper
-    formulation, where a picture has more than 256x256 pixels.
+    whatever the estimate. What other networks than ours and the paper formulation need is measured
+    on 256x256 pixels, where a picture has more than four times as many.
     """
-    area = math.prod(size)
-    if isinstance(model, SuperResolver) and model.formulation == "fused":
-        per_pixel = estimated_bytes(model.network)
-    elif area <= _PROBED_SIDE**2:
+    known = model if isinstance(model, SuperResolver) and model.formulation == "fused" else None
+    if known is None and math.prod(size) <= 4 * _PROBED_SIDE**2:
         return None
-    else:
-        try:
-            per_pixel = probed_bytes(forward, device)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return smallest(model).side
+    per_pixel = estimated_bytes(known.network) if known else probed_bytes(forward, device)
     budget = min(CEILING_BYTES, free_bytes(device) // 2)
     pixels = max(0, budget - _FIXED_BYTES) // per_pixel
-    return None if area <= pixels else max(smallest(model).side, math.isqrt(pixels))
+    return None if math.prod(size) <= pixels else max(smallest(model).side, math.isqrt(pixels))
 
 
 def estimated_bytes(network: NetworkSpec) -> int:
@@ -75,7 +67,12 @@ def probed_bytes(forward: Forward, device: torch.device) -> int:
     """What one LR pixel takes in a forward of any network, measured on a picture of noise."""
     noise = torch.rand(1, 3, _PROBED_SIDE, _PROBED_SIDE, generator=torch.Generator().manual_seed(0))
     with watching(device) as memory:
-        forward(noise)
+        try:
+            forward(noise)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return CEILING_BYTES  # more than there is, for so few: leaves the smallest tile
         return max(1, memory.peak_bytes // _PROBED_SIDE**2)
 
 

@@ -86,7 +86,17 @@ def test_what_an_unknown_network_takes_is_measured(free):
     side = side_at_hand(unknown, unknown, (2000, 2000), CPU)
     assert side is not None
     assert 440 < side < 490  # 0.9 GB in 4 kB
-    assert side_at_hand(unknown, unknown, (200, 200), CPU) is None
+    free(0)
+    assert side_at_hand(unknown, unknown, (500, 500), CPU) is None
+
+
+def test_a_network_that_takes_all_there_is_gets_the_smallest_tile():
+    class Greedy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.empty(2**58 * len(x))
+
+    greedy = Greedy()
+    assert side_at_hand(greedy, greedy, (2000, 2000), CPU) == smallest(greedy).side
 
 
 def test_every_wording_of_out_of_memory_is_known():
