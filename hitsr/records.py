@@ -25,6 +25,7 @@ from hitsr.spec import Formulation, Kernel, Scale
 from hitsr.values import Value
 
 Hash = str
+Over = Literal["window", "picture"]  # what a cost grows with
 OWN = "own"  # stands for the formulation in the names of files
 
 
@@ -171,7 +172,7 @@ class ScalingRecord(Record):
     network: str
     scale: Scale
     formulation: Formulation
-    over: Literal["window", "picture"]
+    over: Over
     points: tuple[SizeCost, ...] = Field(min_length=3)
     flops: PowerLaw
     activations: PowerLaw
@@ -215,17 +216,23 @@ class Timing(Value):
     warmup_ms: tuple[PositiveFloat, ...] | None = None  # their times
     warmup_stable: bool | None = None  # it ended since its last times agreed, not at its limit
     samples_ms: tuple[PositiveFloat, ...] = Field(min_length=1)  # of the whole batch
-    peak_memory_bytes: NonNegativeInt
-    # above the resting process
-    memory_kind: Literal["resident_set", "cuda_allocator", "mps_allocator"]
-    energy: Energy | None = None  # of all samples
+    # Equal in records whose forwards took turns, sample by sample; None of one that ran alone.
+    session: str | None = None
+    energy: Energy | None = None  # of all samples, of a model that ran alone
     settings: dict[str, str] = Field(default={})  # of torch, that trade exactness for speed
     before: MachineState | None = None  # at rest, before the warm-up
     after: MachineState | None = None  # right after the last sample
 
 
-class LatencyRecord(Timing, Record):
-    """Raw forward times of one network on one device."""
+class PeakMemory(Value):
+    """Highest use of memory above that of the resting process, model and pictures in it."""
+
+    peak_memory_bytes: NonNegativeInt
+    memory_kind: Literal["resident_set", "cuda_allocator", "mps_allocator"]
+
+
+class LatencyRecord(Timing, PeakMemory, Record):
+    """Raw forward times of one network on one device, and the memory of the same forwards."""
 
     KIND = "latency"
 
@@ -247,6 +254,15 @@ class LatencyRecord(Timing, Record):
             self.channels_last,
             self.compiled,
         )
+
+    def over(self, other: "LatencyRecord") -> tuple[float, ...]:
+        """How many times as long each forward took as the `other`'s beside it.
+
+        Empty where they did not take turns: what the machine did then met only one of them.
+        """
+        if self.session is None or self.session != other.session:
+            return ()
+        return tuple(a / b for a, b in zip(self.samples_ms, other.samples_ms, strict=True))
 
 
 def latency_setup(

@@ -1,8 +1,14 @@
 """Records of cost as lines and tables for people."""
 
+from collections.abc import Sequence
 from statistics import median
 
-from hitsr.records import ComplexityRecord, LatencyRecord, PowerLaw, ScalingRecord
+from hitsr.records import (
+    ComplexityRecord,
+    LatencyRecord,
+    PowerLaw,
+    ScalingRecord,
+)
 
 
 def total(record: ComplexityRecord) -> str:
@@ -84,6 +90,23 @@ def growth(record: ScalingRecord) -> str:
 
 def _exponent(fit: PowerLaw, more: int = 0) -> str:
     return f"{fit.exponent + more:.4f} ± {fit.standard_error:.4f}"
+
+
+def side_by_side(records: Sequence[LatencyRecord]) -> str:
+    """A line per record; of forwards that took turns, how many times as fast the last one is."""
+    from hitsr.report.statistics import quartiles
+
+    lines = [timed(record) for record in records]
+    *earlier, last = records
+    for record in earlier:
+        ratios = record.over(last)
+        low, middle, high = quartiles(ratios)
+        lines.append(
+            f"{last.subject}: {last.formulation} is {middle:.2f} times as fast as "
+            f"{record.formulation}, the middle half of {len(ratios)} neighbours "
+            f"{low:.2f} to {high:.2f}"
+        )
+    return "\n".join(lines)
 
 
 def timed(record: LatencyRecord) -> str:

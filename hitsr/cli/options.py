@@ -10,7 +10,7 @@ import typer
 from hitsr.config import Device
 from hitsr.errors import SpecError
 from hitsr.records import Record
-from hitsr.spec import NetworkSpec, Scale, ScaledNetwork
+from hitsr.spec import Formulation, NetworkSpec, Scale, ScaledNetwork
 from hitsr.values import read_yaml
 from hitsr.zoo import find
 
@@ -21,6 +21,7 @@ DeviceOption = Annotated[Device, typer.Option(help="auto takes a GPU where there
 ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads")]
 ABLATIONS = Path("ablations")
 AblationsOption = Annotated[Path, typer.Option(help="folder of ablation files")]
+FormulationOption = Annotated[Formulation, typer.Option(help="as the paper writes it, or fused")]
 SizeOption = Annotated[str, typer.Option(help="WIDTHxHEIGHT of the output, in pixels")]
 NetworkArgument = Annotated[str, typer.Argument(help="a network's name, or a file of its spec")]
 

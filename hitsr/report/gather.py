@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from hitsr.ablation import AblationRow
 from hitsr.config import Config, runs
@@ -15,6 +15,7 @@ from hitsr.records import (
     ComplexityRecord,
     LatencyRecord,
     LogLine,
+    Over,
     QualityRecord,
     Record,
     ScalingRecord,
@@ -27,7 +28,6 @@ from hitsr.spec import Formulation, Scale
 R = TypeVar("R", bound=Record)
 
 Setup = tuple[str, Formulation]  # "cpu" or "cuda", formulation
-Over = Literal["window", "picture"]  # what a cost is scaled by
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _read_all(kind: type[R], folder: Path) -> list[tuple[Path, R]]:
     return [(path, kind.load(path)) for path in sorted(folder.glob("*.json"))]
 
 
-def _device_kind(record: LatencyRecord) -> str:
+def _device_kind(record: Record) -> str:
     return record.provenance.device.partition(":")[0]
 
 

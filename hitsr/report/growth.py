@@ -2,8 +2,7 @@
 
 from typing import Any, Literal, NamedTuple
 
-from hitsr.records import PowerLaw, ScalingRecord
-from hitsr.report.gather import Over
+from hitsr.records import Over, PowerLaw, ScalingRecord
 from hitsr.report.measures import Evidence
 from hitsr.report.names import family_key, label, role_of, short_label
 from hitsr.report.plots import End, Frame, fractions, log_ticks, marker, name_ends, plot

@@ -1,6 +1,7 @@
 """The verbs about cost as a user meets them."""
 
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,19 @@ def test_latency_of_several_batches_is_a_record_each(network: str, tmp_path: Pat
     assert all(name == f"{r.subject}.{r.setup}.json" for name, r in files.items())
 
 
+def test_formulations_are_timed_side_by_side(network: str, tmp_path: Path):
+    both = ("--formulation", "paper,fused", "--out-dir", str(tmp_path))
+    said = run("latency", network, *SMALL[:-1], "3", *both).splitlines()
+    paper, fused = (
+        LatencyRecord.load(tmp_path / f"one-x4.cpu.{form}.json") for form in ("paper", "fused")
+    )
+    assert paper.session == fused.session
+    assert len(paper.over(fused)) == 3
+    assert [line.partition(":")[0] for line in said] == ["one-x4"] * 3
+    assert f"fused is {statistics.median(paper.over(fused)):.2f} times as fast as paper" in said[-1]
+    assert paper.peak_memory_bytes > 0
+
+
 def test_another_devices_record_is_not_overwritten(network: str, tmp_path: Path):
     out = tmp_path / "latency.json"
     run("latency", network, *SMALL, "--out", str(out))
@@ -103,6 +117,8 @@ def test_another_devices_record_is_not_overwritten(network: str, tmp_path: Path)
         (("latency", "hit_sirr"), "did you mean 'hit_sir'"),
         (("latency", "hit_sir", "--output-size", "12"), "want WIDTHxHEIGHT"),
         (("latency", "hit_sir", "--batch", "1", "--batch", "2", "--out", "x"), "--out-dir alone"),
+        (("latency", "hit_sir", "--formulation", "paper,fused", "--out", "x"), "--out-dir alone"),
+        (("latency", "hit_sir", "--formulation", "paper,quick"), "got 'quick'"),
         (("scaling", "hit_sir", "--at", "8,x"), "want sides in pixels"),
         (("scaling", "hit_sir", "--at", "8,16"), "three different sides"),
         (("scaling", "hit_sir", "-s", "5"), "must be 2, 3 or 4"),

@@ -1,7 +1,7 @@
 """Section: how costs grow with the size of windows and of pictures."""
 
+from hitsr.records import Over
 from hitsr.report.cells import NOT_RUN, Cell, Column, Group, Row, Span, Table, here, row
-from hitsr.report.gather import Over
 from hitsr.report.growth import COSTS, Cost, Law, growth_panels, law
 from hitsr.report.measures import Evidence
 from hitsr.report.section import Caption, Section, TableView
