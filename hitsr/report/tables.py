@@ -21,6 +21,7 @@ from hitsr.records import (
 )
 from hitsr.report.gather import Results, gather
 from hitsr.report.measures import (
+    fused_gains,
     mean_psnr_db,
     mean_ssim,
     over_bicubic_db,
@@ -30,6 +31,7 @@ from hitsr.report.measures import (
 from hitsr.report.names import method_of
 from hitsr.report.published import PAPER_RUNTIME_SCALE, Published
 from hitsr.report.statistics import quartiles
+from hitsr.spec import Formulation, Scale
 
 T = TypeVar("T")
 Columns = dict[str, Callable[[T], object]]  # name -> what stands there, made of one record
@@ -59,6 +61,7 @@ _TIMES: Columns[LatencyRecord] = {
     "peak_memory_bytes": lambda record: record.peak_memory_bytes,
     "memory_kind": lambda record: record.memory_kind,
 }
+_GAINS = ("gain_lower_quartile", "gain_median", "gain_upper_quartile")
 _BATCHES: Columns[LatencyRecord] = {
     **_TIMES,
     "batch": lambda record: record.batch,
@@ -188,9 +191,20 @@ def _efficiency(results: Results) -> pd.DataFrame:
     rows = []
     for place in sorted({*counts, *((network, scale) for network, scale, _, _ in times)}):
         counted = _fields(_COUNTS, counts.get(place))
-        timed = [_fields(_TIMES, record) for key, record in times.items() if key[:2] == place]
+        timed = [
+            _fields(_TIMES, record) | _gains(results, key)
+            for key, record in times.items()
+            if key[:2] == place
+        ]
         rows += [counted | fields for fields in timed or [{}]]
-    return _frame(rows, {**_COUNTS, **_TIMES})
+    return _frame(rows, [*{**_COUNTS, **_TIMES}, *_GAINS])
+
+
+def _gains(results: Results, key: tuple[str, Scale, str, Formulation]) -> dict[str, object]:
+    """Of the fused formulation over the other, where both took turns."""
+    network, scale, device, formulation = key
+    gains = fused_gains(results, network, scale, device) if formulation == "fused" else ()
+    return dict(zip(_GAINS, quartiles(gains))) if gains else {}
 
 
 def _attribution(results: Results) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from hitsr.records import (
     Dtype,
     LatencyRecord,
     LogLine,
+    Over,
     PictureScore,
     Provenance,
     QualityRecord,
@@ -26,9 +27,10 @@ from hitsr.records import (
     TrainingRecord,
     WindowAttribution,
 )
-from hitsr.report.gather import Over, gather, select
+from hitsr.report.gather import gather, select
 from hitsr.report.measures import Evidence
 from hitsr.report.published import read_published
+from hitsr.spec import Formulation
 
 REPORTS = Path(__file__).parents[2] / "reports"
 CLAIMS = REPORTS / "claims.yaml"
@@ -92,13 +94,20 @@ class Folder:
         ).save(self.path / f"records/complexity/{spec.name}.json")  # fmt: skip
 
     def latency(
-        self, network: str, median_ms: float, batch: int = 1, dtype: Dtype = "float32"
+        self,
+        network: str,
+        median_ms: float,
+        batch: int = 1,
+        dtype: Dtype = "float32",
+        formulation: Formulation = "fused",
+        session: str | None = None,  # of forwards that took turns
     ) -> None:
         spec = scaled_networks(self.config, (2,))[f"{network}-x2"]
         record = LatencyRecord(
             subject=spec.name, subject_hash=spec.hash, provenance=PROVENANCE, network=network,
-            scale=2, output_size=(1280, 720), input_size=(640, 360), formulation="fused",
-            clock="wall", warmup=1, peak_memory_bytes=500_000_000, memory_kind="resident_set",
+            scale=2, output_size=(1280, 720), input_size=(640, 360), formulation=formulation,
+            session=session, clock="wall", warmup=1,
+            peak_memory_bytes=500_000_000, memory_kind="resident_set",
             samples_ms=(median_ms - 2, median_ms, median_ms + 6), batch=batch, dtype=dtype,
         )  # fmt: skip
         record.save(self.path / f"records/latency/{spec.name}.{record.setup}.json")
