@@ -8,7 +8,6 @@ the median of the ratios of neighbours. Memory is taken in a fresh process for e
 import copy
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ import typer
 from torch.nn import functional as F
 
 import hitsr
+from benchmarks.machine import machine, quartiles
 from hitsr.measure.attribution import PUBLISHED, BlurPath, objective
 from hitsr.measure.memory import watching
 from hitsr.models.backbone import SuperResolver
@@ -188,16 +188,9 @@ def peak(name: str, formulation: str) -> None:
 def _line(row: Row) -> str:
     unit = "MB" if row.work is Work.memory else "s"
     before, after = (f"{median(side):.3g} {unit}" for side in (row.before, row.after))
-    low, high = _quartiles(row.ratios)
+    low, high = quartiles(row.ratios)
     ratio = f"{median(row.ratios):.2f}x | {low:.2f} to {high:.2f}"
     return f"| {row.work} | {row.network} | {before} | {after} | {ratio} | {len(row.before)} |"
-
-
-def _quartiles(values: list[float]) -> tuple[float, float]:
-    if len(values) == 1:
-        return values[0], values[0]
-    low, _, high = quantiles(values, method="inclusive")
-    return low, high
 
 
 def _page(rows: list[Row], clock: Clock, threads: int) -> str:
@@ -205,25 +198,13 @@ def _page(rows: list[Row], clock: Clock, threads: int) -> str:
     header = "| work | network | paper or plain | fused or ours | ratio | middle half | pairs |"
     return "\n".join(
         [
-            f"float32, {clock} time, {threads} threads; {_machine()}.",
+            f"float32, {clock} time, {threads} threads; {machine()}.",
             "",
             header,
             "|---|---|---|---|---|---|---|",
             *map(_line, rows),
             "",
         ]
-    )
-
-
-def _machine() -> str:
-    """Where the figures come from, and what else changes them."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    busy = ", ".join(f"{load:.1f}" for load in os.getloadavg())
-    return (
-        f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores, load {busy}; "
-        f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, "
-        f"Python {platform.python_version()}, default allocator"
     )
 
 

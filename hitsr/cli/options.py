@@ -22,6 +22,12 @@ ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads")]
 ABLATIONS = Path("ablations")
 AblationsOption = Annotated[Path, typer.Option(help="folder of ablation files")]
 FormulationOption = Annotated[Formulation, typer.Option(help="as the paper writes it, or fused")]
+CompileOption = Annotated[
+    bool, typer.Option("--compile", help="by torch.compile, in the first forward of each size")
+]
+AutocastOption = Annotated[
+    bool, typer.Option("--autocast", help="compute products in bfloat16; weights stay")
+]
 SizeOption = Annotated[str, typer.Option(help="WIDTHxHEIGHT of the output, in pixels")]
 NetworkArgument = Annotated[str, typer.Argument(help="a network's name, or a file of its spec")]
 

@@ -10,6 +10,7 @@ from hitsr.ablation import ablation_rows, read_ablations
 from hitsr.cli.options import (
     ABLATIONS,
     AblationsOption,
+    CompileOption,
     DeviceOption,
     ScaleOption,
     ThreadsOption,
@@ -109,8 +110,12 @@ def train(
     ),
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
+    compiled: CompileOption = False,
 ) -> None:
-    """Train one run: same run, machine and threads, same bytes."""
+    """Train one run: same run, machine and threads, same bytes.
+
+    Compiled kernels round otherwise: their weights differ from others' as between two devices.
+    """
     import torch
 
     from hitsr.data.patches import Patches
@@ -131,7 +136,7 @@ def train(
     )
     torch.manual_seed(derive(spec.seed, "weights"))
     train_network(
-        create(spec.network, spec.scale),
+        create(spec.network, spec.scale, compile=compiled, autocast=spec.recipe.autocast),
         spec,
         patches,
         validator(data / spec.validation, spec.scale),

@@ -43,7 +43,8 @@ rule train:
             f"--start-from {input.start}" if input.start else ""
         ),
         device=TRAIN_DEVICE,
+        compile="--compile" if CONFIG.train and CONFIG.train.compile else "",
         code=fingerprint("models", "training", "data/patches.py", "seeds.py"),
     shell:
         "hitsr train {input.run} --data {params.data} --out {params.folder} {params.start}"
-        " --device {params.device} --threads {threads} 2>&1 | tee {log}"
+        " --device {params.device} --threads {threads} {params.compile} 2>&1 | tee {log}"
