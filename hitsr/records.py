@@ -179,6 +179,38 @@ class ScalingRecord(Record):
     peak_activation_bytes: PowerLaw
 
 
+class SizeTime(Value):
+    """Raw times of forwards where windows, or the picture, have this many tokens."""
+
+    side: PositiveInt  # of a window, or of the picture, in LR pixels
+    tokens: PositiveInt  # the size whose powers are fitted: side squared
+    input_size: tuple[PositiveInt, PositiveInt]  # width, height
+    samples_ms: tuple[PositiveFloat, ...] = Field(min_length=1)
+
+
+class TimeGrowth(Value):
+    """Times at several sizes, which took turns, and the power law of their medians."""
+
+    points: tuple[SizeTime, ...] = Field(min_length=3)
+    law: PowerLaw
+
+
+class ScalingTimeRecord(Record):
+    """How a network's time grows on one device with the size of its windows, or of the picture.
+
+    Over windows: the mixer of a one-block network, at one picture that every window divides. Over
+    pictures: the whole network.
+    """
+
+    KIND = "scaling_time"
+
+    network: str
+    scale: Scale
+    formulation: Formulation
+    windows: TimeGrowth | None  # None where only the other was asked for
+    pictures: TimeGrowth | None
+
+
 class MachineState(Value):
     """What the platform told of clocks and driver at one moment; None where it did not tell."""
 
@@ -202,8 +234,9 @@ class Energy(Value):
 class Timing(Value):
     """Raw forward times of one batch on one device, and how they were taken.
 
-    Weights and pictures have the dtype and, if `channels_last`, that layout. `clock` "wall" waits
-    for the device to finish before it reads the time.
+    Weights and pictures have the dtype and, if `channels_last`, that layout. With `autocast`,
+    convolutions and matrix products compute in bfloat16 all the same. `clock` "wall" waits for the
+    device to finish before it reads the time.
     """
 
     dtype: Dtype = "float32"
@@ -211,6 +244,7 @@ class Timing(Value):
     channels_last: bool = False
     compiled: bool = False  # by torch.compile
     compile_seconds: PositiveFloat | None = None  # the first forward, which compiles
+    autocast: bool = False
     clock: Literal["cuda_events", "wall"]
     warmup: NonNegativeInt  # forwards before the first sample, compiling aside
     warmup_ms: tuple[PositiveFloat, ...] | None = None  # their times
@@ -253,6 +287,7 @@ class LatencyRecord(Timing, PeakMemory, Record):
             self.dtype,
             self.channels_last,
             self.compiled,
+            self.autocast,
         )
 
     def over(self, other: "LatencyRecord") -> tuple[float, ...]:
@@ -272,6 +307,7 @@ def latency_setup(
     dtype: Dtype = "float32",
     channels_last: bool = False,
     compiled: bool = False,
+    autocast: bool = False,
 ) -> str:
     """How a latency is taken, as its file says it: `cuda.fused`, `cpu.paper.b4.float16.compiled`.
 
@@ -284,6 +320,7 @@ def latency_setup(
         dtype if dtype != "float32" else "",
         "channels_last" if channels_last else "",
         "compiled" if compiled else "",
+        "autocast" if autocast else "",
     )
     return ".".join(filter(None, parts))
 

@@ -39,6 +39,7 @@ for verb in (
     costing.complexity,
     costing.scaling,
     timing.latency,
+    timing.scaling_time,
     attribution.lam,
     attribution.sheet,
     networks.convert,

@@ -8,6 +8,7 @@ from hitsr.records import (
     LatencyRecord,
     PowerLaw,
     ScalingRecord,
+    ScalingTimeRecord,
 )
 
 
@@ -85,6 +86,28 @@ def growth(record: ScalingRecord) -> str:
     ]
     if record.over == "window":
         lines.append(f"FLOPs of one window: p + 1 = {_exponent(record.flops, 1)} (1 is linear)")
+    return "\n".join(lines)
+
+
+def time_growth(record: ScalingTimeRecord) -> str:
+    """A row per size, and the fitted exponents."""
+    place = f"{record.formulation} formulation on {record.provenance.device_name}"
+    lines = [f"{record.subject}: time, {place}"]
+    of_what = {"window": "mixer of one block", "picture": "network"}
+    for over, growth in (("window", record.windows), ("picture", record.pictures)):
+        if growth is None:
+            continue
+        head = (f"{over} side", "picture", "ms")
+        rows = [
+            (
+                str(point.side),
+                f"{point.input_size[0]}x{point.input_size[1]}",
+                f"{median(point.samples_ms):.1f}",
+            )
+            for point in growth.points
+        ]
+        lines.append(_table([head, *rows], names=0))
+        lines.append(f"{of_what[over]} ~ {over} tokens^p, p = {_exponent(growth.law)}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The verb about how long networks take: latency."""
+"""Verbs about how long networks take: latency, and how it scales."""
 
 import json
 import time
@@ -11,18 +11,24 @@ import typer
 
 from hitsr.cli import cost_tables
 from hitsr.cli.options import (
+    AutocastOption,
+    CompileOption,
     DeviceOption,
+    FormulationOption,
     JsonOption,
+    NetworkArgument,
     OutFile,
     ScaleOption,
     SizeOption,
     ThreadsOption,
+    deliver,
+    scaled,
     size_of,
 )
 from hitsr.cli.subject import NameOption, Subject, SubjectArgument, subject
 from hitsr.config import Dtype
 from hitsr.errors import RecordError, SpecError
-from hitsr.records import LatencyRecord, latency_setup
+from hitsr.records import LatencyRecord, Over, ScalingTimeRecord, latency_setup
 from hitsr.spec import Formulation, kernel_of
 
 if TYPE_CHECKING:
@@ -45,9 +51,8 @@ def latency(
     channels_last: Annotated[
         bool, typer.Option(help="layout of pictures and convolutions' weights")
     ] = False,
-    compiled: Annotated[bool, typer.Option("--compile", help="by torch.compile, timed apart")] = (
-        False
-    ),
+    compiled: CompileOption = False,
+    autocast: AutocastOption = False,
     warmup: Annotated[
         int, typer.Option(min=0, help="most forwards before the first sample; fewer if 5 agree")
     ] = 10,
@@ -84,11 +89,12 @@ def latency(
         dtype=dtype,
         channels_last=channels_last,
         compiled=compiled,
+        autocast=autocast,
     )
     records = []
     for pictures in batches:
         setups = [
-            latency_setup(str(place), form, pictures, dtype, channels_last, compiled)
+            latency_setup(str(place), form, pictures, dtype, channels_last, compiled, autocast)
             for form in forms
         ]
         files = [out_dir / f"{timed.name}.{setup}.json" if out_dir else out for setup in setups]
@@ -105,6 +111,53 @@ def latency(
     if as_json:
         data = [record.model_dump(mode="json") for record in records]
         print(json.dumps(data if len(data) > 1 else data[0], indent=2))
+
+
+def scaling_time(
+    network: NetworkArgument,
+    scale: ScaleOption = 2,
+    over: Annotated[Over | None, typer.Option(help="what grows; by default both")] = None,
+    formulation: FormulationOption = "fused",
+    device: DeviceOption = "auto",
+    warmup: Annotated[int, typer.Option(min=0, help="forwards at each size before samples")] = 1,
+    samples: Annotated[int, typer.Option(min=1, help="timed forwards at each size")] = 3,
+    threads: ThreadsOption = 1,
+    out: OutFile = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit how time grows with the tokens of a window, or of the picture; raw samples are kept.
+
+    Over windows it is the mixer of one block that is timed, at one picture. Sizes take turns.
+    """
+    measured = scaled(network, scale)
+    import torch
+
+    from hitsr import api
+    from hitsr.devices import pick_device
+    from hitsr.provenance import provenance
+
+    place = pick_device(device)
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    started = time.monotonic()
+    timers = {"window": api.times_over_windows, "picture": api.times_over_pictures}
+    growths = {
+        what: timers[what](
+            measured.network, measured.scale, formulation, place, warmup=warmup, samples=samples
+        )
+        for what in ([over] if over else timers)
+    }
+    record = ScalingTimeRecord(
+        subject=measured.name,
+        subject_hash=measured.hash,
+        provenance=provenance(str(place), time.monotonic() - started),
+        network=measured.network.name,
+        scale=measured.scale,
+        formulation=formulation,
+        windows=growths.get("window"),
+        pictures=growths.get("picture"),
+    )
+    deliver(record, out, as_json, cost_tables.time_growth(record))
 
 
 def _formulations(text: str) -> tuple[Formulation, ...]:

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hitsr.compiling import check_compiler
 from hitsr.config import Dtype
 from hitsr.errors import SpecError
 
@@ -29,6 +30,7 @@ class Work(NamedTuple):
     dtype: Dtype = "float32"
     channels_last: bool = False
     compiled: bool = False
+    autocast: bool = False  # to bfloat16
 
     @property
     def pictures(self) -> str:
@@ -38,7 +40,8 @@ class Work(NamedTuple):
 
     @property
     def words(self) -> str:
-        return f"{self.pictures} in {self.dtype} on {self.device}"
+        dtype = self.dtype + ", autocast" * self.autocast
+        return f"{self.pictures} in {dtype} on {self.device}"
 
 
 class Forward(NamedTuple):
@@ -49,16 +52,37 @@ class Forward(NamedTuple):
     compile_seconds: float | None
 
 
+class Autocast(nn.Module):
+    """A network whose convolutions and matrix products compute in bfloat16.
+
+    Each forward begins anew: what autocast makes of the weights is not kept for the next.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """What the network gives."""
+        with torch.autocast(pictures.device.type, torch.bfloat16):
+            out: Tensor = self.model(pictures)
+            return out
+
+
 def ready(model: nn.Module, work: Work) -> Forward:
     """Move the model to the device, dtype and layout, in place, into eval mode; compile it.
 
     The pictures are noise that is the same every time. To be called, and run, within
     `conditions`. Raises SpecError if device, dtype or compiler cannot run the model.
     """
+    if work.compiled:
+        check_compiler()
     model, pictures = _placed(model, work)
+    if work.autocast:
+        model = Autocast(model)
     clock, timed = _CLOCKS[work.device.type]
-    if work.dtype != "float32" or work.device.type == "mps":
-        _check_runs(model, pictures, f"{work.dtype} on {work.device}")
+    if work.dtype != "float32" or work.autocast or work.device.type == "mps":
+        _check_runs(model, pictures, work)
     compile_seconds = _compile(model, pictures, timed) if work.compiled else None
     return Forward(partial(timed, model, pictures), clock, compile_seconds)
 
@@ -82,12 +106,12 @@ def _placed(model: nn.Module, work: Work) -> tuple[nn.Module, Tensor]:
     return model.to(memory_format=layout), pictures.to(memory_format=layout)
 
 
-def _check_runs(model: nn.Module, pictures: Tensor, what: str) -> None:
+def _check_runs(model: nn.Module, pictures: Tensor, work: Work) -> None:
     """Try a corner of one picture, on a copy, so that what is missing is told before long work."""
     try:
         copy.deepcopy(model)(pictures[:1, :, :_PROBE, :_PROBE])
     except RuntimeError as error:  # among them NotImplementedError
-        raise SpecError(f"{what} cannot run this network: {error}; use float32") from error
+        raise SpecError(f"{work.words} cannot run this network: {error}; use float32") from error
 
 
 def _compile(model: nn.Module, pictures: Tensor, timed: "_Timed") -> float:

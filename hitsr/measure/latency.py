@@ -55,6 +55,7 @@ def measure(
             channels_last=work.channels_last,
             compiled=work.compiled,
             compile_seconds=forward.compile_seconds,
+            autocast=work.autocast,
             clock=forward.clock,
             warmup=len(warming),
             warmup_ms=tuple(warming),

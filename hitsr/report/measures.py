@@ -52,6 +52,11 @@ class Evidence:
         """Scales with at least one latency."""
         return sorted({scale for _, scale, _, _ in self.results.latency})
 
+    @property
+    def scaling_setups(self) -> list[Setup]:
+        """Device and formulation of the times over sizes, in a fixed order."""
+        return sorted({(device, form) for _, device, form in self.results.scaling_time})
+
     def set_name(self, dataset: str) -> str:
         """One of the paper's test sets by its name, any other in quotes."""
         return dataset if self.published.has_dataset(dataset) else f"“{dataset}”"

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from hitsr.cli import app
 from hitsr.errors import HitsrError
-from hitsr.records import ComplexityRecord, LatencyRecord, ScalingRecord
+from hitsr.records import ComplexityRecord, LatencyRecord, ScalingRecord, ScalingTimeRecord
 
 RUNNER = CliRunner()
 SMALL = ("-s", "4", "--output-size", "32x32", "--device", "cpu", "--warmup", "1", "--samples", "1")
@@ -74,6 +74,23 @@ def test_scaling_prints_the_exponent_and_records_it(tmp_path: Path):
     record = ScalingRecord.load(out)
     assert [point.side for point in record.points] == [8, 16, 32]
     assert f"{record.flops.exponent + 1:.4f}" in text
+
+
+def test_times_over_sizes_are_recorded(
+    network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from hitsr import api
+
+    monkeypatch.setattr(api, "TIMED_PICTURES", (8, 16, 24))
+    out = tmp_path / "times.json"
+    asked = ("--over", "picture", "--samples", "2", "--device", "cpu", "--out", str(out))
+    text = run("scaling-time", network, *asked)
+    record = ScalingTimeRecord.load(out)
+    assert record.windows is None
+    assert record.pictures is not None
+    assert [point.side for point in record.pictures.points] == [8, 16, 24]
+    assert all(len(point.samples_ms) == 2 for point in record.pictures.points)
+    assert f"p = {record.pictures.law.exponent:.4f}" in text
 
 
 def test_latency_of_several_batches_is_a_record_each(network: str, tmp_path: Path):
@@ -142,7 +159,7 @@ def test_absent_devices_are_told(network: str, monkeypatch: pytest.MonkeyPatch):
     assert "use 'cpu'" in refused("latency", network, "--device", "mps")
 
 
-@pytest.mark.parametrize("verb", ["complexity", "scaling", "latency"])
+@pytest.mark.parametrize("verb", ["complexity", "scaling", "latency", "scaling-time"])
 def test_help_needs_nothing_heavy(verb: str):
     code = (
         "import sys; from hitsr.cli import app\n"

@@ -139,6 +139,22 @@ def test_pictures_and_weights_are_as_asked_for():
     assert (found.batch, found.dtype, found.channels_last) == (3, "bfloat16", True)
 
 
+def test_autocast_is_the_products_dtype_and_not_the_weights():
+    class Looks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.dtype == self.conv.weight.dtype == torch.float32
+            out = self.conv(x)
+            assert out.dtype == torch.bfloat16
+            return out
+
+    found = _measure(Looks(), SMALL._replace(autocast=True))
+    assert (found.dtype, found.autocast) == ("float32", True)
+
+
 def test_what_cannot_run_is_told_before_long_work():
     seen = []
 

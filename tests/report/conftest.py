@@ -23,7 +23,10 @@ from hitsr.records import (
     QualityRecord,
     RefinedAttribution,
     ScalingRecord,
+    ScalingTimeRecord,
     SizeCost,
+    SizeTime,
+    TimeGrowth,
     TrainingRecord,
     WindowAttribution,
 )
@@ -129,6 +132,14 @@ class Folder:
             ),
         ).save(self.path / f"records/scaling/{spec.name}.{over}.json")  # fmt: skip
 
+    def scaling_time(self, network: str, windows: float, pictures: float) -> None:
+        """Times that grow as the size to these powers, exactly."""
+        spec = scaled_networks(self.config, (2,))[f"{network}-x2"]
+        ScalingTimeRecord(
+            subject=spec.name, subject_hash=spec.hash, provenance=PROVENANCE, network=network,
+            scale=2, formulation="fused", windows=_growth(windows), pictures=_growth(pictures),
+        ).save(self.path / f"records/scaling_time/{spec.name}.cpu.fused.json")  # fmt: skip
+
     def lam(self, run: RunSpec, dataset: str, *indices: float) -> None:
         """Maps of two pictures with these diffusion indices, and their files."""
         folder = self.path / "lam" / f"{run.name}.{dataset}"
@@ -213,6 +224,18 @@ class Folder:
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(seed).integers(0, 255, (40, width, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path)
+
+
+def _growth(power: float) -> TimeGrowth:
+    points = tuple(
+        SizeTime(
+            side=side, tokens=side**2, input_size=(64, 64),
+            samples_ms=(9.0 * side ** (2 * power), 10.0 * side ** (2 * power)),
+        )
+        for side in (8, 16, 32)
+    )  # fmt: skip
+    law = fit_power_law([p.tokens for p in points], [p.samples_ms[0] for p in points])
+    return TimeGrowth(points=points, law=law)
 
 
 @pytest.fixture(scope="session")

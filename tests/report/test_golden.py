@@ -32,6 +32,8 @@ def folder(configured):
     for over, powers in {"window": (0.8, 0.0), "picture": (1.0, 1.0)}.items():
         for network, power in zip(folder.config.networks, powers):
             folder.scaling(network, over, power)
+    for network, power in zip(folder.config.networks, (0.75, 0.0)):
+        folder.scaling_time(network, power, 1.0)
     for dataset in folder.config.data.test:
         folder.quality("bicubic-x2", dataset, 30.004)
         folder.quality("hr-x2", dataset, None)

@@ -119,6 +119,7 @@ def test_plain_dry_run_plans_the_demo(copy: Path) -> None:
     assert planned["quality"] == 8 + variants
     assert planned["lam"] == 6
     assert planned["scaling"] == 12
+    assert planned["scaling_time"] == 6
 
 
 def test_paper_is_planned_without_its_data(copy: Path) -> None:
@@ -281,6 +282,16 @@ def test_both_formulations_are_timed_in_one_job(finished: Path) -> None:
     assert len(paper.over(fused)) == 1
     assert not (folder / "hit_sir.softmax_softmax-x2.cpu.paper.json").exists()
     assert LatencyRecord.load(folder / "mine-x2.cpu.own.json").session is None
+
+
+def test_sizes_are_timed_where_samples_are_asked_for(finished: Path, tmp_path: Path) -> None:
+    assert not (finished / "results/tiny/records/scaling_time").exists()
+    write_config(tmp_path, {**TINY, "scaling": {"over": ["window"], "samples": 2}})
+    target = "results/tiny/records/scaling_time/hit_sir-x2.cpu.fused.json"
+    asked = ("--configfile", str(tmp_path / "config.yaml"))
+    planned = snakemake(finished, "-n", "-p", "--quiet", "progress", target, *asked)
+    assert "--over window --formulation fused --device cpu" in planned.stdout
+    assert "--samples 2" in planned.stdout
 
 
 def test_one_formulation_is_timed_alone(copy: Path, tmp_path: Path) -> None:

@@ -162,3 +162,42 @@ rule scaling:
         ),
     shell:
         "hitsr scaling {input} --over {wildcards.over} --out {output} > {log} 2>&1"
+
+
+def scaling_times(scaling):
+    """Files of times over sizes; none where they are not asked for."""
+    return [
+        f"{RESULTS}/records/scaling_time/{network}.{LATENCY_DEVICE}.fused.json"
+        for network in scaled_networks(CONFIG, (scaling.scale,) if scaling else ())
+        if scaling.samples
+    ]
+
+
+rule scaling_time:
+    input:
+        f"{RESULTS}/networks/{{network}}.json",
+    output:
+        f"{RESULTS}/records/scaling_time/{{network}}.{{device}}.{{formulation}}.json",
+    log:
+        f"{RESULTS}/logs/scaling_time/{{network}}.{{device}}.{{formulation}}.log",
+    threads: workflow.cores  # all of them: never beside another job
+    resources:
+        gpu=lambda wildcards: int(wildcards.device == "cuda"),
+    params:
+        scale=lambda wildcards: wildcards.network[-1],
+        over=lambda _: (
+            f"--over {CONFIG.scaling.over[0]}" if len(CONFIG.scaling.over) == 1 else ""
+        ),
+        warmup=LATENCY.warmup,
+        samples=lambda _: CONFIG.scaling.samples,
+        code=fingerprint(
+            "models",
+            "measure/latency.py",
+            "measure/forwards.py",
+            "measure/scaling.py",
+        ),
+    shell:
+        "hitsr scaling-time {input} --scale {params.scale} {params.over}"
+        " --formulation {wildcards.formulation} --device {wildcards.device}"
+        " --warmup {params.warmup} --samples {params.samples}"
+        " --threads {threads} --out {output} 2>&1 | tee {log}"
