@@ -121,6 +121,7 @@ def train(
     from hitsr.data.patches import Patches
     from hitsr.devices import pick_device
     from hitsr.models.backbone import create
+    from hitsr.training.compiled import compile_training
     from hitsr.training.loop import train as train_network
     from hitsr.training.validation import validator
 
@@ -135,8 +136,11 @@ def train(
         progress=_quiet,
     )
     torch.manual_seed(derive(spec.seed, "weights"))
+    model = create(spec.network, spec.scale, autocast=spec.recipe.autocast)
+    if compiled:
+        compile_training(model)
     train_network(
-        create(spec.network, spec.scale, compile=compiled, autocast=spec.recipe.autocast),
+        model,
         spec,
         patches,
         validator(data / spec.validation, spec.scale),
