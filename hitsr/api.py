@@ -8,6 +8,7 @@ from torch import nn
 
 from hitsr.measure.complexity import Method, count, input_size_for
 from hitsr.measure.scaling import (
+    LARGEST_TIMED_WINDOW,
     MIXER,
     TIMED_PICTURES,
     Fed,
@@ -90,7 +91,7 @@ def times_over_windows(
     samples: int,
 ) -> TimeGrowth:
     """How long the mixer of a one-block network takes at each window side, at one picture."""
-    sides = windows_of(network)
+    sides = [side for side in windows_of(network) if side <= LARGEST_TIMED_WINDOW]
     variants = [one_block(network, side) for side in sides]
     side = timed_side(variants)
     models = []

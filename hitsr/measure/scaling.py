@@ -19,9 +19,9 @@ from hitsr.spec import NetworkSpec
 
 MIXER = "groups.0.blocks.0.mixer"  # of a network with one block
 PICTURES = (192, 384, 576, 768)  # sides in LR pixels; windows of 4 to 64 pixels divide them all
-# Those that are timed are smaller, as they are many: windows up to 64 pixels divide them too.
+# Those that are timed are smaller: they take their time. Windows up to 64 pixels divide them too.
 TIMED_PICTURES = (64, 128, 192)
-_TIMED_SIDE = 384  # of the picture whose windows are timed, at least
+LARGEST_TIMED_WINDOW = 64
 
 
 class Fed(nn.Module):
@@ -59,9 +59,8 @@ def time_growth(
 
 
 def timed_side(networks: Sequence[NetworkSpec]) -> int:
-    """Side of a square picture that windows of all networks fill, n-grams of them too."""
-    whole = math.lcm(*(multiple for network in networks for multiple in network.multiples))
-    return whole * -(-_TIMED_SIDE // whole)
+    """Side of the smallest square that windows of all networks fill, n-grams of them too."""
+    return math.lcm(*(multiple for network in networks for multiple in network.multiples))
 
 
 def fit_power_law(sizes: Sequence[float], costs: Sequence[float]) -> PowerLaw:

@@ -1,8 +1,9 @@
 """How costs grow with windows and with pictures: straight lines on log axes, a panel per cost."""
 
+import math
 from typing import Any, Literal, NamedTuple
 
-from hitsr.records import Over, PowerLaw, ScalingRecord, ScalingTimeRecord, TimeGrowth
+from hitsr.records import Over, PowerLaw, ScalingRecord, ScalingTimeRecord, SizeTime, TimeGrowth
 from hitsr.report.gather import Setup
 from hitsr.report.measures import Evidence, setup_name
 from hitsr.report.names import family_key, label, role_of, short_label
@@ -85,12 +86,18 @@ def _time_panel(evidence: Evidence, over: Over, setup: Setup) -> Panel | None:
         )
         if growth and fitted:
             sides = [point.side for point in growth.points]
-            times = [median(point.samples_ms).value for point in growth.points]
-            lines[network] = _Line(sides, times, fitted)
+            lines[network] = _Line(sides, [_shown(point, over) for point in growth.points], fitted)
     if not lines:
         return None
     name, title = f"scaling-{over}-time-{'-'.join(setup)}", f"Time, {setup_name(setup)}"
-    return _panel(name, title, "ms", over, lines)
+    unit = "µs per pixel of the picture" if over == "window" else "ms"
+    return _panel(name, title, unit, over, lines)
+
+
+def _shown(point: SizeTime, over: Over) -> float:
+    """ms; over windows µs per pixel, since not all networks' windows fill the same picture."""
+    middle_ms = median(point.samples_ms).value
+    return middle_ms * 1000 / math.prod(point.input_size) if over == "window" else middle_ms
 
 
 def _panel(name: str, title: str, unit: str, over: Over, lines: dict[str, _Line]) -> Panel:
