@@ -196,7 +196,8 @@ def _timed_in_turns(
         torch.manual_seed(0)
         models.append(make())
     timings = measure(models, work, warmup=warmup, samples=samples)
-    in_tiles = str(work.device) == "cpu" and work.dtype == "float32" and not work.compiled
+    plain = work.dtype == "float32" and not (work.compiled or work.autocast)
+    in_tiles = plain and work.device.type == "cpu"
     # Each record's share, so that what all records took adds up.
     made = provenance(str(work.device), (time.monotonic() - started) / len(forms))
     return [
