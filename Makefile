@@ -22,7 +22,7 @@ lint: setup
 	$(RUN) snakefmt --check Snakefile workflow
 	$(RUN) mypy
 
-latency: setup ## x2, x3, x4 in both formulations, then the report anew
+latency: setup ## x2, x3, x4 in the formulations of CONFIG, then the report anew
 	$(RUN) snakemake latency_all --configfile $(CONFIG)
 	$(RUN) snakemake --forcerun report --configfile $(CONFIG)
 

@@ -3,6 +3,7 @@
 Plain `snakemake` builds the demo report; `--configfile configs/paper.yaml` another.
 """
 
+import re
 from pathlib import Path
 
 from hitsr.ablation import ablation_rows, pick, read_ablations

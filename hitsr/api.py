@@ -1,15 +1,26 @@
 """Public functions that need both a network and a measurement, which know nothing of each other."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from hitsr.measure.complexity import Method, count, input_size_for
-from hitsr.measure.scaling import MIXER, common_picture, one_block
+from hitsr.measure.scaling import (
+    LARGEST_TIMED_WINDOW,
+    MIXER,
+    TIMED_PICTURES,
+    Fed,
+    common_picture,
+    one_block,
+    time_growth,
+    timed_side,
+    windows_of,
+)
 from hitsr.models.backbone import create
 from hitsr.progress import Progress
-from hitsr.records import Complexity, ModuleCost, SizeCost
+from hitsr.records import Complexity, ModuleCost, SizeCost, TimeGrowth
 from hitsr.spec import Formulation, NetworkSpec
 
 
@@ -68,6 +79,44 @@ def costs_over_pictures(
             points.append(_point(side, (side, side), cost, cost))
             progress.advance()
     return tuple(points)
+
+
+def times_over_windows(
+    network: NetworkSpec,
+    scale: int,
+    formulation: Formulation,
+    device: torch.device,
+    *,
+    warmup: int,
+    samples: int,
+) -> TimeGrowth:
+    """How long the mixer of a one-block network takes at each window side, at one picture."""
+    sides = [side for side in windows_of(network) if side <= LARGEST_TIMED_WINDOW]
+    variants = [one_block(network, side) for side in sides]
+    side = timed_side(variants)
+    models = []
+    for variant in variants:
+        mixer = create(variant, scale, formulation=formulation).get_submodule(MIXER)
+        models.append(Fed(mixer, torch.randn(1, side, side, network.width)))
+    sizes = [(side, side)] * len(sides)
+    return time_growth(sides, models, sizes, device, warmup=warmup, samples=samples)
+
+
+def times_over_pictures(
+    network: NetworkSpec,
+    scale: int,
+    formulation: Formulation,
+    device: torch.device,
+    *,
+    warmup: int,
+    samples: int,
+) -> TimeGrowth:
+    """How long the network takes at square pictures of several sides."""
+    sides = TIMED_PICTURES
+    model = create(network, scale, formulation=formulation)
+    models = [Fed(copy.deepcopy(model), torch.rand(1, 3, side, side)) for side in sides]
+    sizes = [(side, side) for side in sides]
+    return time_growth(sides, models, sizes, device, warmup=warmup, samples=samples)
 
 
 def _cost(

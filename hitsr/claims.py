@@ -87,7 +87,7 @@ class Implementation(Paired):
     """The speed-up is the same in both formulations, on one device."""
 
     kind: Literal["implementation"] = "implementation"
-    tolerance: PositiveFloat  # of the ratio
+    tolerance: PositiveFloat  # a share of the ratio
 
 
 class Growth(Claim):

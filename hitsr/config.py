@@ -31,6 +31,7 @@ class Recipe(Value):
     decay: float = Field(default=0.5, gt=0, lt=1)
     log_every: PositiveInt = 100  # steps
     validate_every: PositiveInt = 1000  # steps; the last step is always validated
+    autocast: bool = False  # products in bfloat16: other weights come out
 
     @model_validator(mode="after")
     def _milestones_rise(self) -> Self:
@@ -86,6 +87,7 @@ class Train(Value):
     )  # x3: x2 starts x3 from the x2 run of the same seed
     threads: PositiveInt = 1  # CPU threads of one training
     device: Device = "auto"
+    compile: bool = False  # by torch.compile; results differ in low bits, as between devices
 
     @model_validator(mode="after")
     def _starts_exist(self) -> Self:
@@ -142,6 +144,7 @@ class Scaling(Value):
 
     over: tuple[Literal["window", "picture"], ...] = ("window", "picture")
     scale: Scale = 2
+    samples: NonNegativeInt = 0  # timed forwards at each size; 0 counts, and times nothing
 
 
 class Efficiency(Value):

@@ -25,6 +25,7 @@ from hitsr.spec import Formulation, Kernel, Scale
 from hitsr.values import Value
 
 Hash = str
+Over = Literal["window", "picture"]  # what a cost grows with
 OWN = "own"  # stands for the formulation in the names of files
 
 
@@ -171,11 +172,43 @@ class ScalingRecord(Record):
     network: str
     scale: Scale
     formulation: Formulation
-    over: Literal["window", "picture"]
+    over: Over
     points: tuple[SizeCost, ...] = Field(min_length=3)
     flops: PowerLaw
     activations: PowerLaw
     peak_activation_bytes: PowerLaw
+
+
+class SizeTime(Value):
+    """Raw times of forwards where windows, or the picture, have this many tokens."""
+
+    side: PositiveInt  # of a window, or of the picture, in LR pixels
+    tokens: PositiveInt  # the size whose powers are fitted: side squared
+    input_size: tuple[PositiveInt, PositiveInt]  # width, height
+    samples_ms: tuple[PositiveFloat, ...] = Field(min_length=1)
+
+
+class TimeGrowth(Value):
+    """Times at several sizes, which took turns, and the power law of their medians."""
+
+    points: tuple[SizeTime, ...] = Field(min_length=3)
+    law: PowerLaw
+
+
+class ScalingTimeRecord(Record):
+    """How a network's time grows on one device with the size of its windows, or of the picture.
+
+    Over windows: the mixer of a one-block network, at one picture that every window divides. Over
+    pictures: the whole network.
+    """
+
+    KIND = "scaling_time"
+
+    network: str
+    scale: Scale
+    formulation: Formulation
+    windows: TimeGrowth | None  # None where only the other was asked for
+    pictures: TimeGrowth | None
 
 
 class MachineState(Value):
@@ -201,8 +234,9 @@ class Energy(Value):
 class Timing(Value):
     """Raw forward times of one batch on one device, and how they were taken.
 
-    Weights and pictures have the dtype and, if `channels_last`, that layout. `clock` "wall" waits
-    for the device to finish before it reads the time.
+    Weights and pictures have the dtype and, if `channels_last`, that layout. With `autocast`,
+    convolutions and matrix products compute in bfloat16 all the same. `clock` "wall" waits for the
+    device to finish before it reads the time.
     """
 
     dtype: Dtype = "float32"
@@ -210,22 +244,29 @@ class Timing(Value):
     channels_last: bool = False
     compiled: bool = False  # by torch.compile
     compile_seconds: PositiveFloat | None = None  # the first forward, which compiles
+    autocast: bool = False
     clock: Literal["cuda_events", "wall"]
     warmup: NonNegativeInt  # forwards before the first sample, compiling aside
     warmup_ms: tuple[PositiveFloat, ...] | None = None  # their times
     warmup_stable: bool | None = None  # it ended since its last times agreed, not at its limit
     samples_ms: tuple[PositiveFloat, ...] = Field(min_length=1)  # of the whole batch
-    peak_memory_bytes: NonNegativeInt
-    # above the resting process
-    memory_kind: Literal["resident_set", "cuda_allocator", "mps_allocator"]
-    energy: Energy | None = None  # of all samples
+    # Equal in records whose forwards took turns, sample by sample; None of one that ran alone.
+    session: str | None = None
+    energy: Energy | None = None  # of all samples, of a model that ran alone
     settings: dict[str, str] = Field(default={})  # of torch, that trade exactness for speed
     before: MachineState | None = None  # at rest, before the warm-up
     after: MachineState | None = None  # right after the last sample
 
 
-class LatencyRecord(Timing, Record):
-    """Raw forward times of one network on one device."""
+class PeakMemory(Value):
+    """Highest use of memory above that of the resting process, model and pictures in it."""
+
+    peak_memory_bytes: NonNegativeInt
+    memory_kind: Literal["resident_set", "cuda_allocator", "mps_allocator"]
+
+
+class LatencyRecord(Timing, PeakMemory, Record):
+    """Raw forward times of one network on one device, and the memory of the same forwards."""
 
     KIND = "latency"
 
@@ -246,7 +287,17 @@ class LatencyRecord(Timing, Record):
             self.dtype,
             self.channels_last,
             self.compiled,
+            self.autocast,
         )
+
+    def over(self, other: "LatencyRecord") -> tuple[float, ...]:
+        """How many times as long each forward took as the `other`'s beside it.
+
+        Empty where they did not take turns: what the machine did then met only one of them.
+        """
+        if self.session is None or self.session != other.session:
+            return ()
+        return tuple(a / b for a, b in zip(self.samples_ms, other.samples_ms, strict=True))
 
 
 def latency_setup(
@@ -256,6 +307,7 @@ def latency_setup(
     dtype: Dtype = "float32",
     channels_last: bool = False,
     compiled: bool = False,
+    autocast: bool = False,
 ) -> str:
     """How a latency is taken, as its file says it: `cuda.fused`, `cpu.paper.b4.float16.compiled`.
 
@@ -268,6 +320,7 @@ def latency_setup(
         dtype if dtype != "float32" else "",
         "channels_last" if channels_last else "",
         "compiled" if compiled else "",
+        "autocast" if autocast else "",
     )
     return ".".join(filter(None, parts))
 

@@ -198,3 +198,10 @@ def test_a_config_that_scores_nothing_or_contradicts_itself_is_refused(
 def test_a_missing_config_is_named(tmp_path: Path):
     with pytest.raises(SpecError, match=r"none\.yaml: no such file"):
         load_config(tmp_path / "none.yaml")
+
+
+def test_autocast_makes_another_run_and_compiling_does_not():
+    plain = runs(_config())["hit_sir-x2-s1"]
+    assert runs(_config(train__compile=True))["hit_sir-x2-s1"] == plain
+    rounded = runs(_config(train__recipe={**RECIPE, "autocast": True}))["hit_sir-x2-s1"]
+    assert rounded.hash != plain.hash

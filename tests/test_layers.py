@@ -14,7 +14,7 @@ PACKAGE = ROOT / "hitsr"
 LAYERS = (
     "values errors files patching spec records config zoo convert code seeds methods needs "
     "ablation claims verdicts",
-    "models data metrics provenance devices progress model_card",
+    "compiling models data metrics provenance devices progress model_card",
     "tiling ensemble room inference training measure own fetching export upscaling gallery",
     "report",
     "api doctor cli",

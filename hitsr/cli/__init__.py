@@ -19,6 +19,7 @@ from hitsr.cli import (
     networks,
     pipeline,
     reporting,
+    timing,
     upscaling,
 )
 from hitsr.errors import HitsrError
@@ -37,7 +38,8 @@ for verb in (
     measuring.quality,
     costing.complexity,
     costing.scaling,
-    costing.latency,
+    timing.latency,
+    timing.scaling_time,
     attribution.lam,
     attribution.sheet,
     networks.convert,

@@ -1,8 +1,15 @@
 """Records of cost as lines and tables for people."""
 
+from collections.abc import Sequence
 from statistics import median
 
-from hitsr.records import ComplexityRecord, LatencyRecord, PowerLaw, ScalingRecord
+from hitsr.records import (
+    ComplexityRecord,
+    LatencyRecord,
+    PowerLaw,
+    ScalingRecord,
+    ScalingTimeRecord,
+)
 
 
 def total(record: ComplexityRecord) -> str:
@@ -82,8 +89,47 @@ def growth(record: ScalingRecord) -> str:
     return "\n".join(lines)
 
 
+def time_growth(record: ScalingTimeRecord) -> str:
+    """A row per size, and the fitted exponents."""
+    place = f"{record.formulation} formulation on {record.provenance.device_name}"
+    lines = [f"{record.subject}: time, {place}"]
+    of_what = {"window": "mixer of one block", "picture": "network"}
+    for over, growth in (("window", record.windows), ("picture", record.pictures)):
+        if growth is None:
+            continue
+        head = (f"{over} side", "picture", "ms")
+        rows = [
+            (
+                str(point.side),
+                f"{point.input_size[0]}x{point.input_size[1]}",
+                f"{median(point.samples_ms):.1f}",
+            )
+            for point in growth.points
+        ]
+        lines.append(_table([head, *rows], names=0))
+        lines.append(f"{of_what[over]} ~ {over} tokens^p, p = {_exponent(growth.law)}")
+    return "\n".join(lines)
+
+
 def _exponent(fit: PowerLaw, more: int = 0) -> str:
     return f"{fit.exponent + more:.4f} ± {fit.standard_error:.4f}"
+
+
+def side_by_side(records: Sequence[LatencyRecord]) -> str:
+    """A line per record; of forwards that took turns, how many times as fast the last one is."""
+    from hitsr.report.statistics import quartiles
+
+    lines = [timed(record) for record in records]
+    *earlier, last = records
+    for record in earlier:
+        ratios = record.over(last)
+        low, middle, high = quartiles(ratios)
+        lines.append(
+            f"{last.subject}: {last.formulation} is {middle:.2f} times as fast as "
+            f"{record.formulation}, the middle half of {len(ratios)} neighbours "
+            f"{low:.2f} to {high:.2f}"
+        )
+    return "\n".join(lines)
 
 
 def timed(record: LatencyRecord) -> str:

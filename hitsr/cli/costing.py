@@ -1,39 +1,25 @@
-"""Verbs about what networks cost: complexity, how it scales, and latency."""
+"""Verbs that count what networks cost: complexity, and how it scales."""
 
-import json
 import time
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from hitsr.cli import cost_tables
 from hitsr.cli.options import (
-    DeviceOption,
+    FormulationOption,
     JsonOption,
     NetworkArgument,
     OutFile,
     ScaleOption,
     SizeOption,
-    ThreadsOption,
     deliver,
     scaled,
     size_of,
 )
-from hitsr.cli.subject import NameOption, Subject, SubjectArgument, subject
-from hitsr.config import Dtype
-from hitsr.errors import RecordError, SpecError
-from hitsr.records import (
-    ComplexityRecord,
-    LatencyRecord,
-    Provenance,
-    ScalingRecord,
-    Timing,
-    latency_setup,
-)
-from hitsr.spec import Formulation, kernel_of
-
-FormulationOption = Annotated[Formulation, typer.Option(help="as the paper writes it, or fused")]
+from hitsr.cli.subject import NameOption, SubjectArgument, subject
+from hitsr.errors import SpecError
+from hitsr.records import ComplexityRecord, ScalingRecord
 
 
 def complexity(
@@ -138,117 +124,6 @@ def scaling(
         ),
     )
     deliver(record, out, as_json, cost_tables.growth(record))
-
-
-def latency(
-    network: SubjectArgument,
-    scale: ScaleOption = 4,
-    name: NameOption = None,
-    output_size: SizeOption = "1280x720",
-    formulation: FormulationOption = "fused",
-    device: DeviceOption = "auto",
-    batch: Annotated[
-        list[int] | None, typer.Option(min=1, help="pictures in one forward; again for more sizes")
-    ] = None,
-    dtype: Annotated[Dtype, typer.Option(help="of weights and pictures")] = "float32",
-    channels_last: Annotated[
-        bool, typer.Option(help="layout of pictures and convolutions' weights")
-    ] = False,
-    compiled: Annotated[bool, typer.Option("--compile", help="by torch.compile, timed apart")] = (
-        False
-    ),
-    warmup: Annotated[
-        int, typer.Option(min=0, help="most forwards before the first sample; fewer if 5 agree")
-    ] = 10,
-    samples: Annotated[int, typer.Option(min=1, help="timed forwards")] = 5,
-    threads: ThreadsOption = 1,
-    out: OutFile = None,
-    out_dir: Annotated[
-        Path | None, typer.Option(help="folder for records that name their own files")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Time single forwards, raw samples kept, with the peak memory above the resting process."""
-    timed, size = subject(network, scale, name), size_of(output_size)
-    form = formulation if timed.spec else None
-    batches = list(dict.fromkeys(batch or [1]))
-    if out and (out_dir or len(batches) > 1):
-        raise SpecError("--out names the file of one record; for more give --out-dir alone")
-    import torch
-
-    from hitsr.devices import pick_device
-    from hitsr.measure.complexity import input_size_for
-    from hitsr.measure.latency import measure
-    from hitsr.provenance import provenance
-
-    place = pick_device(device)
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    model = timed.model(formulation)
-    records = []
-    for pictures in batches:
-        setup = latency_setup(str(place), form, pictures, dtype, channels_last, compiled)
-        file = out_dir / f"{timed.name}.{setup}.json" if out_dir else out
-        if file:
-            _refuse_another_device(file, provenance(str(place), 0).device_name)
-        started = time.monotonic()
-        measured = measure(
-            model,
-            input_size_for(size, timed.scale),
-            place,
-            warmup=warmup,
-            samples=samples,
-            batch=pictures,
-            dtype=dtype,
-            channels_last=channels_last,
-            compiled=compiled,
-        )
-        took = provenance(str(place), time.monotonic() - started)
-        record = _latency_record(timed, size, form, measured, took)
-        if file:
-            record.save(file)
-        records.append(record)
-        if not as_json:
-            print(cost_tables.timed(record))
-    if as_json:
-        data = [record.model_dump(mode="json") for record in records]
-        print(json.dumps(data if len(data) > 1 else data[0], indent=2))
-
-
-def _latency_record(
-    timed: Subject,
-    output_size: tuple[int, int],
-    formulation: Formulation | None,
-    timing: Timing,
-    made: Provenance,
-) -> LatencyRecord:
-    from hitsr.measure.complexity import input_size_for
-
-    in_tiles = made.device == "cpu" and timing.dtype == "float32" and not timing.compiled
-    kernel = kernel_of(timed.spec, formulation, in_tiles) if timed.spec and formulation else None
-    return LatencyRecord(
-        **timing.model_dump(),
-        subject=timed.name,
-        subject_hash=timed.hash,
-        provenance=made,
-        network=timed.network,
-        scale=timed.scale,
-        output_size=output_size,
-        input_size=input_size_for(output_size, timed.scale),
-        formulation=formulation,
-        kernel=kernel,
-    )
-
-
-def _refuse_another_device(file: Path, device_name: str) -> None:
-    """A record taken on one device must not be lost to a run on another."""
-    if not file.exists():
-        return
-    earlier = LatencyRecord.load(file).provenance.device_name
-    if earlier != device_name:
-        raise RecordError(
-            f"{file}: was measured on {earlier}, this is {device_name}; name another file or folder"
-        )
 
 
 def _sides(text: str) -> tuple[int, ...]:

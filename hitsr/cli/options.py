@@ -10,7 +10,7 @@ import typer
 from hitsr.config import Device
 from hitsr.errors import SpecError
 from hitsr.records import Record
-from hitsr.spec import NetworkSpec, Scale, ScaledNetwork
+from hitsr.spec import Formulation, NetworkSpec, Scale, ScaledNetwork
 from hitsr.values import read_yaml
 from hitsr.zoo import find
 
@@ -31,6 +31,13 @@ EnsembleOption = Annotated[
 ]
 ABLATIONS = Path("ablations")
 AblationsOption = Annotated[Path, typer.Option(help="folder of ablation files")]
+FormulationOption = Annotated[Formulation, typer.Option(help="as the paper writes it, or fused")]
+CompileOption = Annotated[
+    bool, typer.Option("--compile", help="by torch.compile, in the first forward of each size")
+]
+AutocastOption = Annotated[
+    bool, typer.Option("--autocast", help="compute products in bfloat16; weights stay")
+]
 SizeOption = Annotated[str, typer.Option(help="WIDTHxHEIGHT of the output, in pixels")]
 NetworkArgument = Annotated[str, typer.Argument(help="a network's name, or a file of its spec")]
 

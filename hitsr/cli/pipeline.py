@@ -10,6 +10,7 @@ from hitsr.ablation import ablation_rows, read_ablations
 from hitsr.cli.options import (
     ABLATIONS,
     AblationsOption,
+    CompileOption,
     DeviceOption,
     EnsembleOption,
     ScaleOption,
@@ -123,13 +124,18 @@ def train(
     ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
+    compiled: CompileOption = False,
 ) -> None:
-    """Train one run: same run, machine and threads, same bytes."""
+    """Train one run: same run, machine and threads, same bytes.
+
+    Compiled kernels round otherwise: their weights differ from others' as between two devices.
+    """
     import torch
 
     from hitsr.data.patches import Patches
     from hitsr.devices import pick_device
     from hitsr.models.backbone import create
+    from hitsr.training.compiled import compile_training
     from hitsr.training.loop import train as train_network
     from hitsr.training.validation import validator
 
@@ -145,8 +151,11 @@ def train(
         packs=packs / spec.data,
     )
     torch.manual_seed(derive(spec.seed, "weights"))
+    model = create(spec.network, spec.scale, autocast=spec.recipe.autocast)
+    if compiled:
+        compile_training(model)
     train_network(
-        create(spec.network, spec.scale),
+        model,
         spec,
         patches,
         validator(data / spec.validation, spec.scale, packs / spec.validation),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hitsr.cli.options import (
+    AutocastOption,
+    CompileOption,
     DeviceOption,
     EnsembleOption,
     ScaleOption,
@@ -16,6 +18,7 @@ from hitsr.cli.options import (
     scaled,
     tile_of,
 )
+from hitsr.compiling import check_compiler
 from hitsr.config import Device
 from hitsr.errors import SpecError, WeightsError
 from hitsr.spec import ScaledNetwork
@@ -48,6 +51,8 @@ def upscale(
     self_ensemble: EnsembleOption = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
+    compiled: CompileOption = False,
+    autocast: AutocastOption = False,
 ) -> None:
     """Upscale pictures: grey, alpha, 16 bits and the colour profile are kept, or refused.
 
@@ -58,10 +63,12 @@ def upscale(
     """
     subject, chosen, side = scaled(network, scale), _form(form), tile_of(tile)
     check_weights(weights)
+    if compiled:
+        check_compiler()
     if "-" in inputs:
         _check_stream(inputs, out, gallery)
         data = sys.stdin.buffer.read()
-        model = _model(subject, weights, device, threads)
+        model = _model(subject, weights, device, threads, compiled, autocast)
         sys.stdout.buffer.write(_upscaled(model, data, chosen, _manner(side, self_ensemble)))
         return
     if out is None:
@@ -69,7 +76,7 @@ def upscale(
     from hitsr.data.user_files import plan
 
     jobs = plan(inputs, out, chosen)
-    model = _model(subject, weights, device, threads)
+    model = _model(subject, weights, device, threads, compiled, autocast)
     page = out / "gallery.html" if gallery else None
     _upscale_all(model, jobs, _manner(side, self_ensemble), overwrite, page, subject.name)
 
@@ -109,26 +116,35 @@ def check_weights(weights: Path) -> None:
         raise WeightsError(f"{weights}: no such file; check --weights")
 
 
-def loaded_model(subject: ScaledNetwork, weights: Path) -> "SuperResolver":
+def loaded_model(
+    subject: ScaledNetwork, weights: Path, compiled: bool = False, autocast: bool = False
+) -> "SuperResolver":
     """The network with weights from a file; WeightsError if they are of another one."""
     from hitsr.models.backbone import create
     from hitsr.models.checkpoints import load_weights
     from hitsr.models.pretrained import check_claim
 
     check_claim(weights, subject)
-    model = create(subject.network, subject.scale)
+    model = create(subject.network, subject.scale, compile=compiled, autocast=autocast)
     load_weights(model, weights)
     return model
 
 
-def _model(subject: ScaledNetwork, weights: Path, device: Device, threads: int) -> "SuperResolver":
+def _model(
+    subject: ScaledNetwork,
+    weights: Path,
+    device: Device,
+    threads: int,
+    compiled: bool,
+    autocast: bool,
+) -> "SuperResolver":
     import torch
 
     from hitsr.devices import pick_device
 
     torch.set_num_threads(threads)
     place = pick_device(device)
-    return loaded_model(subject, weights).to(place)
+    return loaded_model(subject, weights, compiled, autocast).to(place)
 
 
 def _upscaled(model: "SuperResolver", data: bytes, form: "Form | None", manner: "Manner") -> bytes:

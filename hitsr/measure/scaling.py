@@ -7,12 +7,60 @@ tokens^(p + 1) per window: attention tends to p = 1, correlation to p = 0.
 
 import math
 from collections.abc import Sequence
+from statistics import median
 
-from hitsr.records import PowerLaw
+import torch
+from torch import Tensor, nn
+
+from hitsr.measure.forwards import Work
+from hitsr.measure.latency import measure
+from hitsr.records import PowerLaw, SizeTime, TimeGrowth
 from hitsr.spec import NetworkSpec
 
 MIXER = "groups.0.blocks.0.mixer"  # of a network with one block
 PICTURES = (192, 384, 576, 768)  # sides in LR pixels; windows of 4 to 64 pixels divide them all
+# Those that are timed are smaller: they take their time. Windows up to 64 pixels divide them too.
+TIMED_PICTURES = (64, 128, 192)
+LARGEST_TIMED_WINDOW = 64
+
+
+class Fed(nn.Module):
+    """A module with its input, whatever picture it is given: sizes can take turns."""
+
+    def __init__(self, module: nn.Module, given: Tensor) -> None:
+        super().__init__()
+        self.module = module
+        self.register_buffer("given", given)
+
+    def forward(self, _: Tensor) -> Tensor:
+        """The module's output for its own input."""
+        out: Tensor = self.module(self.given)
+        return out
+
+
+def time_growth(
+    sides: Sequence[int],
+    models: Sequence[Fed],
+    input_sizes: Sequence[tuple[int, int]],
+    device: torch.device,
+    *,
+    warmup: int,
+    samples: int,
+) -> TimeGrowth:
+    """Time forwards at every size, in turns, and fit the power law of their medians."""
+    # Each model has its own input; that of the work is not looked at.
+    timings = measure(models, Work((1, 1), device), warmup=warmup, samples=samples)
+    points = tuple(
+        SizeTime(side=side, tokens=side**2, input_size=size, samples_ms=timing.samples_ms)
+        for side, size, timing in zip(sides, input_sizes, timings, strict=True)
+    )
+    medians = [median(point.samples_ms) for point in points]
+    return TimeGrowth(points=points, law=fit_power_law([p.tokens for p in points], medians))
+
+
+def timed_side(networks: Sequence[NetworkSpec]) -> int:
+    """Side of the smallest square that windows of all networks fill, n-grams of them too."""
+    return math.lcm(*(multiple for network in networks for multiple in network.multiples))
 
 
 def fit_power_law(sizes: Sequence[float], costs: Sequence[float]) -> PowerLaw:

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from hitsr.compiling import check_compiler
 from hitsr.errors import SpecError
 from hitsr.models.block import Block
 from hitsr.models.upsample import upsampler
@@ -33,14 +34,22 @@ class Group(nn.Module):
 class SuperResolver(nn.Module):
     """A network for one upscaling factor: (b, 3, h, w) in [0, 1] -> (b, 3, h*scale, w*scale).
 
-    Any h, w >= 1. Outputs are not clamped.
+    Any h, w >= 1. Outputs are not clamped. With `autocast`, convolutions and matrix products
+    compute in bfloat16; weights, input and output stay as they are.
     """
 
     mean: Tensor
 
-    def __init__(self, network: NetworkSpec, scale: Scale, formulation: Formulation) -> None:
+    def __init__(
+        self,
+        network: NetworkSpec,
+        scale: Scale,
+        formulation: Formulation,
+        autocast: bool = False,
+    ) -> None:
         super().__init__()
         self.network, self.scale, self.formulation = network, scale, formulation
+        self.autocast = autocast
         width = network.width
         self.multiple = math.lcm(*network.multiples) if network.padding == "picture" else 1
         self.register_buffer("mean", torch.tensor(network.mean).view(1, 3, 1, 1), persistent=False)
@@ -60,6 +69,12 @@ class SuperResolver(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         """Upscale a batch of pictures."""
+        if not self.autocast:
+            return self._upscaled(lr)
+        with torch.autocast(lr.device.type, torch.bfloat16):
+            return self._upscaled(lr)
+
+    def _upscaled(self, lr: Tensor) -> Tensor:
         h, w = lr.shape[-2:]
         x = extend((lr - self.mean).permute(0, 2, 3, 1), self.multiple)
         shallow = convolve(self.first, x)
@@ -70,17 +85,31 @@ class SuperResolver(nn.Module):
 
 
 def create(
-    network: str | NetworkSpec, scale: int, *, formulation: Formulation = "fused"
+    network: str | NetworkSpec,
+    scale: int,
+    *,
+    formulation: Formulation = "fused",
+    compile: bool = False,
+    autocast: bool = False,
 ) -> SuperResolver:
     """Build a network by name or spec, with fresh weights drawn from torch's global generator.
 
     `formulation` is "fused", or "paper": the same function, computed as the paper writes it.
-    Raises SpecError for an unknown name or formulation, or a scale other than 2, 3 and 4.
+    `compile` hands it to torch.compile, which takes its time at the first forward of each size of
+    picture, and gives up after eight. `autocast` lets convolutions and matrix products compute in
+    bfloat16, on weights of any type. docs/speed.md has what both are worth, and what they cost.
+
+    Raises SpecError for an unknown name or formulation, a scale other than 2, 3 and 4, or where
+    there is no compiler to compile with.
     """
     if formulation not in ("paper", "fused"):
         raise SpecError(f"formulation {formulation!r}: must be 'paper' or 'fused'")
     checked = ScaledNetwork.parse({"network": find(network), "scale": scale}, "create")
-    return SuperResolver(checked.network, checked.scale, formulation)
+    made = SuperResolver(checked.network, checked.scale, formulation, autocast)
+    if compile:
+        check_compiler()
+        made.compile(dynamic=False)
+    return made
 
 
 def convolve(conv: nn.Conv2d, x_bhwc: Tensor) -> Tensor:

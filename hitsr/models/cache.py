@@ -1,8 +1,9 @@
 """Keep what depends on parameters and size alone, such as position biases, between forwards.
 
 A value is kept only in eval mode and where no gradient is asked for, and is found again only with
-the same parameters at the same version, device and dtype, for the same size. Writes through `.data`
-do not raise a parameter's version: they are out of reach.
+the same parameters at the same version, device and dtype, for the same size, computed in the same
+dtype: autocast changes it. Writes through `.data` do not raise a parameter's version: they are out
+of reach.
 """
 
 from collections.abc import Callable
@@ -29,12 +30,27 @@ class EvalCache:
 
         Only the last size is kept: a folder of pictures must not fill the memory with masks.
         """
-        parameters = list(owner.parameters())
-        wanted = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
-        if owner.training or wanted or any(p.is_inference() for p in parameters):
+        if owner.training:
             self._kept.clear()
             return compute()
-        state = _State(parameters, [(p._version, p.device, p.dtype) for p in parameters], size)
+        # What is kept may change between forwards: it is no part of a compiled graph.
+        value: Tensor = torch.compiler.disable(self._find)(owner, key, compute, size)
+        return value
+
+    def _find(
+        self,
+        owner: nn.Module,
+        key: str,
+        compute: Callable[[], Tensor],
+        size: tuple[int, ...],
+    ) -> Tensor:
+        parameters = list(owner.parameters())
+        wanted = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
+        if wanted or any(p.is_inference() for p in parameters):
+            self._kept.clear()
+            return compute()
+        versions = [(p._version, p.device, p.dtype) for p in parameters]
+        state = _State(parameters, versions, size, _autocast_dtype(parameters[0].device.type))
         if key in self._kept:
             before, value = self._kept[key]
             if before.same(state):
@@ -57,9 +73,17 @@ class _State(NamedTuple):
     parameters: list[nn.Parameter]  # themselves: the id of one that is gone may name another
     versions: list[tuple[int, torch.device, torch.dtype]]
     size: tuple[int, ...]
+    autocast: torch.dtype | None
 
     def same(self, other: "_State") -> bool:
         """Whether a value of the one is a value of the other."""
-        if (self.versions, self.size) != (other.versions, other.size):
+        if (self.versions, *self[2:]) != (other.versions, *other[2:]):
             return False
         return all(a is b for a, b in zip(self.parameters, other.parameters, strict=True))
+
+
+def _autocast_dtype(device: str) -> torch.dtype | None:
+    """What matrix products compute in on that kind of device now, where autocast decides it."""
+    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        return None
+    return torch.get_autocast_dtype(device)

@@ -31,6 +31,7 @@ NO_SOURCE = Cell(text="no source", kind="absent")
 NOT_REACHED = Cell(text="not reached", kind="absent")
 QUOTED = Cell(text="quoted", kind="absent")  # a difference to itself
 NO_BASELINE = Cell(text="baseline", kind="absent")
+REFERENCE = Cell(text="reference", kind="absent")  # what others are held against
 
 
 @dataclass(frozen=True)

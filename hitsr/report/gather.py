@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from hitsr.ablation import AblationRow
 from hitsr.config import Config, runs
@@ -15,9 +15,11 @@ from hitsr.records import (
     ComplexityRecord,
     LatencyRecord,
     LogLine,
+    Over,
     QualityRecord,
     Record,
     ScalingRecord,
+    ScalingTimeRecord,
     TrainingRecord,
     latency_setup,
     read_log,
@@ -27,7 +29,6 @@ from hitsr.spec import Formulation, Scale
 R = TypeVar("R", bound=Record)
 
 Setup = tuple[str, Formulation]  # "cpu" or "cuda", formulation
-Over = Literal["window", "picture"]  # what a cost is scaled by
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Results:
     # By run or released network such as "hit_sir-x2", dataset.
     attribution: dict[tuple[str, str], AttributionRecord]
     scaling: dict[tuple[str, Over], ScalingRecord]  # by network
+    scaling_time: dict[tuple[str, str, Formulation], ScalingTimeRecord]  # by network, *setup
     special: tuple[LatencyRecord, ...]  # with a batch, dtype, layout or compiling of their own
 
     @property
@@ -63,6 +65,7 @@ class Results:
             *self.quality.values(),
             *self.attribution.values(),
             *self.scaling.values(),
+            *self.scaling_time.values(),
             *self.special,
         ]
 
@@ -104,6 +107,10 @@ def gather(folder: Path) -> Results:
             (r.network, r.over): r
             for _, r in reversed(_read_all(ScalingRecord, records / "scaling"))
         },
+        scaling_time={
+            (r.network, _device_kind(r), r.formulation): r
+            for _, r in reversed(_read_all(ScalingTimeRecord, records / "scaling_time"))
+        },
         special=tuple(record for record in latencies if not _is_usual(record)),
     )
 
@@ -137,6 +144,7 @@ def select(config: Config, results: Results, rows: Sequence[AblationRow] = ()) -
         quality={key: r for key, r in results.quality.items() if key in scores},
         attribution={key: r for key, r in results.attribution.items() if key in maps},
         scaling={key: r for key, r in results.scaling.items() if r.network in config.networks},
+        scaling_time={k: r for k, r in results.scaling_time.items() if k[0] in config.networks},
         special=tuple(r for r in results.special if r.network in timed),
     )
 
@@ -154,6 +162,7 @@ def missing(config: Config, results: Results) -> dict[str, list[str]]:
             f"{m} on {d}" for m, d in _maps(config) if (m, d) not in results.attribution
         ],
         "scaling": [f"{n} over {o}s" for n, o in _laws(config) if (n, o) not in results.scaling],
+        "scaling_time": _untimed(config, results),
     }
     return {kind: names for kind, names in absent.items() if names}
 
@@ -190,6 +199,12 @@ def _laws(config: Config) -> list[tuple[str, Over]]:
     return list(product(config.networks, config.scaling.over if config.scaling else ()))
 
 
+def _untimed(config: Config, results: Results) -> list[str]:
+    wanted = config.networks if config.scaling and config.scaling.samples else ()
+    timed = {network for network, *_ in results.scaling_time}
+    return [network for network in wanted if network not in timed]
+
+
 def _row_times(config: Config, rows: Sequence[AblationRow]) -> list[tuple[str, Scale, Formulation]]:
     """Ablations are timed at one scale, as they run by default."""
     scale = min(config.efficiency.latency.scales)
@@ -200,7 +215,7 @@ def _read_all(kind: type[R], folder: Path) -> list[tuple[Path, R]]:
     return [(path, kind.load(path)) for path in sorted(folder.glob("*.json"))]
 
 
-def _device_kind(record: LatencyRecord) -> str:
+def _device_kind(record: Record) -> str:
     return record.provenance.device.partition(":")[0]
 
 

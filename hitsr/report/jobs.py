@@ -22,6 +22,7 @@ _VERBS = (
     ("complexity", "complexity", 2, ("resolve",)),
     ("latency", "latency", 2, ("resolve",)),
     ("scaling", "scaling", 2, ("resolve",)),
+    ("scaling-time", "scaling_time", 2, ("resolve",)),
 )
 
 

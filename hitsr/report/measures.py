@@ -52,6 +52,11 @@ class Evidence:
         """Scales with at least one latency."""
         return sorted({scale for _, scale, _, _ in self.results.latency})
 
+    @property
+    def scaling_setups(self) -> list[Setup]:
+        """Device and formulation of the times over sizes, in a fixed order."""
+        return sorted({(device, form) for _, device, form in self.results.scaling_time})
+
     def set_name(self, dataset: str) -> str:
         """One of the paper's test sets by its name, any other in quotes."""
         return dataset if self.published.has_dataset(dataset) else f"“{dataset}”"
@@ -131,7 +136,12 @@ def score(results: Results, method: str, scale: Scale, dataset: str) -> Score | 
 def setup_name(setup: Setup) -> str:
     """ "CPU, fused"."""
     device, formulation = setup
-    return f"{_DEVICES.get(device, device)}, {FORMULATIONS[formulation]}"
+    return f"{device_name(device)}, {FORMULATIONS[formulation]}"
+
+
+def device_name(device: str) -> str:
+    """ "CPU"."""
+    return _DEVICES.get(device, device)
 
 
 def latency_ms(results: Results, network: str, scale: Scale, setup: Setup) -> Estimate | None:
@@ -150,6 +160,15 @@ def speedup(results: Results, family: Family, scale: Scale, setup: Setup) -> flo
     baseline = latency_ms(results, family.baseline, scale, setup)
     conversion = latency_ms(results, family.conversion, scale, setup)
     return baseline.value / conversion.value if baseline and conversion else None
+
+
+def fused_gains(results: Results, network: str, scale: Scale, device: str) -> tuple[float, ...]:
+    """How many times as fast the fused formulation ran as the other, forward beside forward.
+
+    Empty where they did not take turns.
+    """
+    paper, fused = (results.latency.get((network, scale, device, form)) for form in FORMULATIONS)
+    return paper.over(fused) if paper and fused else ()
 
 
 def published_speedup(published: Published, family: Family) -> float | None:

@@ -15,12 +15,15 @@ from hitsr.records import (
     ComplexityRecord,
     LatencyRecord,
     ScalingRecord,
+    ScalingTimeRecord,
     SizeCost,
+    SizeTime,
     TrainingRecord,
     WindowAttribution,
 )
 from hitsr.report.gather import Results, gather
 from hitsr.report.measures import (
+    fused_gains,
     mean_psnr_db,
     mean_ssim,
     over_bicubic_db,
@@ -30,6 +33,7 @@ from hitsr.report.measures import (
 from hitsr.report.names import method_of
 from hitsr.report.published import PAPER_RUNTIME_SCALE, Published
 from hitsr.report.statistics import quartiles
+from hitsr.spec import Formulation, Scale
 
 T = TypeVar("T")
 Columns = dict[str, Callable[[T], object]]  # name -> what stands there, made of one record
@@ -59,12 +63,14 @@ _TIMES: Columns[LatencyRecord] = {
     "peak_memory_bytes": lambda record: record.peak_memory_bytes,
     "memory_kind": lambda record: record.memory_kind,
 }
+_GAINS = ("gain_lower_quartile", "gain_median", "gain_upper_quartile")
 _BATCHES: Columns[LatencyRecord] = {
     **_TIMES,
     "batch": lambda record: record.batch,
     "dtype": lambda record: record.dtype,
     "channels_last": lambda record: record.channels_last,
     "compiled": lambda record: record.compiled,
+    "autocast": lambda record: record.autocast,
     "pictures_per_second": pictures_per_second,
 }
 _TRAINING: Columns[TrainingRecord] = {
@@ -117,6 +123,24 @@ _POINT: Columns[SizeCost] = {
     "activations": lambda point: point.activations,
     "peak_activation_bytes": lambda point: point.peak_activation_bytes,
 }
+_GROWTH_TIME: Columns[ScalingTimeRecord] = {
+    "network": lambda record: record.network,
+    "scale": lambda record: record.scale,
+    "formulation": lambda record: record.formulation,
+    "device": lambda record: record.provenance.device,
+    "device_name": lambda record: record.provenance.device_name,
+    "threads": lambda record: record.provenance.threads,
+}
+_POINT_TIME: Columns[SizeTime] = {
+    "side_px": lambda point: point.side,
+    "tokens": lambda point: point.tokens,
+    "input_width_px": lambda point: point.input_size[0],
+    "input_height_px": lambda point: point.input_size[1],
+    "samples": lambda point: len(point.samples_ms),
+    "time_median_ms": lambda point: quartiles(point.samples_ms)[1],
+    "time_lower_quartile_ms": lambda point: quartiles(point.samples_ms)[0],
+    "time_upper_quartile_ms": lambda point: quartiles(point.samples_ms)[2],
+}
 # Whole numbers where some rows have none.
 _WHOLE = {"params", "flops", "threads", "samples", "peak_memory_bytes", "batch", "refined_steps"}
 
@@ -148,6 +172,7 @@ def frames(results: Results) -> dict[str, pd.DataFrame]:
         "training": _frame([_fields(_TRAINING, r) for r in results.trainings], _TRAINING),
         "attribution": _attribution(results),
         "scaling": _scaling(results),
+        "scaling_time": _scaling_time(results),
         "throughput": _frame([_fields(_BATCHES, r) for r in results.special], _BATCHES),
     }
 
@@ -188,9 +213,20 @@ def _efficiency(results: Results) -> pd.DataFrame:
     rows = []
     for place in sorted({*counts, *((network, scale) for network, scale, _, _ in times)}):
         counted = _fields(_COUNTS, counts.get(place))
-        timed = [_fields(_TIMES, record) for key, record in times.items() if key[:2] == place]
+        timed = [
+            _fields(_TIMES, record) | _gains(results, key)
+            for key, record in times.items()
+            if key[:2] == place
+        ]
         rows += [counted | fields for fields in timed or [{}]]
-    return _frame(rows, {**_COUNTS, **_TIMES})
+    return _frame(rows, [*{**_COUNTS, **_TIMES}, *_GAINS])
+
+
+def _gains(results: Results, key: tuple[str, Scale, str, Formulation]) -> dict[str, object]:
+    """Of the fused formulation over the other, where both took turns."""
+    network, scale, device, formulation = key
+    gains = fused_gains(results, network, scale, device) if formulation == "fused" else ()
+    return dict(zip(_GAINS, quartiles(gains))) if gains else {}
 
 
 def _attribution(results: Results) -> pd.DataFrame:
@@ -213,6 +249,18 @@ def _scaling(results: Results) -> pd.DataFrame:
         for point in record.points
     ]
     return _frame(rows, [*_GROWTH, *_POINT])
+
+
+def _scaling_time(results: Results) -> pd.DataFrame:
+    """One row per size."""
+    rows = [
+        {"over": over} | _fields(_GROWTH_TIME, record) | _fields(_POINT_TIME, point)
+        for record in results.scaling_time.values()
+        for over, growth in (("window", record.windows), ("picture", record.pictures))
+        if growth
+        for point in growth.points
+    ]
+    return _frame(rows, ["over", *_GROWTH_TIME, *_POINT_TIME])
 
 
 def _fields(columns: Columns[T], record: T | None) -> dict[str, object]:

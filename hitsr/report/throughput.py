@@ -31,11 +31,16 @@ class Load(NamedTuple):
     dtype: str = "float32"
     channels_last: bool = False
     compiled: bool = False
+    autocast: bool = False
 
     @property
     def words(self) -> str:
         """ "batch 4, float16, compiled"."""
-        extras = {"channels last": self.channels_last, "compiled": self.compiled}
+        extras = {
+            "channels last": self.channels_last,
+            "compiled": self.compiled,
+            "autocast to bfloat16": self.autocast,
+        }
         names = [f"batch {self.batch}", "" if self.dtype == "float32" else self.dtype]
         return ", ".join(filter(None, [*names, *(name for name, on in extras.items() if on)]))
 
@@ -99,7 +104,9 @@ def _benches(evidence: Evidence) -> dict[Bench, dict[tuple[str, Load], LatencyRe
         benches.setdefault(_bench(record), {})
     for record in (*results.latency.values(), *results.special):
         if _bench(record) in benches:
-            load = Load(record.batch, record.dtype, record.channels_last, record.compiled)
+            load = Load(
+                record.batch, record.dtype, record.channels_last, record.compiled, record.autocast
+            )
             benches[_bench(record)][record.network, load] = record
     return dict(sorted(benches.items()))
 

@@ -1,6 +1,7 @@
 """The verbs about cost as a user meets them."""
 
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 from hitsr.cli import app
 from hitsr.errors import HitsrError
-from hitsr.records import ComplexityRecord, LatencyRecord, ScalingRecord
+from hitsr.records import ComplexityRecord, LatencyRecord, ScalingRecord, ScalingTimeRecord
 
 RUNNER = CliRunner()
 SMALL = ("-s", "4", "--output-size", "32x32", "--device", "cpu", "--warmup", "1", "--samples", "1")
@@ -75,6 +76,23 @@ def test_scaling_prints_the_exponent_and_records_it(tmp_path: Path):
     assert f"{record.flops.exponent + 1:.4f}" in text
 
 
+def test_times_over_sizes_are_recorded(
+    network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from hitsr import api
+
+    monkeypatch.setattr(api, "TIMED_PICTURES", (8, 16, 24))
+    out = tmp_path / "times.json"
+    asked = ("--over", "picture", "--samples", "2", "--device", "cpu", "--out", str(out))
+    text = run("scaling-time", network, *asked)
+    record = ScalingTimeRecord.load(out)
+    assert record.windows is None
+    assert record.pictures is not None
+    assert [point.side for point in record.pictures.points] == [8, 16, 24]
+    assert all(len(point.samples_ms) == 2 for point in record.pictures.points)
+    assert f"p = {record.pictures.law.exponent:.4f}" in text
+
+
 def test_latency_of_several_batches_is_a_record_each(network: str, tmp_path: Path):
     batches = ("--batch", "1", "--batch", "2", "--out-dir", str(tmp_path / "latency"))
     printed = json.loads(run("latency", network, *SMALL, *batches, "--json"))
@@ -82,6 +100,19 @@ def test_latency_of_several_batches_is_a_record_each(network: str, tmp_path: Pat
     files = {file.name: LatencyRecord.load(file) for file in (tmp_path / "latency").iterdir()}
     assert set(files) == {"one-x4.cpu.fused.json", "one-x4.cpu.fused.b2.json"}
     assert all(name == f"{r.subject}.{r.setup}.json" for name, r in files.items())
+
+
+def test_formulations_are_timed_side_by_side(network: str, tmp_path: Path):
+    both = ("--formulation", "paper,fused", "--out-dir", str(tmp_path))
+    said = run("latency", network, *SMALL[:-1], "3", *both).splitlines()
+    paper, fused = (
+        LatencyRecord.load(tmp_path / f"one-x4.cpu.{form}.json") for form in ("paper", "fused")
+    )
+    assert paper.session == fused.session
+    assert len(paper.over(fused)) == 3
+    assert [line.partition(":")[0] for line in said] == ["one-x4"] * 3
+    assert f"fused is {statistics.median(paper.over(fused)):.2f} times as fast as paper" in said[-1]
+    assert paper.peak_memory_bytes > 0
 
 
 def test_another_devices_record_is_not_overwritten(network: str, tmp_path: Path):
@@ -103,6 +134,8 @@ def test_another_devices_record_is_not_overwritten(network: str, tmp_path: Path)
         (("latency", "hit_sirr"), "did you mean 'hit_sir'"),
         (("latency", "hit_sir", "--output-size", "12"), "want WIDTHxHEIGHT"),
         (("latency", "hit_sir", "--batch", "1", "--batch", "2", "--out", "x"), "--out-dir alone"),
+        (("latency", "hit_sir", "--formulation", "paper,fused", "--out", "x"), "--out-dir alone"),
+        (("latency", "hit_sir", "--formulation", "paper,quick"), "got 'quick'"),
         (("scaling", "hit_sir", "--at", "8,x"), "want sides in pixels"),
         (("scaling", "hit_sir", "--at", "8,16"), "three different sides"),
         (("scaling", "hit_sir", "-s", "5"), "must be 2, 3 or 4"),
@@ -126,7 +159,7 @@ def test_absent_devices_are_told(network: str, monkeypatch: pytest.MonkeyPatch):
     assert "use 'cpu'" in refused("latency", network, "--device", "mps")
 
 
-@pytest.mark.parametrize("verb", ["complexity", "scaling", "latency"])
+@pytest.mark.parametrize("verb", ["complexity", "scaling", "latency", "scaling-time"])
 def test_help_needs_nothing_heavy(verb: str):
     code = (
         "import sys; from hitsr.cli import app\n"

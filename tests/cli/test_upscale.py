@@ -150,3 +150,22 @@ def test_export_writes_a_folder_that_is_read_back(network: list[str], tmp_path: 
     hitsr.load_weights(expected, tmp_path / "weights.safetensors")
     with torch.inference_mode():
         assert torch.equal(hitsr.from_pretrained(out)(x), expected(x))
+
+
+def test_autocast_moves_samples_a_little(network: list[str], pictures: Path, tmp_path: Path):
+    found = []
+    for way in ([], ["--autocast"]):
+        out = tmp_path / f"out{len(way)}"
+        result = RUNNER.invoke(app, ["upscale", str(pictures), *network, "--out", str(out), *way])
+        assert result.exit_code == 0, result.output
+        found.append(decode((out / "deep.png").read_bytes(), "deep").colour.astype(int))
+    difference = np.abs(found[0] - found[1])
+    assert 0 < difference.max() < 0.05 * 2**16
+
+
+def test_no_compiler_is_told(
+    network: list[str], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CXX", "none")
+    asked = ("upscale", str(pictures), *network, "--out", str(tmp_path / "out"), "--compile")
+    assert "needs a C++ compiler" in refused(*asked)

@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from hitsr.errors import SpecError
-from hitsr.measure import energy, latency
+from hitsr.measure import energy, forwards
+from hitsr.measure.forwards import Work
 from hitsr.measure.latency import STABLE_FORWARDS, measure
 from hitsr.records import Timing
 
 CPU = torch.device("cpu")
+SMALL = Work((17, 9), CPU)
 
 
 class Sleeper(nn.Module):
@@ -28,8 +30,9 @@ class Sleeper(nn.Module):
         return x
 
 
-def _measure(model: nn.Module, *, warmup: int = 0, samples: int = 2) -> Timing:
-    return measure(model, (17, 9), CPU, warmup=warmup, samples=samples, quiet=True)
+def _measure(model: nn.Module, work: Work = SMALL, *, warmup: int = 0, samples: int = 2) -> Timing:
+    (found,) = measure([model], work, warmup=warmup, samples=samples, quiet=True)
+    return found
 
 
 def _clocked(monkeypatch: pytest.MonkeyPatch, times_ms: list[float]) -> None:
@@ -40,7 +43,7 @@ def _clocked(monkeypatch: pytest.MonkeyPatch, times_ms: list[float]) -> None:
         model(pictures)
         return next(given)
 
-    monkeypatch.setitem(latency._CLOCKS, "cpu", ("wall", timed))
+    monkeypatch.setitem(forwards._CLOCKS, "cpu", ("wall", timed))
 
 
 def test_keeps_every_sample_but_the_warm_up():
@@ -50,7 +53,45 @@ def test_keeps_every_sample_but_the_warm_up():
     assert found.warmup == 2
     assert found.warmup_ms == pytest.approx((50, 40), abs=9)
     assert found.samples_ms == pytest.approx((30, 20), abs=9)
-    assert (found.clock, found.memory_kind) == ("wall", "resident_set")
+    assert (found.clock, found.session) == ("wall", None)
+
+
+def test_models_take_turns(monkeypatch: pytest.MonkeyPatch):
+    _clocked(monkeypatch, [90.0, 9.0, 20.0, 2.0, 30.0, 3.0])
+    order: list[str] = []
+
+    class Says(nn.Module):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def forward(self, x: Tensor) -> Tensor:
+            order.append(self.name)
+            return x
+
+    models = [Says("slow"), Says("fast")]
+    slow, fast = measure(models, SMALL, warmup=1, samples=2, quiet=True)
+    assert order == ["slow", "fast"] * 3
+    assert (slow.warmup_ms, slow.samples_ms) == ((90.0,), (20.0, 30.0))
+    assert (fast.warmup_ms, fast.samples_ms) == ((9.0,), (2.0, 3.0))
+    assert slow.session == fast.session
+    assert slow.session
+    assert (slow.energy, slow.before) == (None, fast.before)
+
+
+def test_every_session_has_its_own_name(monkeypatch: pytest.MonkeyPatch):
+    _clocked(monkeypatch, [1.0, 2.0, 1.0, 3.0])
+    pair = [nn.Identity(), nn.Identity()]
+    first, second = (measure(pair, SMALL, warmup=0, samples=1, quiet=True) for _ in range(2))
+    assert first[0].samples_ms == second[0].samples_ms
+    assert first[0].session != second[0].session
+
+
+def test_warming_up_ends_when_the_times_of_each_model_agree(monkeypatch: pytest.MonkeyPatch):
+    _clocked(monkeypatch, [10.0, 50.0, 10.0, *[9.0, 10.0] * 9])
+    pair = [nn.Identity(), nn.Identity()]
+    for found in measure(pair, SMALL, warmup=9, samples=1, quiet=True):
+        assert (found.warmup, found.warmup_stable) == (STABLE_FORWARDS + 1, True)
 
 
 def test_sees_one_picture_of_noise_the_same_every_time():
@@ -77,14 +118,6 @@ def test_warming_up_ends_at_its_limit_and_says_so(monkeypatch: pytest.MonkeyPatc
     assert (found.warmup, found.warmup_stable) == (8, False)
 
 
-def test_peak_memory_is_that_of_the_forward():
-    class Hungry(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x.new_ones(64 * 2**20)[:1] + x.mean()
-
-    assert 250 <= _measure(Hungry()).peak_memory_bytes / 2**20 < 320
-
-
 def test_pictures_and_weights_are_as_asked_for():
     class Looks(nn.Module):
         def __init__(self) -> None:
@@ -100,12 +133,26 @@ def test_pictures_and_weights_are_as_asked_for():
             return x
 
     model = Looks()
-    found = measure(
-        model, (17, 9), CPU, warmup=0, samples=1, batch=3,
-        dtype="bfloat16", channels_last=True, quiet=True,
-    )  # fmt: skip
+    work = SMALL._replace(batch=3, dtype="bfloat16", channels_last=True)
+    found = _measure(model, work)
     assert model.shapes[-1] == (3, 3, 9, 17)
     assert (found.batch, found.dtype, found.channels_last) == (3, "bfloat16", True)
+
+
+def test_autocast_is_the_products_dtype_and_not_the_weights():
+    class Looks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.dtype == self.conv.weight.dtype == torch.float32
+            out = self.conv(x)
+            assert out.dtype == torch.bfloat16
+            return out
+
+    found = _measure(Looks(), SMALL._replace(autocast=True))
+    assert (found.dtype, found.autocast) == ("float32", True)
 
 
 def test_what_cannot_run_is_told_before_long_work():
@@ -117,7 +164,7 @@ def test_what_cannot_run_is_told_before_long_work():
             return x @ torch.ones(x.shape[-1], 1)  # float32, whatever x is
 
     with pytest.raises(SpecError, match=r"float16 on cpu cannot run.*use float32"):
-        measure(Single(), (640, 360), CPU, warmup=0, samples=1, dtype="float16", quiet=True)
+        _measure(Single(), Work((640, 360), CPU, dtype="float16"))
     assert seen == [(1, 3, 64, 64)]
 
 
@@ -127,14 +174,14 @@ def test_out_of_memory_is_told_in_a_sentence():
             raise torch.OutOfMemoryError
 
     with pytest.raises(SpecError, match="2 of 17x9 in float32 on cpu: out of memory"):
-        measure(Huge(), (17, 9), CPU, warmup=0, samples=1, batch=2, quiet=True)
+        _measure(Huge(), SMALL._replace(batch=2))
 
 
 def test_compiling_is_timed_apart(monkeypatch: pytest.MonkeyPatch):
     _clocked(monkeypatch, [5000.0, 2.0, 1.0])
     asked = []
     monkeypatch.setattr(nn.Module, "compile", lambda _self, *, dynamic: asked.append(dynamic))
-    found = measure(nn.Identity(), (17, 9), CPU, warmup=1, samples=1, compiled=True, quiet=True)
+    found = _measure(nn.Identity(), SMALL._replace(compiled=True), warmup=1, samples=1)
     assert asked == [False]
     assert (found.compiled, found.compile_seconds) == (True, 5.0)
     assert (found.warmup_ms, found.samples_ms) == ((2.0,), (1.0,))
@@ -146,13 +193,17 @@ def test_no_compiler_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(nn.Module, "compile", broken)
     with pytest.raises(SpecError, match=r"torch\.compile cannot .* no C\+\+ compiler found"):
-        measure(nn.Identity(), (17, 9), CPU, warmup=0, samples=1, compiled=True, quiet=True)
+        _measure(nn.Identity(), SMALL._replace(compiled=True))
 
 
-@pytest.mark.parametrize("bad", [{"samples": 0}, {"warmup": -1}, {"batch": 0}])
-def test_no_samples_is_an_error(bad: dict[str, int]):
+@pytest.mark.parametrize(
+    ("models", "batch", "warmup", "samples"),
+    [(1, 1, 0, 0), (1, 1, -1, 1), (1, 0, 0, 1), (0, 1, 0, 1)],
+)
+def test_no_samples_is_an_error(models: int, batch: int, warmup: int, samples: int):
+    work = SMALL._replace(batch=batch)
     with pytest.raises(ValueError, match="1 sample or more"):
-        measure(Sleeper(), (17, 9), CPU, **{"warmup": 0, "samples": 1, **bad}, quiet=True)
+        measure([Sleeper()] * models, work, warmup=warmup, samples=samples, quiet=True)
 
 
 def test_apples_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch):
@@ -164,7 +215,7 @@ def test_apples_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch):
             order.append("work")
             return x
 
-    clock, timed = latency._CLOCKS["mps"]
+    clock, timed = forwards._CLOCKS["mps"]
     assert clock == "wall"
     assert timed(Work(), torch.ones(1)) > 0
     assert order == ["wait", "work", "wait"]
@@ -218,11 +269,10 @@ def test_energy_is_absent_where_nothing_counts_it(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_is_timed_by_its_events_and_watched_by_its_allocator():
-    conv = nn.Conv2d(3, 64, 3, padding=1)
-    found = measure(conv, (512, 512), torch.device("cuda", 0), warmup=3, samples=5, quiet=True)
-    assert (found.clock, found.memory_kind) == ("cuda_events", "cuda_allocator")
+def test_cuda_is_timed_by_its_events():
+    conv, work = nn.Conv2d(3, 64, 3, padding=1), Work((512, 512), torch.device("cuda", 0))
+    found = _measure(conv, work, warmup=3, samples=5)
+    assert found.clock == "cuda_events"
     assert all(0 < sample < 1000 for sample in found.samples_ms)
-    assert found.peak_memory_bytes >= 64 * 512 * 512 * 4
     assert found.after is not None
     assert found.after.gpu_driver

@@ -4,11 +4,23 @@ import random
 import numpy as np
 import pytest
 import scipy.stats
+import torch
+from torch import Tensor, nn
 
 import hitsr
-from hitsr.api import costs_over_pictures, costs_over_windows
+from hitsr import api
+from hitsr.api import costs_over_pictures, costs_over_windows, times_over_windows
 from hitsr.errors import SpecError
-from hitsr.measure.scaling import common_picture, fit_power_law, one_block, windows_of
+from hitsr.measure import forwards
+from hitsr.measure.scaling import (
+    Fed,
+    common_picture,
+    fit_power_law,
+    one_block,
+    time_growth,
+    timed_side,
+    windows_of,
+)
 from hitsr.records import PowerLaw
 
 SIR, SWIN = hitsr.NETWORKS["hit_sir"], hitsr.NETWORKS["swinir_light"]
@@ -82,3 +94,39 @@ def test_whole_networks_are_linear_in_the_picture():
     network = SIR.patch({"depths": [6]})
     fit = _flops_exponent(costs_over_pictures(network, 2, (192, 384, 576), "paper"))
     assert fit.exponent == pytest.approx(1, abs=0.001)
+
+
+@pytest.mark.parametrize(("name", "side"), [("hit_sir", 192), ("swinir_ng", 192), ("hit_sng", 384)])
+def test_the_smallest_square_that_whole_windows_of_every_side_fill(name: str, side: int):
+    network = hitsr.NETWORKS[name]
+    variants = [one_block(network, window) for window in windows_of(network)]
+    assert timed_side(variants) == side
+
+
+def test_times_are_of_each_ones_own_input_in_turns(monkeypatch: pytest.MonkeyPatch):
+    seen: list[int] = []
+
+    class Square(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.shape[-1])
+            return x
+
+    def timed(model: nn.Module, pictures: Tensor) -> float:
+        return float(model(pictures).shape[-1] ** 3)
+
+    monkeypatch.setitem(forwards._CLOCKS, "cpu", ("wall", timed))
+    sides = (2, 4, 8)
+    models = [Fed(Square(), torch.ones(1, side)) for side in sides]
+    sizes = [(side, side) for side in sides]
+    found = time_growth(sides, models, sizes, torch.device("cpu"), warmup=1, samples=2)
+    assert seen == [2, 4, 8] * 3
+    assert [point.samples_ms for point in found.points] == [(8, 8), (64, 64), (512, 512)]
+    assert found.law.exponent == pytest.approx(1.5)  # of side squared
+
+
+def test_windows_are_timed_by_their_mixer_at_one_picture(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(api, "timed_side", lambda _: 16)
+    monkeypatch.setattr(api, "windows_of", lambda _: (4, 8, 16))
+    found = times_over_windows(SIR, 2, "fused", torch.device("cpu"), warmup=0, samples=1)
+    assert [point.side for point in found.points] == [4, 8, 16]
+    assert {point.input_size for point in found.points} == {(16, 16)}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import hitsr
+from hitsr.compiling import check_compiler
 from hitsr.errors import SpecError
 from hitsr.models.backbone import SuperResolver
 from hitsr.spec import Formulation
@@ -163,3 +164,46 @@ def test_an_unknown_formulation_is_an_error():
     formulation: Any = "fusd"
     with pytest.raises(SpecError, match=r"'fusd': must be 'paper' or 'fused'"):
         hitsr.create("hit_sir", 2, formulation=formulation)
+
+
+@pytest.mark.parametrize("name", hitsr.NETWORKS)
+def test_autocast_computes_in_bfloat16_and_gives_float32(name: str):
+    network = hitsr.NETWORKS[name].patch(REDUCED)
+    exact, rounded = (hitsr.create(network, 2, autocast=on).eval() for on in (False, True))
+    rounded.load_state_dict(exact.state_dict())
+    seen = []
+    rounded.last.register_forward_hook(lambda _module, _given, out: seen.append(out.dtype))
+    with torch.inference_mode():
+        expected, found = exact(_picture(17, 40)), rounded(_picture(17, 40))
+    assert seen == [torch.bfloat16]
+    assert found.dtype == torch.float32
+    assert 0 < (found - expected).abs().max() < 0.05
+
+
+def test_autocast_learns():
+    model = hitsr.create(hitsr.NETWORKS["hit_sir"].patch(REDUCED), 2, autocast=True)
+    model(_picture(16, 16)).sum().backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert all(g is not None and g.dtype == torch.float32 for g in gradients)
+
+
+def test_a_compiled_network_gives_the_same():
+    try:
+        check_compiler()
+    except SpecError as error:
+        pytest.skip(str(error))
+    network = hitsr.NETWORKS["hit_sir"].patch({"depths": [1], "windows.ratios": [1]})
+    plain, compiled = (hitsr.create(network, 2, compile=on).eval() for on in (False, True))
+    compiled.load_state_dict(plain.state_dict())
+    with torch.inference_mode():
+        for _ in range(2):  # what is cached is found again
+            difference = compiled(_picture(8, 16)) - plain(_picture(8, 16))
+            assert difference.abs().max() < 1e-4
+    assert type(compiled.state_dict()) is type(plain.state_dict())
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+
+
+def test_no_compiler_is_told_before_anything_is_compiled(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CXX", "none")
+    with pytest.raises(SpecError, match="CXX is 'none'"):
+        hitsr.create("hit_sir", 2, compile=True)

@@ -216,3 +216,19 @@ def test_what_is_kept_is_in_no_file(model: SuperResolver, x: Tensor):
     torch.save(model, whole)
     whole.seek(0)
     assert _kept(torch.load(whole, weights_only=False)) == 0
+
+
+def test_autocast_finds_nothing_of_float32_and_back(model: SuperResolver, x: Tensor):
+    with torch.no_grad():
+        for on in (True, False, True):
+            with torch.autocast("cpu", torch.bfloat16, enabled=on):
+                torch.testing.assert_close(model(x), _uncached(model, x), rtol=0, atol=1e-7)
+
+
+def test_autocast_is_part_of_what_a_value_was_computed_from():
+    counted = Counted().eval()
+    with torch.no_grad():
+        for on in (False, True, True, False):
+            with torch.autocast("cpu", torch.bfloat16, enabled=on):
+                counted()
+    assert counted.times == 3

@@ -17,18 +17,23 @@ from hitsr.records import (
     Dtype,
     LatencyRecord,
     LogLine,
+    Over,
     PictureScore,
     Provenance,
     QualityRecord,
     RefinedAttribution,
     ScalingRecord,
+    ScalingTimeRecord,
     SizeCost,
+    SizeTime,
+    TimeGrowth,
     TrainingRecord,
     WindowAttribution,
 )
-from hitsr.report.gather import Over, gather, select
+from hitsr.report.gather import gather, select
 from hitsr.report.measures import Evidence
 from hitsr.report.published import read_published
+from hitsr.spec import Formulation
 
 REPORTS = Path(__file__).parents[2] / "reports"
 CLAIMS = REPORTS / "claims.yaml"
@@ -92,13 +97,20 @@ class Folder:
         ).save(self.path / f"records/complexity/{spec.name}.json")  # fmt: skip
 
     def latency(
-        self, network: str, median_ms: float, batch: int = 1, dtype: Dtype = "float32"
+        self,
+        network: str,
+        median_ms: float,
+        batch: int = 1,
+        dtype: Dtype = "float32",
+        formulation: Formulation = "fused",
+        session: str | None = None,  # of forwards that took turns
     ) -> None:
         spec = scaled_networks(self.config, (2,))[f"{network}-x2"]
         record = LatencyRecord(
             subject=spec.name, subject_hash=spec.hash, provenance=PROVENANCE, network=network,
-            scale=2, output_size=(1280, 720), input_size=(640, 360), formulation="fused",
-            clock="wall", warmup=1, peak_memory_bytes=500_000_000, memory_kind="resident_set",
+            scale=2, output_size=(1280, 720), input_size=(640, 360), formulation=formulation,
+            session=session, clock="wall", warmup=1,
+            peak_memory_bytes=500_000_000, memory_kind="resident_set",
             samples_ms=(median_ms - 2, median_ms, median_ms + 6), batch=batch, dtype=dtype,
         )  # fmt: skip
         record.save(self.path / f"records/latency/{spec.name}.{record.setup}.json")
@@ -119,6 +131,14 @@ class Folder:
                 for size, cost in zip(sizes, costs)
             ),
         ).save(self.path / f"records/scaling/{spec.name}.{over}.json")  # fmt: skip
+
+    def scaling_time(self, network: str, windows: float, pictures: float) -> None:
+        """Times that grow as the size to these powers, exactly."""
+        spec = scaled_networks(self.config, (2,))[f"{network}-x2"]
+        ScalingTimeRecord(
+            subject=spec.name, subject_hash=spec.hash, provenance=PROVENANCE, network=network,
+            scale=2, formulation="fused", windows=_growth(windows), pictures=_growth(pictures),
+        ).save(self.path / f"records/scaling_time/{spec.name}.cpu.fused.json")  # fmt: skip
 
     def lam(self, run: RunSpec, dataset: str, *indices: float) -> None:
         """Maps of two pictures with these diffusion indices, and their files."""
@@ -204,6 +224,18 @@ class Folder:
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(seed).integers(0, 255, (40, width, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path)
+
+
+def _growth(power: float) -> TimeGrowth:
+    points = tuple(
+        SizeTime(
+            side=side, tokens=side**2, input_size=(64, 64),
+            samples_ms=(9.0 * side ** (2 * power), 10.0 * side ** (2 * power)),
+        )
+        for side in (8, 16, 32)
+    )  # fmt: skip
+    law = fit_power_law([p.tokens for p in points], [p.samples_ms[0] for p in points])
+    return TimeGrowth(points=points, law=law)
 
 
 @pytest.fixture(scope="session")

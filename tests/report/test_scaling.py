@@ -72,6 +72,30 @@ def test_the_section_stands_only_where_asked_for_or_measured(full, configured):
     assert "scaling" in keys(full.evidence())
 
 
+def test_measured_times_have_a_panel_and_columns_of_their_own(full):
+    for network, power in (("swinir_light", 0.7), ("hit_sir", 0.1)):
+        full.scaling(network, "window", round(power))
+        full.scaling_time(network, power, 1.0)
+    evidence = full.evidence()
+    panel = growth_panels(evidence, "window")[0]
+    assert panel.name == "scaling-window-time-cpu-fused"
+    assert "SwinIR-Light 0.70, HiT-SIR 0.10" in panel.description
+    heads = [column.head for _, column in scaling_table(evidence).columns]
+    assert heads.count("time, CPU, fused") == 2
+    baseline, conversion = scaling_table(evidence).groups[0].rows
+    assert [row.cells[4].text for row in (baseline, conversion)] == ["0.70", "0.10"]
+    assert "Time as measured (CPU, fused): 1.10 and 1.70." in window_finding(evidence)
+    conditions = scaling_section(evidence).parts["view"].caption.conditions
+    assert "median of 2 forwards at pictures of 8, 16 and 32 pixels a side" in conditions
+    assert "A CPU" in conditions
+
+
+def test_times_alone_make_the_section(full):
+    full.scaling_time("hit_sir", 0.1, 1.0)
+    assert len(growth_panels(full.evidence(), "picture")) == 1
+    assert scaling_section(full.evidence()).parts["view"] is not None
+
+
 def test_throughput_counts_pictures_not_batches(full):
     full.latency("hit_sir", 800.0, batch=4)
     evidence = full.evidence()

@@ -66,3 +66,15 @@ def test_whole_numbers_stay_whole_beside_absent_ones(folder):
     folder.latency("swinir_light", 100.0)
     frame = frames(folder.evidence().results)["efficiency"]
     assert "hit_sir,2,1280,720,772064," in to_csv(frame)
+
+
+def test_gains_are_of_forwards_that_took_turns(folder):
+    folder.latency("hit_sir", 1000.0, formulation="paper", session="one")
+    folder.latency("hit_sir", 200.0, session="one")
+    collect(folder.path)
+    table = read(folder, "efficiency").set_index("formulation")
+    assert table.gain_median["fused"] == pytest.approx(1000 / 200, rel=0.03)
+    assert pd.isna(table.gain_median["paper"])
+    folder.latency("hit_sir", 200.0, session="another")
+    collect(folder.path)
+    assert read(folder, "efficiency").gain_median.isna().all()

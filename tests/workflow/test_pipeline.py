@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from hitsr.models.backbone import create
+from hitsr.records import LatencyRecord
 
 REPOSITORY = Path(__file__).parents[2]
 TINY: dict[str, Any] = {
@@ -43,7 +44,13 @@ TINY: dict[str, Any] = {
     "efficiency": {
         "scales": [2],
         "output_size": [48, 32],
-        "latency": {"scales": [2], "warmup": 0, "samples": 1, "device": "cpu"},
+        "latency": {
+            "scales": [2],
+            "formulations": ["paper", "fused"],
+            "warmup": 0,
+            "samples": 1,
+            "device": "cpu",
+        },
     },
     "lam": {"sets": ["test"], "scales": [2], "crop": 48},
     "scaling": {"over": ["window"]},
@@ -107,17 +114,19 @@ def test_plain_dry_run_plans_the_demo(copy: Path) -> None:
     variants = 5 + 1  # of its two ablations, which share their base
     assert planned["train"] == 6 + variants
     assert planned["complexity"] == 18 + variants
-    assert planned["latency"] == 6 + variants
+    assert planned["latency_in_turns"] == 6
+    assert planned["latency"] == variants
     assert planned["quality"] == 8 + variants
     assert planned["lam"] == 6
     assert planned["scaling"] == 12
+    assert planned["scaling_time"] == 6
 
 
 def test_paper_is_planned_without_its_data(copy: Path) -> None:
     planned = jobs(snakemake(copy, "-n", "--configfile", "configs/paper.yaml"))
     assert planned["train"] == 18
     assert planned["quality"] == (18 + 6) * 5
-    assert planned["latency"] == 36
+    assert planned["latency_in_turns"] == 18
     assert planned["prepare"] == 3 * 6
     assert planned["lam"] == 6
 
@@ -219,8 +228,7 @@ def test_learning_rate_reruns_training_and_no_measurement_of_cost(finished: Path
         write_config(finished, TINY)
     assert planned["train"] == 3
     assert planned["report"] == 1
-    assert "complexity" not in planned
-    assert "latency" not in planned
+    assert not {"complexity", "latency", "latency_in_turns"} & set(planned)
 
 
 def test_template_reruns_the_report_alone(finished: Path) -> None:
@@ -266,6 +274,36 @@ def test_own_network_is_measured_by_every_rule(finished: Path) -> None:
     assert ">mine<" in (results / "report" / "index.html").read_text()
 
 
+def test_both_formulations_are_timed_in_one_job(finished: Path) -> None:
+    folder = finished / "results/tiny/records/latency"
+    paper, fused = (
+        LatencyRecord.load(folder / f"hit_sir-x2.cpu.{form}.json") for form in ("paper", "fused")
+    )
+    assert len(paper.over(fused)) == 1
+    assert not (folder / "hit_sir.softmax_softmax-x2.cpu.paper.json").exists()
+    assert LatencyRecord.load(folder / "mine-x2.cpu.own.json").session is None
+
+
+def test_sizes_are_timed_where_samples_are_asked_for(finished: Path, tmp_path: Path) -> None:
+    assert not (finished / "results/tiny/records/scaling_time").exists()
+    write_config(tmp_path, {**TINY, "scaling": {"over": ["window"], "samples": 2}})
+    target = "results/tiny/records/scaling_time/hit_sir-x2.cpu.fused.json"
+    asked = ("--configfile", str(tmp_path / "config.yaml"))
+    planned = snakemake(finished, "-n", "-p", "--quiet", "progress", target, *asked)
+    assert "--over window --formulation fused --device cpu" in planned.stdout
+    assert "--samples 2" in planned.stdout
+
+
+def test_one_formulation_is_timed_alone(copy: Path, tmp_path: Path) -> None:
+    efficiency = {**TINY["efficiency"], "latency": {"scales": [2], "device": "cpu"}}
+    write_config(tmp_path, {**TINY, "name": "alone", "efficiency": efficiency})
+    planned = jobs(
+        snakemake(copy, "-n", "latency_all", "--configfile", str(tmp_path / "config.yaml"))
+    )
+    assert planned["latency"] == 2 * 3
+    assert "latency_in_turns" not in planned
+
+
 def test_released_weights_are_scored_without_training(copy: Path) -> None:
     (copy / "weights").mkdir()
     for name in UNTRAINED["networks"]:
@@ -286,7 +324,7 @@ def test_attribution_sheet_wants_a_map_of_every_run(copy: Path) -> None:
     planned = jobs(snakemake(copy, "-n", "results/demo/lam/sheets/test-x2.png"))
     assert planned["lam"] == 6
     assert planned["lam_sheet"] == 1
-    assert "latency" not in planned
+    assert "latency_in_turns" not in planned
 
 
 def test_scales_can_start_from_smaller_ones(copy: Path, tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ wildcard_constraints:
     dataset=r"[A-Za-z0-9_]+",
     ablation=r"[a-z0-9_]+",
     scale="[234]",
-    setup=r"(cpu|cuda|mps)\.[a-z0-9_.]+",
+    device="cpu|cuda|mps",
+    formulation="paper|fused|own",
+    load=r"(\.[a-z0-9_]+)*",
     over="window|picture",
 
 

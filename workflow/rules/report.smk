@@ -41,6 +41,7 @@ RECORDS = [
         )
         for over in CONFIG.scaling.over
     ),
+    *scaling_times(CONFIG.scaling),
     *(file for name in CONFIG.ablations for file in ablation_records(name)),
 ]
 TEMPLATES = sorted(str(path) for path in REPORTS.rglob("*") if path.is_file())
@@ -51,6 +52,7 @@ TABLES = (
     "training",
     "attribution",
     "scaling",
+    "scaling_time",
     "throughput",
 )
 

@@ -43,6 +43,7 @@ rule train:
             f"--start-from {input.start}" if input.start else ""
         ),
         device=TRAIN_DEVICE,
+        compile="--compile" if CONFIG.train and CONFIG.train.compile else "",
         code=fingerprint(
             "models",
             "training",
@@ -51,4 +52,5 @@ rule train:
         ),
     shell:
         "hitsr train {input.run} --data {params.data} --packs {PACKS} --out {params.folder}"
-        " {params.start} --device {params.device} --threads {threads} 2>&1 | tee {log}"
+        " {params.start} --device {params.device} --threads {threads} {params.compile}"
+        " 2>&1 | tee {log}"

@@ -10,9 +10,9 @@ from hitsr.claims import Change, Growth, Implementation, Paired, Printed, Quanti
 from hitsr.records import ComplexityRecord, PowerLaw
 from hitsr.report.gather import Setup
 from hitsr.report.ledger.ruling import Part, Ruling, Style, measured_part
-from hitsr.report.measures import Evidence, published_speedup, speedup
+from hitsr.report.measures import Evidence, device_name, published_speedup, speedup
 from hitsr.report.names import FAMILIES, Family, label
-from hitsr.report.published import PAPER_RUNTIME_SCALE, Quote
+from hitsr.report.published import PAPER_DEVICE, PAPER_RUNTIME_SCALE, Quote
 from hitsr.report.statistics import quartiles
 from hitsr.report.typeset import listed
 from hitsr.spec import Scale
@@ -88,21 +88,44 @@ def speed(claim: Speedup, evidence: Evidence) -> Ruling:
 
 def implementation(claim: Implementation, evidence: Evidence) -> Ruling:
     """Both formulations on one device: the fused ratio is judged by the one as published."""
-    parts, compared = [], []
+    parts: list[Part] = []
+    both: dict[str, dict[str, tuple[float, float]]] = {}  # place -> conversion -> ratios
     for family, scale in pairs(claim):
         is_printed = scale == PAPER_RUNTIME_SCALE
         quoted = published_speedup(evidence.published, family) if is_printed else None
         ratios = {(t.setup[0], t.setup[1]): t.ratio for t in _timed(evidence, family, scale)}
         for device in sorted({device for device, _ in ratios}):
-            name = f"{label(family.conversion)} ×{scale}, {device.upper()}"
+            place, name = f"×{scale}, {device_name(device)}", label(family.conversion)
             as_published, fused = ratios.get((device, "paper")), ratios.get((device, "fused"))
             if as_published and fused:
-                compared.append(as_published.value)
-            parts.append(_compared(name, claim.tolerance, quoted, as_published, fused))
+                both.setdefault(place, {})[name] = (as_published.value, fused.value)
+            parts.append(_compared(f"{name} {place}", claim.tolerance, quoted, as_published, fused))
     if not parts:
         parts = [measured_part("any pair", _RATIO, ANY, None, None)]
-    note = f"As published, timed here: {_RATIO.span(compared)}." if compared else ""
-    return Ruling(claim, tuple(parts), note=note)
+    return Ruling(claim, tuple(parts), note=_implementation_note(evidence, both))
+
+
+def _implementation_note(
+    evidence: Evidence, both: dict[str, dict[str, tuple[float, float]]]
+) -> str:
+    """Each pair's ratios, as published and fused, and whether any comes near the printed ones."""
+    lines = []
+    for place, pairs_there in both.items():
+        said = (
+            f"{name} {_RATIO.write(as_published)} and {_RATIO.write(fused)}"
+            for name, (as_published, fused) in pairs_there.items()
+        )
+        lines.append(
+            f"As fast as their baselines ({place}), as published and fused: {'; '.join(said)}."
+        )
+    seen = [ratio for there in both.values() for pair in there.values() for ratio in pair]
+    printed = [r for family in FAMILIES if (r := published_speedup(evidence.published, family))]
+    if seen and printed and max(seen) < min(printed) / 2:
+        lines.append(
+            f"None reaches half of the printed {_RATIO.span(printed)} "
+            f"({PAPER_DEVICE}, ×{PAPER_RUNTIME_SCALE})."
+        )
+    return " ".join(lines)
 
 
 def growth(claim: Growth, evidence: Evidence) -> Ruling:
@@ -188,7 +211,8 @@ def _compared(
     fused: Measured | None,
 ) -> Part:
     if as_published and fused:
-        expected = near(as_published.value, tolerance, _RATIO.digits)
+        margin = tolerance * as_published.value
+        expected = near(as_published.value, margin, _RATIO.digits)
         return measured_part(name, _RATIO, expected, quoted, fused)
     reason = f"timed in the {'fused formulation' if fused else 'formulation as published'} alone"
     return measured_part(name, _RATIO, ANY, quoted, fused or as_published, reason)

@@ -42,7 +42,8 @@ def protocol_section() -> Section:
 
 def _has_scaling(evidence: Evidence) -> bool:
     """Asked for, or there all the same."""
-    return evidence.config.scaling is not None or bool(evidence.results.scaling)
+    results = evidence.results
+    return bool(evidence.config.scaling or results.scaling or results.scaling_time)
 
 
 def _has_maps(evidence: Evidence) -> bool:

@@ -1,11 +1,13 @@
 """Section: parameters, FLOPs, latency and memory of the networks at published size."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple
 
 from hitsr.report.bars import cost_panels
 from hitsr.report.cells import (
     NO_BASELINE,
+    REFERENCE,
     Column,
     Group,
     Row,
@@ -18,7 +20,16 @@ from hitsr.report.cells import (
     row,
 )
 from hitsr.report.gather import Setup
-from hitsr.report.measures import Evidence, latency_ms, published_speedup, setup_name, speedup
+from hitsr.report.measures import (
+    FORMULATIONS,
+    Evidence,
+    device_name,
+    fused_gains,
+    latency_ms,
+    published_speedup,
+    setup_name,
+    speedup,
+)
 from hitsr.report.names import family_of
 from hitsr.report.published import (
     FLOPS_TOLERANCE_G,
@@ -28,6 +39,7 @@ from hitsr.report.published import (
 )
 from hitsr.report.section import Caption, Section, TableView
 from hitsr.report.sections.provenance import machine_words
+from hitsr.report.statistics import Estimate, median
 from hitsr.report.throughput import throughput_view
 from hitsr.report.typeset import between, counted, fixed, listed, size
 from hitsr.spec import Scale
@@ -135,32 +147,65 @@ def speed_sentence(evidence: Evidence) -> str:
     return f"Conversions run {listed(parts)} times as fast as their baselines; {papers}."
 
 
+def gains_sentence(evidence: Evidence) -> str:
+    """What fusing is worth to conversions and to baselines; empty if not timed in turns."""
+    parts = []
+    for role in ("conversion", "baseline"):
+        found = [
+            gain.value
+            for family in evidence.families
+            for scale, (device, form) in product(evidence.latency_scales, evidence.latency_setups)
+            if form == "fused" and (gain := _gain(evidence, getattr(family, role), scale, device))
+        ]
+        parts += [f"{role}s {between(found, 1)}"] if found else []
+    return f"Fusing makes {listed(parts)} times as fast." if parts else ""
+
+
 def complexity_table(evidence: Evidence) -> Table:
     """Parameters and FLOPs: here, paper, difference; one group per scale."""
     columns = (Column("here"), Column("paper"), Column("difference", room="mark"))
     spans = (Span(columns, "Parameters", "K"), Span(columns, "FLOPs", "G"))
     scales = evidence.config.efficiency.scales
-    groups = tuple(_group(evidence, scale, _complexity_row) for scale in scales)
+    groups = tuple(
+        Group(
+            _group_title(evidence, scale),
+            tuple(_complexity_row(evidence, network, scale) for network in evidence.networks),
+        )
+        for scale in scales
+    )
     return Table("complexity", "Network", spans, groups)
 
 
 def latency_table(evidence: Evidence) -> Table:
-    """Time and memory per device and formulation, beside the paper's ratios; a group per scale."""
-    ratio = Column("times as fast")
-    measured = (Column("latency", "ms", room="spread"), ratio, Column("peak memory", "MB"))
-    quoted = f"Paper, {PAPER_DEVICE}, ×{PAPER_RUNTIME_SCALE}"
+    """Time and memory per device, beside the paper's ratios; a group per scale and formulation."""
+    results, ratio = evidence.results, Column("times as fast")
+    devices = sorted({device for device, _ in evidence.latency_setups})
+    columns = [Column("latency", "ms", room="spread"), ratio, Column("peak memory", "MB")]
+    if any(_gain(evidence, *key[:3]) for key in results.latency):
+        columns.append(Column("fused gains", room="spread"))
     spans = (
-        *(Span(measured, setup_name(setup)) for setup in evidence.latency_setups),
-        Span((Column("latency", "ms"), ratio), quoted),
+        *(Span(tuple(columns), device_name(device)) for device in devices),
+        Span((Column("latency", "ms"), ratio), f"Paper, {PAPER_DEVICE}, ×{PAPER_RUNTIME_SCALE}"),
     )
-    groups = tuple(_group(evidence, scale, _latency_row) for scale in evidence.latency_scales)
-    return Table("latency", "Network", spans, groups)
+    groups = []
+    for scale, form in product(evidence.latency_scales, FORMULATIONS):
+        setups = [(device, form) for device in devices]
+        rows = tuple(
+            _latency_row(evidence, network, scale, setups, len(columns) > 3)
+            for network in evidence.networks
+            if form == "fused" or network not in evidence.config.own
+        )
+        if any(
+            (network, scale, *setup) in results.latency
+            for network, setup in product(evidence.networks, setups)
+        ):
+            groups.append(Group(f"{_group_title(evidence, scale)}, {FORMULATIONS[form]}", rows))
+    return Table("latency", "Network", spans, tuple(groups))
 
 
-def _group(evidence: Evidence, scale: Scale, make: Callable[[Evidence, str, Scale], Row]) -> Group:
+def _group_title(evidence: Evidence, scale: Scale) -> str:
     width, height = (round(side / scale) for side in evidence.config.efficiency.output_size)
-    rows = tuple(make(evidence, network, scale) for network in evidence.networks)
-    return Group(f"×{scale}, input {size(width, height)}", rows)
+    return f"×{scale}, input {size(width, height)}"
 
 
 def _complexity_row(evidence: Evidence, network: str, scale: Scale) -> Row:
@@ -181,19 +226,30 @@ def _complexity_row(evidence: Evidence, network: str, scale: Scale) -> Row:
     )
 
 
-def _latency_row(evidence: Evidence, network: str, scale: Scale) -> Row:
+def _latency_row(
+    evidence: Evidence, network: str, scale: Scale, setups: Sequence[Setup], with_gain: bool
+) -> Row:
     results, published, cells = evidence.results, evidence.published, []
     family = family_of(network)
     converted = family if family and network == family.conversion else None
-    for setup in evidence.latency_setups:
+    for device, form in setups:
+        setup = (device, form)
         record = results.latency.get((network, scale, *setup))
         cells += [
             estimate(latency_ms(results, network, scale, setup), 0),
             here(speedup(results, converted, scale, setup), 1) if converted else NO_BASELINE,
             here(record.peak_memory_bytes / 1e6 if record else None),
         ]
+        if with_gain:
+            gain = _gain(evidence, network, scale, device)
+            cells.append(REFERENCE if gain and form == "paper" else estimate(gain, 1))
     quoted = paper(published_speedup(published, converted), 1) if converted else NO_BASELINE
     return row(network, [*cells, paper(published.runtime_ms(network)), quoted])
+
+
+def _gain(evidence: Evidence, network: str, scale: Scale, device: str) -> Estimate | None:
+    gains = fused_gains(evidence.results, network, scale, device)
+    return median(gains) if gains else None
 
 
 def _complexity(evidence: Evidence) -> TableView:
@@ -239,5 +295,13 @@ def _latency(evidence: Evidence) -> TableView:
         "different machines are not compared. The paper’s run times are of the published code, "
         "which rebuilds masks and position biases in every forward pass."
     ]
+    if gains_sentence(evidence):
+        notes.append(
+            "“Fused gains” is how many times as fast the fused formulation runs as the published "
+            "one: both took turns in one process, and it is the median of the ratios of "
+            "neighbouring forwards ± half their interquartile range. Memory is of a process of its "
+            "own."
+        )
     finding = speed_sentence(evidence) or "Latency and peak memory at published size."
+    finding = " ".join(filter(None, [finding, gains_sentence(evidence)]))
     return TableView(latency_table(evidence), Caption(finding, conditions), notes)

@@ -1,11 +1,15 @@
 """Section: how costs grow with the size of windows and of pictures."""
 
+from collections.abc import Sequence
+
+from hitsr.records import Over
 from hitsr.report.cells import NOT_RUN, Cell, Column, Group, Row, Span, Table, here, row
-from hitsr.report.gather import Over
-from hitsr.report.growth import COSTS, Cost, Law, growth_panels, law
-from hitsr.report.measures import Evidence
+from hitsr.report.gather import Setup
+from hitsr.report.growth import COSTS, Cost, Law, growth_panels, law, time_law
+from hitsr.report.measures import Evidence, setup_name
 from hitsr.report.section import Caption, Section, TableView
-from hitsr.report.typeset import between
+from hitsr.report.sections.provenance import machine_words
+from hitsr.report.typeset import between, listed
 
 # An exponent this close to 1 is called linear, fixed before any was fitted.
 LINEAR = 0.05
@@ -23,6 +27,7 @@ def scaling_section(evidence: Evidence) -> Section:
             "pictures": pictures,
             "window_finding": window_finding(evidence),
             "picture_finding": picture_finding(evidence),
+            "timed": bool(evidence.scaling_setups),
             "view": view,
         },
         tables=[view] if view else [],
@@ -52,9 +57,15 @@ def window_finding(evidence: Evidence) -> str:
     before, after = _window_laws(evidence)
     if not before or not after:
         return "Cost against the size of windows."
+    times = [
+        f" Time as measured ({setup_name(setup)}): {between(timed[1], 2)} and "
+        f"{between(timed[0], 2)}."
+        for setup in evidence.scaling_setups
+        if all(timed := _window_time_laws(evidence, setup))
+    ]
     return (
         f"FLOPs of one window grow as its tokens to the power of {between(after, 2)} in "
-        f"conversions, {between(before, 2)} in their baselines."
+        f"conversions, {between(before, 2)} in their baselines.{''.join(times)}"
     )
 
 
@@ -66,12 +77,19 @@ def picture_finding(evidence: Evidence) -> str:
     ]
     if not laws:
         return "Cost against the size of pictures."
-    return f"FLOPs grow as the picture’s pixels to the power of {between(laws, 2)}."
+    timed = [
+        f" Time as measured ({setup_name(setup)}): {between(found, 2)}."
+        for setup in evidence.scaling_setups
+        if (found := _times(evidence, evidence.networks, setup, "picture"))
+    ]
+    return f"FLOPs grow as the picture’s pixels to the power of {between(laws, 2)}.{''.join(timed)}"
 
 
 def scaling_table(evidence: Evidence) -> Table:
     """Exponents and their standard errors."""
-    costs = tuple(Column(head, room="spread") for head in ("FLOPs", "activations", "memory"))
+    times = [f"time, {setup_name(setup)}" for setup in evidence.scaling_setups]
+    heads = ["FLOPs", "activations", "memory", *times]
+    costs = tuple(Column(head, room="spread") for head in heads)
     window = (Column("FLOPs, one window", room="spread"), *costs)
     spans = (Span(window, "Windows of one picture"), Span(costs, "Pictures"))
     rows = tuple(_row(evidence, network) for network in evidence.networks)
@@ -79,11 +97,13 @@ def scaling_table(evidence: Evidence) -> Table:
 
 
 def _row(evidence: Evidence, network: str) -> Row:
-    cells = [
-        _cell(per_window(evidence, network)),
-        *(_fitted(evidence, network, "window", cost) for cost in COSTS),
-        *(_fitted(evidence, network, "picture", cost) for cost in COSTS),
-    ]
+    cells = [_cell(per_window(evidence, network))]
+    overs: tuple[Over, ...] = ("window", "picture")
+    for over in overs:
+        cells += [_fitted(evidence, network, over, cost) for cost in COSTS]
+        for setup in evidence.scaling_setups:
+            timed = evidence.results.scaling_time.get((network, *setup))
+            cells.append(_cell(time_law(timed, over) if timed else None))
     return row(network, cells)
 
 
@@ -94,6 +114,19 @@ def _fitted(evidence: Evidence, network: str, over: Over, cost: Cost) -> Cell:
 
 def _cell(found: Law | None) -> Cell:
     return here(found.exponent, 2, found.error) if found else NOT_RUN
+
+
+def _times(evidence: Evidence, networks: Sequence[str], setup: Setup, over: Over) -> list[float]:
+    """Exponents of measured time, of those networks that were timed."""
+    records = (evidence.results.scaling_time.get((network, *setup)) for network in networks)
+    return [found.exponent for record in records if record and (found := time_law(record, over))]
+
+
+def _window_time_laws(evidence: Evidence, setup: Setup) -> tuple[list[float], list[float]]:
+    """Exponents of one window's time: of baselines and of conversions."""
+    roles = zip(*(family.networks for family in evidence.families))
+    before, after = ([p + 1 for p in _times(evidence, names, setup, "window")] for names in roles)
+    return before, after
 
 
 def _window_laws(evidence: Evidence) -> tuple[list[float], list[float]]:
@@ -112,12 +145,27 @@ def _view(evidence: Evidence) -> TableView:
         "Exponents of cost as a power of tokens, fitted to the logarithms by least squares, ± "
         "their standard error. At one picture there are fewer windows the larger they are: an "
         "exponent p over the whole picture is p + 1 in each window, where 1 is linear. Over "
-        "windows, FLOPs and activations are of the mixer of a one-block network, memory of that "
-        "network; over pictures, all are of the whole network."
+        "windows, FLOPs, activations and time are of the mixer of a one-block network, memory of "
+        "that network; over pictures, all are of the whole network."
     )
+    if evidence.scaling_setups:
+        conditions += _timing_conditions(evidence)
     formulations = sorted({record.formulation for record in evidence.results.scaling.values()})
     caption = Caption(
         "Fitted exponents.",
         f"{conditions} Counted on the {' and '.join(formulations)} formulation.",
     )
     return TableView(scaling_table(evidence), caption)
+
+
+def _timing_conditions(evidence: Evidence) -> str:
+    """Which sizes were timed, how often, and on what."""
+    records = list(evidence.results.scaling_time.values())
+    growths = [growth for r in records for growth in (r.windows, r.pictures) if growth]
+    samples = sorted({len(point.samples_ms) for growth in growths for point in growth.points})
+    pictures = sorted({point.side for r in records if r.pictures for point in r.pictures.points})
+    sides = f" at pictures of {listed([*map(str, pictures)])} pixels a side" if pictures else ""
+    return (
+        f" Time is the median of {listed([*map(str, samples)])} forwards{sides}, sizes in turns, "
+        f"on {machine_words(records)}: its exponents are of that machine."
+    )

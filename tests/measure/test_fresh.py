@@ -1,0 +1,66 @@
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from hitsr.errors import SpecError
+from hitsr.measure.forwards import Work
+from hitsr.measure.fresh import peak_in_fresh_process
+
+SMALL = Work((17, 9), torch.device("cpu"))
+# The fresh process imports the networks by name, which it cannot of a test.
+NETWORKS = """
+import os
+
+import torch
+from torch import nn
+
+class Hungry(nn.Module):
+    def forward(self, x):
+        assert torch.is_inference_mode_enabled()
+        assert torch.get_num_threads() == 1
+        return x.new_ones(256 * 2**18)[:1] + x.mean()
+
+class Unable(nn.Module):
+    def forward(self, x):
+        raise torch.OutOfMemoryError
+
+class Killed(nn.Module):
+    def forward(self, x):
+        os._exit(9)
+"""
+
+
+@pytest.fixture
+def networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    (tmp_path / "networks_of_a_test.py").write_text(NETWORKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    return import_module("networks_of_a_test")
+
+
+def test_peak_memory_is_that_of_the_forward_whatever_this_process_held(networks: Any):
+    here = torch.ones(512 * 2**18)
+    del here
+    found = peak_in_fresh_process(networks.Hungry, SMALL, threads=1)
+    assert found.memory_kind == "resident_set"
+    assert 250 <= found.peak_memory_bytes / 2**20 < 320
+
+
+@pytest.mark.parametrize(
+    ("network", "told"), [("Killed", "too little of it"), ("Unable", "17x9 .* out of memory")]
+)
+def test_too_little_memory_is_told_in_a_sentence(networks: Any, network: str, told: str):
+    with pytest.raises(SpecError, match=told):
+        peak_in_fresh_process(getattr(networks, network), SMALL, threads=1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_is_watched_by_its_allocator():
+    work = Work((512, 512), torch.device("cuda", 0))
+    found = peak_in_fresh_process(partial(nn.Conv2d, 3, 64, 3, padding=1), work, threads=1)
+    assert found.memory_kind == "cuda_allocator"
+    assert found.peak_memory_bytes >= 64 * 512 * 512 * 4
