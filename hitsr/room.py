@@ -58,8 +58,12 @@ def side_at_hand(
 
 
 def estimated_bytes(network: NetworkSpec) -> int:
-    """What one LR pixel takes in a forward of our networks: fused, float32, no gradients."""
-    held = 13 if network.mixer.kind == "correlation" else 15  # features at once, as measured
+    """What one LR pixel takes at most in a forward of our networks: fused, float32, no gradients.
+
+    Features held at once, as measured where blocks see the whole picture. By strips, on a CPU, it
+    is about half of that.
+    """
+    held = 13 if network.mixer.kind == "correlation" else 15
     return held * network.width * torch.float32.itemsize
 
 

@@ -31,7 +31,7 @@ def _measured(code: str) -> str:
 
 
 @pytest.mark.parametrize("name", hitsr.NETWORKS)
-def test_a_forward_takes_what_is_estimated_and_no_fraction_of_it(name: str):
+def test_a_forward_takes_no_more_than_estimated_and_no_small_part(name: str):
     code = f"""
 import torch, hitsr
 from hitsr.measure.memory import watching
@@ -43,7 +43,7 @@ with watching(torch.device("cpu")) as memory, torch.inference_mode():
     print(memory.peak_bytes)
 """
     estimate = room.estimated_bytes(hitsr.NETWORKS[name]) * 224**2
-    assert estimate / 2 < int(_measured(code)) < estimate + room._FIXED_BYTES
+    assert estimate / 4 < int(_measured(code)) < estimate + room._FIXED_BYTES
 
 
 def test_a_picture_that_fits_goes_whole(free):
