@@ -29,6 +29,7 @@ MODELS = [
     "ngram",
     "large_windows",
     "tiles",
+    "strips",
     "attention",
     "correlation",
     "transposed",
