@@ -31,6 +31,7 @@ from hitsr.report.published import (
     RELEASED_PSNR_TOLERANCE_DB,
     RELEASED_SSIM_TOLERANCE,
 )
+from hitsr.report.statistics import Estimate
 from hitsr.spec import Scale
 
 _PSNR = Column("PSNR", "dB", room="spread")
@@ -91,29 +92,28 @@ def _compared(
     """Made by column, because cells are ranked within one."""
     scores = [score(evidence.results, method, scale, dataset) for method in methods]
     quotes = [evidence.published.quality(method, scale, dataset) for method in methods]
+    psnr_db = [found.psnr_db if found else None for found in scores]
+    ssim = [found.ssim if found else None for found in scores]
+    printed_db = [quote.psnr_db if quote else None for quote in quotes]
+    printed_ssim = [quote.ssim if quote else None for quote in quotes]
     return [
-        _ranked([estimate(found.psnr_db if found else None, 2) for found in scores]),
-        [
-            difference(
-                found.psnr_db.value if found else None,
-                quote.psnr_db if quote else None,
-                2,
-                limit.psnr_db,
-                limit.judged,
-            )
-            for found, quote in zip(scores, quotes)
-        ],
-        _ranked([estimate(found.ssim if found else None, 4) for found in scores]),
-        [
-            difference(
-                found.ssim.value if found else None,
-                quote.ssim if quote else None,
-                4,
-                limit.ssim,
-                limit.judged,
-            )
-            for found, quote in zip(scores, quotes)
-        ],
+        _ranked([estimate(ours, 2) for ours in psnr_db]),
+        _differences(psnr_db, printed_db, 2, limit.psnr_db, limit.judged),
+        _ranked([estimate(ours, 4) for ours in ssim]),
+        _differences(ssim, printed_ssim, 4, limit.ssim, limit.judged),
+    ]
+
+
+def _differences(
+    ours: list[Estimate | None],
+    printed: list[float | None],
+    digits: int,
+    room: float,
+    judged: bool,
+) -> list[Cell]:
+    return [
+        difference(here.value if here else None, there, digits, room, judged)
+        for here, there in zip(ours, printed, strict=True)
     ]
 
 

@@ -289,7 +289,7 @@ def test_sizes_are_timed_where_samples_are_asked_for(finished: Path, tmp_path: P
     write_config(tmp_path, {**TINY, "scaling": {"over": ["window"], "samples": 2}})
     target = "results/tiny/records/scaling_time/hit_sir-x2.cpu.fused.json"
     asked = ("--configfile", str(tmp_path / "config.yaml"))
-    planned = snakemake(finished, "-n", "-p", "--quiet", "progress", target, *asked)
+    planned = snakemake(finished, target, "-n", "-p", "--quiet", "progress", *asked)
     assert "--over window --formulation fused --device cpu" in planned.stdout
     assert "--samples 2" in planned.stdout
 
