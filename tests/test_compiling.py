@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,13 @@ def test_no_compiler_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CXX", "icc")
     with pytest.raises(SpecError, match="CXX is 'icc', which is not there"):
         check_compiler()
+
+
+def test_without_it_the_compiler_is_not_loaded():
+    code = (
+        "import sys, torch, hitsr\n"
+        "with torch.inference_mode():\n"
+        "    hitsr.create('swinir_light', 2).eval()(torch.rand(1, 3, 8, 8))\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -29,42 +29,48 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.mixer = _mixer(network, index, formulation)
         self.norm2 = nn.LayerNorm(width)
-        self.ffn = FeedForward(width, ffn.ratio, ffn.kernel if ffn.kind == "conv" else None)
+        kernel = ffn.kernel if ffn.kind == "conv" else None
+        self.ffn = FeedForward(width, ffn.ratio, kernel, formulation)
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """`x + norm(branch(x))` or `x + branch(norm(x))`, for both branches in turn."""
         if self.training or not self.fused:
-            return self._fed(self._whole(x_bhwc), Strip())
+            x_bhwc = x_bhwc + self._whole(x_bhwc)
+            return x_bhwc + self._fed(x_bhwc, Strip())
         mixer = self.mixer
         if mixer.in_strips and not (mixer.shift and self.extends):
             x_bhwc = by_strips(
-                self._mixed, x_bhwc, multiple=self.multiple, halo=mixer.reach, shift=mixer.shift
+                self._mixed,
+                x_bhwc,
+                multiple=self.multiple,
+                halo=mixer.reach,
+                shift=mixer.shift,
+                residual=True,
             )
         else:
-            x_bhwc = self._whole(x_bhwc)
-        return by_strips(self._fed, x_bhwc, halo=self.ffn.reach)
+            x_bhwc = x_bhwc + self._whole(x_bhwc)
+        return by_strips(self._fed, x_bhwc, halo=self.ffn.reach, residual=True)
 
     def _mixed(self, x_bhwc: Tensor, strip: Strip) -> Tensor:
-        """The first branch and what it is added to, of some rows."""
-        own = strip.own(strip.inner(x_bhwc))
-        width = own.shape[2]
+        """The first branch of some rows."""
+        width = x_bhwc.shape[2]
         branch = x_bhwc if self.norm_after else self.norm1(x_bhwc)
         branch = self.mixer(extend(branch, self.multiple, (2,)), strip)
         branch = strip.own(branch)[:, :, :width]
-        return own + self._drop(self.norm1(branch) if self.norm_after else branch)
+        return self._drop(self.norm1(branch) if self.norm_after else branch)
 
     def _whole(self, x_bhwc: Tensor) -> Tensor:
         """The same of whole pictures, for mixers that look further than their windows."""
         _, h, w, _ = x_bhwc.shape
         branch = x_bhwc if self.norm_after else self.norm1(x_bhwc)
         branch = self.mixer(extend(branch, self.multiple))[:, :h, :w]
-        return x_bhwc + self._drop(self.norm1(branch) if self.norm_after else branch)
+        return self._drop(self.norm1(branch) if self.norm_after else branch)
 
     def _fed(self, x_bhwc: Tensor, strip: Strip) -> Tensor:
-        """The second branch and what it is added to."""
+        """The second branch."""
         branch = x_bhwc if self.norm_after else self.norm2(x_bhwc)
         branch = strip.inner(self.ffn(branch))
-        return strip.inner(x_bhwc) + self._drop(self.norm2(branch) if self.norm_after else branch)
+        return self._drop(self.norm2(branch) if self.norm_after else branch)
 
     def _drop(self, branch: Tensor) -> Tensor:
         """Stochastic depth: in training, leave the branch out for some of the batch."""

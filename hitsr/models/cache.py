@@ -33,6 +33,8 @@ class EvalCache:
         if owner.training:
             self._kept.clear()
             return compute()
+        if not torch.compiler.is_compiling():  # most never need the compiler: 1 s and 160 MB
+            return self._find(owner, key, compute, size)
         # What is kept may change between forwards: it is no part of a compiled graph.
         value: Tensor = torch.compiler.disable(self._find)(owner, key, compute, size)
         return value

@@ -42,9 +42,17 @@ def in_cache(x: Tensor) -> bool:
 
 
 def by_strips(
-    function: StripFunction, x_bhwc: Tensor, *, multiple: int = 1, halo: int = 0, shift: int = 0
+    function: StripFunction,
+    x_bhwc: Tensor,
+    *,
+    multiple: int = 1,
+    halo: int = 0,
+    shift: int = 0,
+    residual: bool = False,
 ) -> Tensor:
     """`function` of features, by strips of whole multiples of rows: (b, h, w, c) -> (b, h, w, c').
+
+    With `residual`, features and that.
 
     Rows are reflected at the bottom to a whole multiple, or, of a picture that has whole multiples,
     moved up by `shift`, cyclically, and the results back down. The result of a row depends on no
@@ -52,15 +60,16 @@ def by_strips(
     `function` is given and leaves out.
     In one piece where gradients are wanted, which keep everything anyway.
     """
-    if torch.is_grad_enabled() or not in_cache(x_bhwc):
-        return _in_one(function, x_bhwc, multiple, shift)
     b, h, w, _ = x_bhwc.shape
     rows = max(multiple, max(_TOKENS // w, 16 * halo) // multiple * multiple)
-    if b * h <= rows:
-        return _in_one(function, x_bhwc, multiple, shift)
+    if b * h <= rows or torch.is_grad_enabled() or not in_cache(x_bhwc):
+        done = _in_one(function, x_bhwc, multiple, shift)
+        return x_bhwc + done if residual else done
     parts = x_bhwc.split(max(1, rows // h))
-    done = [_of_pictures(function, part, rows, multiple, halo, shift) for part in parts]
-    return done[0] if len(done) == 1 else torch.cat(done)
+    results = [
+        _of_pictures(function, part, rows, multiple, halo, shift, residual) for part in parts
+    ]
+    return results[0] if len(results) == 1 else torch.cat(results)
 
 
 def _in_one(function: StripFunction, x_bhwc: Tensor, multiple: int, shift: int) -> Tensor:
@@ -69,7 +78,13 @@ def _in_one(function: StripFunction, x_bhwc: Tensor, multiple: int, shift: int) 
 
 
 def _of_pictures(
-    function: StripFunction, x_bhwc: Tensor, rows: int, multiple: int, halo: int, shift: int
+    function: StripFunction,
+    x_bhwc: Tensor,
+    rows: int,
+    multiple: int,
+    halo: int,
+    shift: int,
+    residual: bool,
 ) -> Tensor:
     h = x_bhwc.shape[1]
     whole = -(-h // multiple) * multiple
@@ -84,7 +99,7 @@ def _of_pictures(
         done = function(_take(x_bhwc, source[first:last]), strip)
         if out is None:
             out = done.new_empty(*x_bhwc.shape[:3], done.shape[-1])
-        _put(out, source[top : top + kept], done)
+        _put(out, source[top : top + kept], done, x_bhwc if residual else None)
     assert out is not None
     return out
 
@@ -97,9 +112,15 @@ def _take(x_bhwc: Tensor, rows: Tensor) -> Tensor:
     return x_bhwc.index_select(1, rows)
 
 
-def _put(out_bhwc: Tensor, rows: Tensor, x_bhwc: Tensor) -> None:
+def _put(out_bhwc: Tensor, rows: Tensor, done_bhwc: Tensor, beside_bhwc: Tensor | None) -> None:
+    """Write those rows: what was done, and the same rows `beside` it, in one pass over memory."""
     first, last = int(rows[0]), int(rows[-1])
-    if last - first + 1 == len(rows):
-        out_bhwc[:, first : last + 1] = x_bhwc
+    if last - first + 1 != len(rows):
+        if beside_bhwc is not None:
+            done_bhwc = done_bhwc + beside_bhwc.index_select(1, rows)
+        out_bhwc.index_copy_(1, rows, done_bhwc)
+    elif beside_bhwc is None:
+        out_bhwc[:, first : last + 1] = done_bhwc
     else:
-        out_bhwc.index_copy_(1, rows, x_bhwc)
+        place = slice(first, last + 1)
+        torch.add(beside_bhwc[:, place], done_bhwc, out=out_bhwc[:, place])

@@ -32,6 +32,20 @@ def test_a_convolution_by_strips_is_that_of_the_picture(size: tuple[int, int, in
     torch.testing.assert_close(found, convolved(x))
 
 
+@pytest.mark.usefixtures("_tokens")
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("shift", [0, 2])
+def test_what_is_residual_is_added_row_by_row(size: tuple[int, int, int], shift: int):
+    torch.manual_seed(0)
+    b, h, w = size
+    x = torch.randn(b, 4 * h, w, 2)
+    given = x.clone()
+    with torch.inference_mode():
+        found = by_strips(lambda x, _: 3 * x, x, multiple=4, shift=shift, residual=True)
+    torch.testing.assert_close(found, 4 * x)
+    assert torch.equal(x, given)
+
+
 def _mean_of_windows(x: Tensor, side: int) -> Tensor:
     windows = split(x, side)
     return merge(windows.mean(1, keepdim=True).expand_as(windows), side, *x.shape[1:3])
