@@ -6,7 +6,7 @@ dtype: autocast changes it. Writes through `.data` do not raise a parameter's ve
 of reach.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -46,7 +46,7 @@ class EvalCache:
         compute: Callable[[], Tensor],
         size: tuple[int, ...],
     ) -> Tensor:
-        parameters = list(owner.parameters())
+        parameters = list(_parameters(owner))
         wanted = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
         if wanted or any(p.is_inference() for p in parameters):
             self._kept.clear()
@@ -67,6 +67,14 @@ class EvalCache:
 
     def __reduce__(self) -> tuple[type["EvalCache"], tuple[()]]:
         return EvalCache, ()
+
+
+def _parameters(module: nn.Module) -> Iterator[nn.Parameter]:
+    """As `module.parameters()` in a fraction of its time, for blocks ask for every strip."""
+    yield from (each for each in module._parameters.values() if each is not None)
+    for child in module._modules.values():
+        if child is not None:
+            yield from _parameters(child)
 
 
 class _State(NamedTuple):

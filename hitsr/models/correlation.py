@@ -54,6 +54,8 @@ class Correlation(nn.Module):
     all: in the windows at the edges, tokens from opposite sides of the picture meet.
     """
 
+    same_head: Tensor
+
     def __init__(
         self,
         width: int,
@@ -76,6 +78,7 @@ class Correlation(nn.Module):
         self.position = _position(mixer, window)
         self.to_base = nn.Linear(self.ratio**2, 1) if "spatial" in mixer.branches else None
         self.proj = nn.Linear(width // 2 * len(mixer.branches), width)
+        self.register_buffer("same_head", _same_head(width // 2, mixer.heads), persistent=False)
         self._cache = EvalCache()
 
     @property
@@ -151,11 +154,11 @@ class Correlation(nn.Module):
 
         Per window, queries then meet one c x c matrix; `bias v↓` is one product for all windows.
         """
-        gram = (base_nsc.transpose(1, 2) @ base_nsc) * self._same_head(base_nsc)
+        n, half, t = q_nct.shape
+        gram = (base_nsc.transpose(1, 2) @ base_nsc) * self.same_head / (half // self.heads)
         bias = self._bias()
         if bias is None:
             return gram @ q_nct
-        n, half, t = q_nct.shape
         heads = base_nsc.unflatten(-1, (self.heads, -1)).permute(2, 0, 3, 1)  # (m, n, d, s)
         placed = heads.flatten(1, 2) @ bias.transpose(1, 2)  # (m, n d, t)
         placed = placed.unflatten(1, (n, half // self.heads)).transpose(0, 1)
@@ -176,7 +179,9 @@ class Correlation(nn.Module):
         position = self.position
         if position is None:
             return None
-        return self._cache.get(self, "bias", lambda: pooled_bias(position(self.window), self.ratio))
+        return self._cache.get(
+            position, "bias", lambda: pooled_bias(position(self.window), self.ratio)
+        )
 
     def _base_cells(self, v_ntc: Tensor) -> Tensor:
         """Project values to the base window by a linear layer: (n, t, c) -> (n, s, c)."""
@@ -199,16 +204,16 @@ class Correlation(nn.Module):
         summed: Tensor = weight @ blocks.reshape(-1, self.ratio**2, c) + bias
         return summed.view(-1, side**2, c)
 
-    def _same_head(self, like: Tensor) -> Tensor:
-        """1/d where two channels share a head, else 0: (c / 2, c / 2)."""
-        width = like.shape[-1] // self.heads
-        head = torch.arange(self.heads, device=like.device).repeat_interleave(width)
-        return (head[:, None] == head[None, :]).to(like.dtype) / width
-
 
 def _pointwise(conv: nn.Conv2d, x_bhwc: Tensor) -> Tensor:
     """A 1x1 convolution as the matrix product that it is: (b, h, w, c) -> (b, h, w, c')."""
     return F.linear(x_bhwc, conv.weight.flatten(1), conv.bias)
+
+
+def _same_head(width: int, heads: int) -> Tensor:
+    """1 where two channels share a head, else 0: (width, width)."""
+    head = torch.arange(heads).repeat_interleave(width // heads)
+    return (head[:, None] == head[None, :]).float()
 
 
 def _position(mixer: spec.Correlation, window: int) -> DynamicPosition | TablePosition | None:
