@@ -1,7 +1,7 @@
-"""Every figure that docs quote, in one run: `python -m benchmarks --out docs/benchmarks.md`.
+"""Every figure that docs quote, in one run: `python -m benchmarks --out benchmarks.md`.
 
 Each part is a program of its own (`python -m benchmarks.speed --help`) and runs in a fresh process.
-The page is written after each; an hour on two cores that are otherwise idle.
+The page is written after each; half an hour to an hour on two cores that are otherwise idle.
 """
 
 import subprocess
@@ -36,7 +36,7 @@ SECTIONS = {
 }
 INTRODUCTION = """# Benchmarks
 
-Written by `python -m benchmarks --out docs/benchmarks.md`; a figure is a median, beside the middle
+Written by `python -m benchmarks`; a figure is a median, beside the middle
 half of its samples. What two things have to do with each other is taken from runs in turns.
 """
 
