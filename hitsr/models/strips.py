@@ -52,7 +52,7 @@ def by_strips(
 ) -> Tensor:
     """`function` of features, by strips of whole multiples of rows: (b, h, w, c) -> (b, h, w, c').
 
-    With `residual`, features and that.
+    With `residual`, the features themselves are added to it.
 
     Rows are reflected at the bottom to a whole multiple, or, of a picture that has whole multiples,
     moved up by `shift`, cyclically, and the results back down. The result of a row depends on no
@@ -61,8 +61,9 @@ def by_strips(
     In one piece where gradients are wanted, which keep everything anyway.
     """
     b, h, w, _ = x_bhwc.shape
-    rows = max(multiple, max(_TOKENS // w, 16 * halo) // multiple * multiple)
-    if b * h <= rows or torch.is_grad_enabled() or not in_cache(x_bhwc):
+    whole = torch.is_grad_enabled() or not in_cache(x_bhwc)
+    rows = 0 if whole else max(multiple, max(_TOKENS // w, 16 * halo) // multiple * multiple)
+    if whole or b * h <= rows:
         done = _in_one(function, x_bhwc, multiple, shift)
         return x_bhwc + done if residual else done
     parts = x_bhwc.split(max(1, rows // h))
