@@ -168,7 +168,7 @@ def _peak_mb(name: str, formulation: str) -> float:
 def peak(name: str, formulation: str) -> None:
     """Print the MB that two forwards of 320x180 at x4 take above rest.
 
-    A picture of 8x8 goes before: with it PyTorch and its libraries load 170 MB of their own.
+    A picture of 8x8 goes before: PyTorch's libraries then load what they keep.
     """
     model = hitsr.create(name, 4, formulation=formulation)
     _infer(model, torch.rand(1, 3, 8, 8))

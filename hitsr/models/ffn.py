@@ -35,29 +35,25 @@ class FeedForward(nn.Module):
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """Mix channels, and with a depthwise convolution neighbours too."""
         x = self.expand(x_bhwc)
-        if self.fused and in_cache(x) and not torch.is_grad_enabled():
-            x = self._activated_in_place(x)
+        ours = self.fused and in_cache(x)
+        if ours and not torch.is_grad_enabled():
+            # Nobody else holds these features, and memory that is new costs more.
+            torch.ops.aten.gelu_(x)
+            if self.depthwise is not None:
+                x += torch.ops.aten.gelu_(self._convolved(x, ours))
         else:
             x = F.gelu(x)
             if self.depthwise is not None:
-                x = x + F.gelu(self._convolved(x))
+                x = x + F.gelu(self._convolved(x, ours))
         out: Tensor = self.reduce(x)
         return out
 
-    def _activated_in_place(self, x_bhwc: Tensor) -> Tensor:
-        """The same, where nobody else holds the features: memory that is new costs more."""
-        torch.ops.aten.gelu_(x_bhwc)
-        if self.depthwise is not None:
-            x_bhwc += torch.ops.aten.gelu_(self._convolved(x_bhwc))
-        return x_bhwc
-
-    def _convolved(self, x_bhwc: Tensor) -> Tensor:
+    def _convolved(self, x_bhwc: Tensor, ours: bool) -> Tensor:
+        """The depthwise convolution, whose gradient may be `ours`."""
         assert self.depthwise is not None
         x = x_bhwc.permute(0, 3, 1, 2)
-        if self.fused and in_cache(x) and torch.is_grad_enabled():
-            x = _Depthwise.apply(x, self.depthwise.weight, self.depthwise.bias)
-        else:
-            x = self.depthwise(x)
+        weight, bias = self.depthwise.weight, self.depthwise.bias
+        x = _Depthwise.apply(x, weight, bias) if ours else self.depthwise(x)
         around: Tensor = x.permute(0, 2, 3, 1)
         return around
 
