@@ -6,14 +6,14 @@ Plain `snakemake` builds the demo report; `--configfile configs/paper.yaml` anot
 import re
 from pathlib import Path
 
-from hitsr.ablation import ablation_rows, pick, read_ablations
-from hitsr.code import fingerprint
-from hitsr.config import load_config, runs, scaled_networks
-from hitsr.errors import HitsrError
-from hitsr.methods import find_weights, methods, trained
-from hitsr.needs import available_device, missing_data, missing_weights
+from hitsr.specs.ablation import ablation_rows, pick, read_ablations
+from hitsr.plan.fingerprint import fingerprint
+from hitsr.specs.config import load_config, runs, scaled_networks
+from hitsr.base.errors import HitsrError
+from hitsr.plan.methods import find_weights, methods, trained
+from hitsr.plan.needs import available_device, missing_data, missing_weights
 from hitsr.records import latency_setup
-from hitsr.values import read_yaml
+from hitsr.base.values import read_yaml
 from snakemake.exceptions import WorkflowError
 
 if not config:

@@ -28,8 +28,8 @@ from hitsr.data.loader import WORKERS, made_ahead
 from hitsr.data.packs import packed_pairs
 from hitsr.data.patches import Patches
 from hitsr.data.sources import photographs, prepare
+from hitsr.measure.metrics import luma
 from hitsr.measure.quality import score_folders
-from hitsr.metrics import luma
 
 HEIGHT, WIDTH = 1356, 2040  # as many pictures of DIV2K have
 SCALES = (2, 3, 4)

@@ -20,10 +20,10 @@ import typer
 
 import hitsr
 from benchmarks.machine import machine
-from hitsr.inference import upscale
-from hitsr.measure.memory import watching
-from hitsr.room import side_at_hand
-from hitsr.tiling import Tiling, spans, tiles_within
+from hitsr.runtime.memory import watching
+from hitsr.upscaling.inference import upscale
+from hitsr.upscaling.tile_size import side_at_hand
+from hitsr.upscaling.tiling import Tiling, spans, tiles_within
 
 SIZE, SCALE = (2528, 4096), 2  # height and width of the LR picture
 CPU = torch.device("cpu")

@@ -28,8 +28,8 @@ from torch.nn import functional as F
 import hitsr
 from benchmarks.machine import Clock, machine, quartiles, seconds
 from hitsr.measure.attribution import PUBLISHED, BlurPath, objective
-from hitsr.measure.memory import watching
 from hitsr.models.backbone import SuperResolver
+from hitsr.runtime.memory import watching
 
 ATTRIBUTED = ("hit_sir", "swinir_light")
 WINDOW = (120, 120, 16)  # x, y, side of what is attributed, in the middle of 256x256

@@ -9,32 +9,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hitsr.api import complexity
-    from hitsr.convert import to_hierarchical
     from hitsr.data.bicubic import imresize
-    from hitsr.inference import upscale
     from hitsr.measure.attribution import local_attribution
-    from hitsr.metrics import psnr, ssim
+    from hitsr.measure.metrics import psnr, ssim
     from hitsr.models.backbone import create
     from hitsr.models.checkpoints import load_weights
-    from hitsr.models.pretrained import from_pretrained
-    from hitsr.spec import NetworkSpec
-    from hitsr.zoo import NETWORKS
+    from hitsr.share.pretrained import from_pretrained
+    from hitsr.specs.convert import to_hierarchical
+    from hitsr.specs.network import NetworkSpec
+    from hitsr.specs.zoo import NETWORKS
+    from hitsr.upscaling.inference import upscale
 
 __version__ = version("hitsr")
 
 _HOME = {
-    "NETWORKS": "hitsr.zoo",
-    "NetworkSpec": "hitsr.spec",
+    "NETWORKS": "hitsr.specs.zoo",
+    "NetworkSpec": "hitsr.specs.network",
     "complexity": "hitsr.api",
     "create": "hitsr.models.backbone",
-    "from_pretrained": "hitsr.models.pretrained",
+    "from_pretrained": "hitsr.share.pretrained",
     "imresize": "hitsr.data.bicubic",
     "load_weights": "hitsr.models.checkpoints",
     "local_attribution": "hitsr.measure.attribution",
-    "psnr": "hitsr.metrics",
-    "ssim": "hitsr.metrics",
-    "to_hierarchical": "hitsr.convert",
-    "upscale": "hitsr.inference",
+    "psnr": "hitsr.measure.metrics",
+    "ssim": "hitsr.measure.metrics",
+    "to_hierarchical": "hitsr.specs.convert",
+    "upscale": "hitsr.upscaling.inference",
 }
 
 __all__ = [

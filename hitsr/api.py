@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from hitsr.base.progress import Progress
 from hitsr.measure.complexity import Method, count, input_size_for
 from hitsr.measure.scaling import (
     LARGEST_TIMED_WINDOW,
@@ -19,9 +20,8 @@ from hitsr.measure.scaling import (
     windows_of,
 )
 from hitsr.models.backbone import create
-from hitsr.progress import Progress
 from hitsr.records import Complexity, ModuleCost, SizeCost, TimeGrowth
-from hitsr.spec import Formulation, NetworkSpec
+from hitsr.specs.network import Formulation, NetworkSpec
 
 
 def complexity(

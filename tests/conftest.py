@@ -1,5 +1,78 @@
-"""One thread for every test and what it starts: tiny networks gain nothing from more."""
+"""One thread for every test and what it starts: tiny networks gain nothing from more.
 
+Here too: weights and outputs of the published networks (tests/golden/README.md).
+"""
+
+import json
 import os
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 os.environ["OMP_NUM_THREADS"] = "1"
+FOLDER = Path(__file__).parent / "golden"
+
+
+class Golden(NamedTuple):
+    """What a published network made of one picture, and the weights that it had."""
+
+    state: "Mapping[str, Tensor]"  # published names
+    input: "Tensor"
+    output: "Tensor"  # sampled
+    stride: tuple[int, int]
+    full_shape: tuple[int, ...]
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], Golden]:
+    @cache
+    def read(name: str) -> Golden:
+        import torch
+
+        with np.load(FOLDER / f"{name}_x2.npz") as file:
+            shapes = json.loads(str(file["state"]))
+            salt = int(file["salt"])
+            return Golden(
+                state=MappingProxyType(
+                    {key: _weights(salt, key, tuple(shape)) for key, shape in shapes}
+                ),
+                input=torch.from_numpy(file["input"]),
+                output=torch.from_numpy(file["output"]),
+                stride=tuple(file["stride"].tolist()),
+                full_shape=tuple(file["full_shape"].tolist()),
+            )
+
+    return read
+
+
+def _weights(salt: int, key: str, shape: tuple[int, ...]) -> "Tensor":
+    import torch
+
+    u = _noise(salt, key, int(np.prod(shape)))
+    if len(shape) > 1:
+        values = 2 * u / np.sqrt(np.prod(shape[1:]))
+    elif key.endswith("weight"):
+        values = 1 + 0.4 * u
+    else:
+        values = 0.2 * u
+    return torch.from_numpy(values.astype(np.float32).reshape(shape))
+
+
+def _noise(salt: int, key: str, n: int) -> np.ndarray:
+    """Numbers in [-0.5, 0.5) that anyone can make again: an integer hash of a counter."""
+    x = np.arange(n, dtype=np.uint32) + np.uint32(crc32(f"{salt}/{key}".encode()))
+    x ^= x >> 16
+    x *= np.uint32(0x7FEB352D)
+    x ^= x >> 15
+    x *= np.uint32(0x846CA68B)
+    x ^= x >> 16
+    return x / 2**32 - 0.5

@@ -1,46 +1,42 @@
-"""A file imports only from its own layer and lower ones (DESIGN, section 3)."""
+"""A file imports only from its own room and those above it in the list (docs/design.md)."""
 
 import ast
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hitsr"
-LAYERS = (
-    "values errors files patching spec records config zoo convert code seeds methods needs "
-    "ablation claims verdicts",
-    "compiling models data metrics provenance devices progress model_card",
-    "tiling ensemble room inference training measure own fetching export upscaling gallery",
+ROOMS = (
+    "base",
+    "specs",
+    "records",
+    "plan",
+    "data",
+    "runtime",
+    "models",
+    "measure",
+    "training",
+    "upscaling",
+    "share",
     "report",
-    "api doctor cli",
+    "api",
+    "cli",
 )
-LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts.split()}
-# Within models, a file imports only from those before it.
-MODELS = [
-    "windows",
-    "cache",
-    "position",
-    "ngram",
-    "large_windows",
-    "tiles",
-    "strips",
-    "ffn",
-    "attention",
-    "correlation",
-    "transposed",
-    "block",
-    "upsample",
-    "backbone",
-    "checkpoints",
-    "pretrained",
-]
+LEVEL = {room: level for level, room in enumerate(ROOMS)}
+# Rooms that must not be reached, by any chain of imports, although they stand above.
+FORBIDDEN = {
+    "measure": {"models"},
+    "report": {"data", "runtime", "models", "measure", "training", "upscaling", "share"},
+}
+LIGHT = ("base", "specs", "records", "plan")  # what Snakemake imports
 HEAVY = ("torch", "pandas", "matplotlib")
-# `hitsr/__init__.py` hands names out from every layer, when they are first used.
+# `hitsr/__init__.py` hands names out from every room, when they are first used.
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
@@ -49,68 +45,68 @@ def _name(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
+MODULES = {_name(path): path for path in FILES}
+
+
 def _imports(path: Path) -> Iterator[str]:
     """All that a file imports, within functions too, as dotted names."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            if node.module == "hitsr":
-                yield from (f"hitsr.{alias.name}" for alias in node.names)
-            else:
-                yield node.module or ""
+            assert node.module is not None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _ours(path: Path) -> Iterator[str]:
-    """`models.block` where a file imports from hitsr.models.block."""
-    for name in _imports(path):
-        assert name != "hitsr", f"{path}: name the module, not the package"
+@cache
+def _ours(module: str) -> frozenset[str]:
+    """Our modules that one of ours imports: `models.block` for hitsr.models.block."""
+    found = set()
+    for name in _imports(MODULES[module]):
         if name.startswith("hitsr."):
-            yield name.removeprefix("hitsr.")
+            dotted = name.removeprefix("hitsr.")
+            parent = dotted.rpartition(".")[0]
+            assert dotted in MODULES or parent in MODULES, f"{module}: imports {name}"
+            found.add(dotted if dotted in MODULES else parent)
+    return frozenset(found)
 
 
-def _part(name: str) -> str:
-    return name.split(".")[0]
+@cache
+def _reached(module: str) -> frozenset[str]:
+    """Our modules that a module leads to, through any number of others."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        for name in _ours(waiting.pop()) - seen:
+            seen.add(name)
+            waiting.append(name)
+    return frozenset(seen)
 
 
-def test_every_file_has_a_layer():
-    assert {_part(_name(path)) for path in FILES} == set(LEVEL)
+def _room(module: str) -> str:
+    return module.split(".")[0]
 
 
-@pytest.mark.parametrize("path", FILES, ids=_name)
-def test_imports_come_from_the_same_layer_or_lower(path: Path):
-    own = LEVEL[_part(_name(path))]
-    assert [name for name in _ours(path) if LEVEL[_part(name)] > own] == []
+def test_every_file_stands_in_a_room():
+    assert {_room(name) for name in MODULES} == set(ROOMS)
+    loose = [path.name for path in PACKAGE.glob("*.py")]
+    assert sorted(loose) == ["__init__.py", "api.py"]
 
 
-@pytest.mark.parametrize(
-    ("part", "forbidden"),
-    [
-        ("data", {"models", "torch"}),
-        ("metrics", {"models", "data", "torch"}),
-        ("measure", {"models", "training"}),
-        ("report", {"models", "data", "training", "measure", "inference", "torch"}),
-        ("models", {"data"}),
-    ],
-)
-def test_parts_stay_apart(part: str, forbidden: set[str]):
-    for path in FILES:
-        if _part(_name(path)) == part:
-            outside = {_part(name) for name in _imports(path)}
-            assert not forbidden & ({_part(name) for name in _ours(path)} | outside), path
+@pytest.mark.parametrize("module", MODULES)
+def test_a_file_leads_to_its_own_room_and_those_above_alone(module: str):
+    own = LEVEL[_room(module)]
+    assert [name for name in _reached(module) if LEVEL[_room(name)] > own] == []
 
 
-def test_models_build_on_what_comes_before():
-    names = {path.stem for path in (PACKAGE / "models").glob("*.py")} - {"__init__"}
-    assert names == set(MODELS)
-    for path in (PACKAGE / "models" / f"{name}.py" for name in MODELS):
-        below = MODELS[: MODELS.index(path.stem)]
-        used = [name.split(".")[1] for name in _ours(path) if _part(name) == "models"]
-        assert set(used) <= set(below), path
+@pytest.mark.parametrize("module", MODULES)
+def test_rooms_that_stay_apart_do_not_lead_to_each_other(module: str):
+    forbidden = FORBIDDEN.get(_room(module), set())
+    assert {name for name in _reached(module) if _room(name) in forbidden} == set()
 
 
-def test_the_pipeline_imports_the_lowest_layer_alone():
+def test_the_pipeline_imports_light_rooms_alone():
     files = [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk")]
     used = {
         name
@@ -118,7 +114,7 @@ def test_the_pipeline_imports_the_lowest_layer_alone():
         for name in re.findall(r"^\s*(?:from|import)\s+hitsr\.(\w+)", file.read_text(), re.M)
     }
     assert used
-    assert {name for name in used if LEVEL[name] > 0} == set()
+    assert used <= set(LIGHT)
 
 
 def _loaded_after(*modules: str) -> set[str]:
@@ -129,12 +125,13 @@ def _loaded_after(*modules: str) -> set[str]:
     return set(run.stdout.split())
 
 
-def test_the_package_the_lowest_layer_and_the_command_line_start_light():
-    loaded = _loaded_after("hitsr", *(f"hitsr.{name}" for name in LAYERS[0].split()), "hitsr.cli")
+def test_the_package_the_light_rooms_and_the_command_line_start_light():
+    light = [f"hitsr.{name}" for name in MODULES if _room(name) in LIGHT]
+    loaded = _loaded_after("hitsr", *light, "hitsr.cli")
     assert "hitsr.cli" in loaded
     assert loaded & set(HEAVY) == set()
 
 
 def test_a_report_needs_no_torch():
-    modules = [f"hitsr.{_name(path)}" for path in FILES if _part(_name(path)) == "report"]
+    modules = [f"hitsr.{name}" for name in MODULES if _room(name) == "report"]
     assert "torch" not in _loaded_after(*modules)

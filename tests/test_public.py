@@ -4,7 +4,7 @@ import sys
 import pytest
 
 import hitsr
-from hitsr.errors import SpecError
+from hitsr.base.errors import SpecError
 
 # What others build on (DESIGN, section 6).
 NAMES = {

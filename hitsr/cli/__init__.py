@@ -8,6 +8,7 @@ import sys
 
 import typer
 
+from hitsr.base.errors import HitsrError
 from hitsr.cli import (
     attribution,
     comparing,
@@ -22,7 +23,6 @@ from hitsr.cli import (
     timing,
     upscaling,
 )
-from hitsr.errors import HitsrError
 
 app = typer.Typer(
     help="Reproduce and ablate hierarchical super-resolution transformers.",

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 
 import typer
 
+from hitsr.base.errors import RecordError, SpecError
 from hitsr.cli.options import (
     DeviceOption,
     JsonOption,
@@ -16,9 +17,8 @@ from hitsr.cli.options import (
     deliver,
 )
 from hitsr.cli.subject import NameOption, subject
-from hitsr.errors import RecordError, SpecError
 from hitsr.records import AttributionRecord, AttributionSettings
-from hitsr.spec import Scale
+from hitsr.specs.network import Scale
 
 _GIB = 2**30
 _Place = tuple[str, Path, tuple[int, int, int] | None]  # name, LR picture, window in HR pixels
@@ -78,10 +78,10 @@ def lam(
 
     import torch
 
-    from hitsr.devices import pick_device
-    from hitsr.files import sha256
+    from hitsr.base.files import sha256
     from hitsr.measure.attribution_files import Place, attribute
-    from hitsr.provenance import provenance
+    from hitsr.records.provenance import provenance
+    from hitsr.runtime.devices import pick_device
 
     started, settings = time.monotonic(), AttributionSettings(steps=steps)
     torch.set_num_threads(threads)

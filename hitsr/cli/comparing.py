@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from hitsr.base.errors import HitsrError, SpecError, did_you_mean
 from hitsr.cli.options import JsonOption, say
-from hitsr.errors import HitsrError, SpecError, did_you_mean
 
 Share = Annotated[float, typer.Option(min=0, help="tolerance, as a share of A")]
 
@@ -40,7 +40,7 @@ def compare(
 
     Exit status: 0 the same within tolerance, 1 different, 2 not to be compared.
     """
-    from hitsr.files import write_text
+    from hitsr.base.files import write_text
     from hitsr.report.compare import compare_folders
     from hitsr.report.compare_page import to_html, to_text
     from hitsr.report.compared import KINDS, Tolerances

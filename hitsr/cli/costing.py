@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from hitsr.base.errors import SpecError
 from hitsr.cli import cost_tables
 from hitsr.cli.options import (
     FormulationOption,
@@ -18,7 +19,6 @@ from hitsr.cli.options import (
     size_of,
 )
 from hitsr.cli.subject import NameOption, SubjectArgument, subject
-from hitsr.errors import SpecError
 from hitsr.records import ComplexityRecord, ScalingRecord
 
 
@@ -49,7 +49,7 @@ def complexity(
         raise SpecError("--counter fvcore sees no fused operators; use torch, or count the paper's")
     from hitsr import api
     from hitsr.measure.complexity import input_size_for
-    from hitsr.provenance import provenance
+    from hitsr.records.provenance import provenance
 
     started = time.monotonic()
     counted = (
@@ -98,7 +98,7 @@ def scaling(
     sides = None if at is None else _sides(at)
     from hitsr import api
     from hitsr.measure.scaling import PICTURES, fit_power_law, windows_of
-    from hitsr.provenance import provenance
+    from hitsr.records.provenance import provenance
 
     started = time.monotonic()
     if over == "window":

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hitsr.cli.options import JsonOption
-from hitsr.config import load_config
+from hitsr.specs.config import load_config
 
 
 def doctor(
@@ -18,7 +18,7 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Say what will not work here, and how to mend it; exit status 1 if something is missing."""
-    from hitsr.doctor import examine, fails, to_text
+    from hitsr.cli.examination import examine, fails, to_text
 
     findings = examine(load_config(config) if config else None, reports)
     if as_json:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hitsr.base.errors import SpecError
+from hitsr.base.files import sha256, write_text
 from hitsr.cli.options import ScaleOption, say, scaled
 from hitsr.cli.upscaling import NetworkOption, WeightsOption, check_weights, loaded_model
-from hitsr.errors import SpecError
-from hitsr.files import sha256, write_text
-from hitsr.model_card import ExportFormat, model_card
 from hitsr.records import QualityRecord, TrainingRecord
-from hitsr.spec import ScaledNetwork
+from hitsr.share.model_card import ExportFormat, model_card
+from hitsr.specs.network import ScaledNetwork
 
 if TYPE_CHECKING:
     from hitsr.models.backbone import SuperResolver
@@ -50,8 +50,8 @@ def export(
 
 
 def _write(model: "SuperResolver", out: Path, form: ExportFormat) -> None:
-    from hitsr.export import CHECKED_SIZES, export_onnx, export_program
-    from hitsr.models.pretrained import save_config, save_pretrained
+    from hitsr.share.export import CHECKED_SIZES, export_onnx, export_program
+    from hitsr.share.pretrained import save_config, save_pretrained
 
     if form == "safetensors":
         return save_pretrained(model, out)

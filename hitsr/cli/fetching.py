@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from hitsr.base.errors import WeightsError
 from hitsr.cli.options import check_scale, say
-from hitsr.errors import WeightsError
-from hitsr.zoo import NETWORKS, find
+from hitsr.specs.zoo import NETWORKS, find
 
 
 def fetch_weights(
@@ -29,7 +29,7 @@ def fetch_weights(
         find(name)
     for factor in scales:
         check_scale(factor)
-    from hitsr.fetching import fetch, read_releases, release_of
+    from hitsr.share.fetching import fetch, read_releases, release_of
 
     releases, failed = read_releases(reports / "published" / "sources.csv"), 0
     for name in names:

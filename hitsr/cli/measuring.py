@@ -15,9 +15,9 @@ from hitsr.cli.options import (
     check_scale,
     deliver,
 )
-from hitsr.config import RunSpec
 from hitsr.records import PictureScore, QualityRecord
-from hitsr.spec import Scale
+from hitsr.specs.config import RunSpec
+from hitsr.specs.network import Scale
 
 
 def quality(
@@ -39,7 +39,7 @@ def quality(
 ) -> None:
     """Score finished pictures on luma and RGB, `scale` pixels cut off each side."""
     from hitsr.measure.quality import score_folders, signatures
-    from hitsr.provenance import provenance
+    from hitsr.records.provenance import provenance
 
     check_scale(scale)
     started = time.monotonic()
@@ -48,8 +48,8 @@ def quality(
     subject = spec.name if spec else f"{made_by}-x{scale}"
     scores, taken, unavailable, place = {}, signatures(lr), {}, "cpu"
     if metrics:
-        from hitsr.devices import pick_device
         from hitsr.measure.perceptual import load_metrics
+        from hitsr.runtime.devices import pick_device
 
         torch_device = pick_device(device)
         loaded = load_metrics(metrics.split(","), torch_device)

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+from hitsr.base.errors import SpecError
 from hitsr.cli.options import NetworkArgument, ScaleOption, say, scaled
-from hitsr.convert import EXPANDING, to_hierarchical
-from hitsr.errors import SpecError
+from hitsr.specs.convert import EXPANDING, to_hierarchical
 
 
 def convert(

@@ -7,12 +7,12 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from hitsr.config import Device
-from hitsr.errors import SpecError
+from hitsr.base.errors import SpecError
+from hitsr.base.values import read_yaml
 from hitsr.records import Record
-from hitsr.spec import Formulation, NetworkSpec, Scale, ScaledNetwork
-from hitsr.values import read_yaml
-from hitsr.zoo import find
+from hitsr.specs.config import Device
+from hitsr.specs.network import Formulation, NetworkSpec, Scale, ScaledNetwork
+from hitsr.specs.zoo import find
 
 ScaleOption = Annotated[int, typer.Option("--scale", "-s", help="upscaling factor: 2, 3 or 4")]
 OutFile = Annotated[Path | None, typer.Option("--out", help="write the record to this file")]

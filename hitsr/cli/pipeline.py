@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from hitsr.ablation import ablation_rows, read_ablations
+from hitsr.base.errors import SpecError, did_you_mean
+from hitsr.base.seeds import derive
 from hitsr.cli.options import (
     ABLATIONS,
     AblationsOption,
@@ -21,12 +22,11 @@ from hitsr.cli.options import (
     tile_of,
 )
 from hitsr.cli.subject import subject
-from hitsr.config import Config, RunSpec, load_config, runs, scaled_networks
-from hitsr.errors import SpecError, did_you_mean
-from hitsr.methods import CONTROLS
+from hitsr.plan.methods import CONTROLS
 from hitsr.records import DatasetRecord, PictureFile
-from hitsr.seeds import derive
-from hitsr.spec import Scale, ScaledNetwork
+from hitsr.specs.ablation import ablation_rows, read_ablations
+from hitsr.specs.config import Config, RunSpec, load_config, runs, scaled_networks
+from hitsr.specs.network import Scale, ScaledNetwork
 
 if TYPE_CHECKING:
     pass
@@ -133,11 +133,12 @@ def train(
     import torch
 
     from hitsr.data.patches import Patches
-    from hitsr.devices import pick_device
     from hitsr.models.backbone import create
+    from hitsr.runtime.devices import pick_device
     from hitsr.training.compiled import compile_training
     from hitsr.training.loop import train as train_network
     from hitsr.training.validation import validator
+    from hitsr.upscaling.inference import upscale
 
     spec = RunSpec.read(run)
     packs = packs or data / "packs"
@@ -158,7 +159,7 @@ def train(
         model,
         spec,
         patches,
-        validator(data / spec.validation, spec.scale, packs / spec.validation),
+        validator(data / spec.validation, spec.scale, packs / spec.validation, upscale),
         out,
         pick_device(device),
         start_from=start_from,
@@ -188,7 +189,7 @@ def restore(
     if method in CONTROLS:
         if side != "auto" or self_ensemble:
             raise SpecError(f"{method}: no network; leave out --tile and --self-ensemble")
-        from hitsr import inference
+        from hitsr.upscaling import inference
 
         inference.restore_control(method, data, scale, out)
         return
@@ -197,8 +198,8 @@ def restore(
         raise SpecError(f"{method}: needs --weights FILE")
     import torch
 
-    from hitsr import inference
-    from hitsr.devices import pick_device
+    from hitsr.runtime.devices import pick_device
+    from hitsr.upscaling import inference
 
     torch.set_num_threads(threads)
     model = made_by.model(weights=weights).to(pick_device(device))
@@ -212,9 +213,9 @@ def _hr_pictures(folder: Path) -> dict[str, Path]:
 
 
 def _manifest(folder: Path, scale: int, started: float) -> DatasetRecord:
+    from hitsr.base.files import sha256
     from hitsr.data.sources import pairs
-    from hitsr.files import sha256
-    from hitsr.provenance import provenance
+    from hitsr.records.provenance import provenance
 
     pictures = tuple(
         PictureFile(

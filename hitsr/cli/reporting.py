@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from hitsr.ablation import resolve
+from hitsr.base.errors import SpecError
 from hitsr.cli.options import ABLATIONS, AblationsOption
-from hitsr.config import load_config
-from hitsr.errors import SpecError
+from hitsr.specs.ablation import resolve
+from hitsr.specs.config import load_config
 
 
 def collect(

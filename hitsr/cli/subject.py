@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
 import typer
 
+from hitsr.base.errors import SpecError
+from hitsr.base.values import read_yaml
 from hitsr.cli.options import check_scale
-from hitsr.config import RunSpec
-from hitsr.errors import SpecError
-from hitsr.methods import is_own, own_hash, own_name
-from hitsr.spec import Formulation, NetworkSpec, Scale, ScaledNetwork
-from hitsr.values import read_yaml
-from hitsr.zoo import find
+from hitsr.plan.methods import is_own, own_hash, own_name
+from hitsr.specs.config import RunSpec
+from hitsr.specs.network import Formulation, NetworkSpec, Scale, ScaledNetwork
+from hitsr.specs.zoo import find
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +39,7 @@ class Subject(NamedTuple):
         """Made anew; ours with weights from a file, or fresh without one."""
         from hitsr.models.backbone import create
         from hitsr.models.checkpoints import load_weights
-        from hitsr.own import load_own
+        from hitsr.models.own import load_own
 
         if self.spec is None:
             if weights is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+from hitsr.base.errors import RecordError, SpecError
 from hitsr.cli import cost_tables
 from hitsr.cli.options import (
     AutocastOption,
@@ -26,10 +27,9 @@ from hitsr.cli.options import (
     size_of,
 )
 from hitsr.cli.subject import NameOption, Subject, SubjectArgument, subject
-from hitsr.config import Dtype
-from hitsr.errors import RecordError, SpecError
 from hitsr.records import LatencyRecord, Over, ScalingTimeRecord, latency_setup
-from hitsr.spec import Formulation, kernel_of
+from hitsr.specs.config import Dtype
+from hitsr.specs.network import Formulation, kernel_of
 
 if TYPE_CHECKING:
     from hitsr.measure.forwards import Work
@@ -76,10 +76,10 @@ def latency(
         raise SpecError("--out names the file of one record; for more give --out-dir alone")
     import torch
 
-    from hitsr.devices import pick_device
     from hitsr.measure.complexity import input_size_for
     from hitsr.measure.forwards import Work
-    from hitsr.provenance import provenance
+    from hitsr.records.provenance import provenance
+    from hitsr.runtime.devices import pick_device
 
     place = pick_device(device)
     torch.set_num_threads(threads)
@@ -133,8 +133,8 @@ def scaling_time(
     import torch
 
     from hitsr import api
-    from hitsr.devices import pick_device
-    from hitsr.provenance import provenance
+    from hitsr.records.provenance import provenance
+    from hitsr.runtime.devices import pick_device
 
     place = pick_device(device)
     torch.set_num_threads(threads)
@@ -186,7 +186,7 @@ def _timed_in_turns(
 
     from hitsr.measure.fresh import peak_in_fresh_process
     from hitsr.measure.latency import measure
-    from hitsr.provenance import provenance
+    from hitsr.records.provenance import provenance
 
     started = time.monotonic()
     makers = [partial(timed.model, form or "fused") for form in forms]

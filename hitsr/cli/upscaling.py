@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hitsr.base.errors import SpecError, WeightsError
 from hitsr.cli.options import (
     AutocastOption,
     CompileOption,
@@ -18,16 +19,15 @@ from hitsr.cli.options import (
     scaled,
     tile_of,
 )
-from hitsr.compiling import check_compiler
-from hitsr.config import Device
-from hitsr.errors import SpecError, WeightsError
-from hitsr.spec import ScaledNetwork
+from hitsr.runtime.compiling import check_compiler
+from hitsr.specs.config import Device
+from hitsr.specs.network import ScaledNetwork
 
 if TYPE_CHECKING:
-    from hitsr.data.user_files import Job
-    from hitsr.data.user_pictures import Form
-    from hitsr.inference import Manner, Tile
     from hitsr.models.backbone import SuperResolver
+    from hitsr.upscaling.inference import Manner, Tile
+    from hitsr.upscaling.user_files import Job
+    from hitsr.upscaling.user_pictures import Form
 
 NetworkOption = Annotated[str, typer.Option(help="a network's name, or a file of its spec")]
 WeightsOption = Annotated[Path, typer.Option(help="of that network at that scale")]
@@ -73,7 +73,7 @@ def upscale(
         return
     if out is None:
         raise SpecError("--out: name a folder for the upscaled pictures")
-    from hitsr.data.user_files import plan
+    from hitsr.upscaling.user_files import plan
 
     jobs = plan(inputs, out, chosen)
     model = _model(subject, weights, device, threads, compiled, autocast)
@@ -89,9 +89,9 @@ def _upscale_all(
     page: Path | None,
     name: str,
 ) -> None:
-    from hitsr.files import write_text
-    from hitsr.gallery import gallery
-    from hitsr.upscaling import upscale_files
+    from hitsr.base.files import write_text
+    from hitsr.upscaling.files import upscale_files
+    from hitsr.upscaling.gallery import gallery
 
     outcomes = upscale_files(model, jobs, manner, overwrite=overwrite)
     finished = [outcome.job for outcome in outcomes if outcome.state != "failed"]
@@ -122,7 +122,7 @@ def loaded_model(
     """The network with weights from a file; WeightsError if they are of another one."""
     from hitsr.models.backbone import create
     from hitsr.models.checkpoints import load_weights
-    from hitsr.models.pretrained import check_claim
+    from hitsr.share.pretrained import check_claim
 
     check_claim(weights, subject)
     model = create(subject.network, subject.scale, compile=compiled, autocast=autocast)
@@ -140,7 +140,7 @@ def _model(
 ) -> "SuperResolver":
     import torch
 
-    from hitsr.devices import pick_device
+    from hitsr.runtime.devices import pick_device
 
     torch.set_num_threads(threads)
     place = pick_device(device)
@@ -148,19 +148,19 @@ def _model(
 
 
 def _upscaled(model: "SuperResolver", data: bytes, form: "Form | None", manner: "Manner") -> bytes:
-    from hitsr.upscaling import upscale_bytes
+    from hitsr.upscaling.files import upscale_bytes
 
     return upscale_bytes(model, data, "stdin", form, manner)
 
 
 def _manner(tile: "Tile", self_ensemble: bool) -> "Manner":
-    from hitsr.inference import Manner
+    from hitsr.upscaling.inference import Manner
 
     return Manner(tile, self_ensemble)
 
 
 def _form(text: str | None) -> "Form | None":
-    from hitsr.data.user_pictures import FORMS, form_of
+    from hitsr.upscaling.user_pictures import FORMS, form_of
 
     form = form_of(f".{text}")
     if text is not None and form is None:

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from hitsr.errors import DataError
-from hitsr.files import replacing
+from hitsr.base.errors import DataError
+from hitsr.base.files import replacing
 
+Samples: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]  # grey (h, w) or RGB (h, w, 3)
 Picture: TypeAlias = NDArray[np.uint8]
 
 EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff")

@@ -18,11 +18,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from hitsr.base.errors import DataError
+from hitsr.base.files import write_bytes
+from hitsr.base.progress import Progress
 from hitsr.data.images import Picture, decode_image, read_bytes
 from hitsr.data.sources import Pair, check_sizes, pairs
-from hitsr.errors import DataError
-from hitsr.files import write_bytes
-from hitsr.progress import Progress
 
 _VERSION = 1  # of a pack's layout, and of how its picture is decoded
 _SAMPLES = "picture"

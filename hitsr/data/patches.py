@@ -10,9 +10,9 @@ from typing import Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hitsr.base.errors import DataError
 from hitsr.data.images import Picture
 from hitsr.data.packs import Packed, packed_pairs
-from hitsr.errors import DataError
 
 Batch: TypeAlias = NDArray[np.float32]
 Source: TypeAlias = Picture | Packed

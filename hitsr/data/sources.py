@@ -15,10 +15,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from hitsr.base.errors import DataError, did_you_mean
+from hitsr.base.files import sha256
 from hitsr.data.bicubic import imresize
 from hitsr.data.images import Picture, crop_to_multiple, list_pictures, read_image, write_png
-from hitsr.errors import DataError, did_you_mean
-from hitsr.files import sha256
 
 Split = Literal["train", "test"]
 

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hitsr.errors import DataError, WeightsError
-from hitsr.inference import evaluating
+from hitsr.base.errors import DataError, WeightsError
+from hitsr.base.progress import Progress
 from hitsr.measure import attribution_maps as maps
-from hitsr.progress import Progress
 from hitsr.records import AttributionSettings
+from hitsr.runtime.tensors import evaluating
 
 Window = tuple[int, int, int]  # x, y, side; in HR pixels
 Array = NDArray[np.float64]

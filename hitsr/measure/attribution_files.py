@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from torch import nn
 
+from hitsr.base.files import replacing, sha256
+from hitsr.base.progress import Progress
 from hitsr.data.images import Picture, read_image, write_png
-from hitsr.files import replacing, sha256
-from hitsr.inference import to_batch
 from hitsr.measure.attribution import Attribution, BlurPath, Window, local_attribution
 from hitsr.measure.attribution_maps import busiest_window, crop_around
 from hitsr.measure.attribution_pictures import overlay
-from hitsr.progress import Progress
 from hitsr.records import AttributionSettings, RefinedAttribution, WindowAttribution
+from hitsr.runtime.tensors import to_batch
 
 
 class Place(NamedTuple):

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
+from hitsr.base.errors import DataError
 from hitsr.data.images import Picture
-from hitsr.errors import DataError
 
 Array = NDArray[np.float64]
 

@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hitsr.compiling import check_compiler
-from hitsr.config import Dtype
-from hitsr.errors import SpecError
+from hitsr.base.errors import SpecError
+from hitsr.runtime.compiling import check_compiler
+from hitsr.specs.config import Dtype
 
 Clock = Literal["cuda_events", "wall"]
 _PROBE = 64  # pixels a side

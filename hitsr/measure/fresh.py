@@ -11,10 +11,10 @@ from concurrent.futures.process import BrokenProcessPool
 import torch
 from torch import nn
 
-from hitsr.errors import SpecError
+from hitsr.base.errors import SpecError
 from hitsr.measure.forwards import Work, conditions, ready
-from hitsr.measure.memory import watching
 from hitsr.records import PeakMemory
+from hitsr.runtime.memory import watching
 
 
 def peak_in_fresh_process(make: Callable[[], nn.Module], work: Work, threads: int) -> PeakMemory:

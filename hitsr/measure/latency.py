@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from hitsr.base.progress import Progress
 from hitsr.measure.energy import start_meter
 from hitsr.measure.forwards import Forward, Work, conditions, ready
 from hitsr.measure.machine import machine_state
-from hitsr.progress import Progress
 from hitsr.records import Energy, Timing
 
 # The warm-up ends early when a model's last five times lie within 5 % of each other.

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hitsr.base.errors import DataError, did_you_mean
 from hitsr.data.images import Picture
-from hitsr.errors import DataError, did_you_mean
 from hitsr.measure.quality import Score
 
 

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from hitsr.base.errors import DataError, did_you_mean
+from hitsr.base.progress import Progress
 from hitsr.data.images import Picture, crop_to_multiple, list_pictures, read_image
-from hitsr.errors import DataError, did_you_mean
-from hitsr.metrics import Channel, is_grey, psnr, signature, ssim
-from hitsr.progress import Progress
+from hitsr.measure.metrics import Channel, is_grey, psnr, signature, ssim
 from hitsr.records import ChannelScore, PictureScore
 
 Score = Callable[[Picture, Picture], float]  # (sr, hr), both cropped -> value

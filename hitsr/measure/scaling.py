@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hitsr.measure.forwards import Work
 from hitsr.measure.latency import measure
 from hitsr.records import PowerLaw, SizeTime, TimeGrowth
-from hitsr.spec import NetworkSpec
+from hitsr.specs.network import NetworkSpec
 
 MIXER = "groups.0.blocks.0.mixer"  # of a network with one block
 PICTURES = (192, 384, 576, 768)  # sides in LR pixels; windows of 4 to 64 pixels divide them all

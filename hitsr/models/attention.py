@@ -15,7 +15,7 @@ from hitsr.models.position import table_bias
 from hitsr.models.strips import Strip, by_strips, in_cache
 from hitsr.models.tiles import Grid, attend_in_tiles
 from hitsr.models.windows import SEPARATE, cells, merge, regions, roll, split
-from hitsr.spec import Formulation, is_large
+from hitsr.specs.network import Formulation, is_large
 
 
 class Attention(nn.Module):

@@ -9,13 +9,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from hitsr.compiling import check_compiler
-from hitsr.errors import SpecError
+from hitsr.base.errors import SpecError
 from hitsr.models.block import Block
 from hitsr.models.upsample import upsampler
 from hitsr.models.windows import extend
-from hitsr.spec import Formulation, NetworkSpec, Scale, ScaledNetwork
-from hitsr.zoo import find
+from hitsr.runtime.compiling import check_compiler
+from hitsr.specs.network import Formulation, NetworkSpec, Scale, ScaledNetwork
+from hitsr.specs.zoo import find
 
 
 class Group(nn.Module):

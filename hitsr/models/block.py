@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from hitsr import spec
 from hitsr.models.attention import Attention
 from hitsr.models.correlation import Correlation
 from hitsr.models.ffn import FeedForward
@@ -11,6 +10,7 @@ from hitsr.models.ngram import NgramContext
 from hitsr.models.strips import Strip, by_strips
 from hitsr.models.transposed import TransposedAttention
 from hitsr.models.windows import extend
+from hitsr.specs import network as spec
 
 
 class Block(nn.Module):

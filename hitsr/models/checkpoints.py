@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from hitsr.errors import WeightsError
-from hitsr.files import write_bytes
+from hitsr.base.errors import WeightsError
+from hitsr.base.files import write_bytes
 
 # Published name -> ours, applied in turn.
 _RENAMES = [

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hitsr import spec
 from hitsr.models.cache import EvalCache
 from hitsr.models.ngram import NgramContext
 from hitsr.models.position import DynamicPosition, TablePosition, averaged_bias, pooled_bias
 from hitsr.models.strips import Strip, by_strips
 from hitsr.models.windows import merge, roll, split
+from hitsr.specs import network as spec
 
 
 class DualFeatures(nn.Module):

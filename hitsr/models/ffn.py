@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from hitsr.models.strips import in_cache
-from hitsr.spec import Formulation
+from hitsr.specs.network import Formulation
 
 
 class FeedForward(nn.Module):

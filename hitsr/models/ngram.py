@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hitsr.models.position import table_bias
-from hitsr.spec import Formulation
+from hitsr.specs.network import Formulation
 
 
 class NgramContext(nn.Module):

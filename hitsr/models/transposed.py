@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from hitsr.models.ngram import NgramContext
 from hitsr.models.strips import Strip
 from hitsr.models.windows import merge, roll, split
-from hitsr.spec import Formulation
+from hitsr.specs.network import Formulation
 
 
 class TransposedAttention(nn.Module):

@@ -6,7 +6,7 @@ renamed when a classical network's weights are read.
 
 from torch import nn
 
-from hitsr.spec import Scale, Upsampler
+from hitsr.specs.network import Scale, Upsampler
 
 _CHANNELS = 64  # of the two-stage upsampler, whatever the features' width
 

@@ -1,6 +1,5 @@
 """The abstract, in words made from records."""
 
-from hitsr.config import runs
 from hitsr.report.budget import Budget
 from hitsr.report.ledger import rulings
 from hitsr.report.ledger.words import ledger_sentence
@@ -8,6 +7,7 @@ from hitsr.report.measures import Evidence
 from hitsr.report.sections.efficiency import count_agreement, count_changes, speed_sentence
 from hitsr.report.sections.quality import quality_sentence
 from hitsr.report.typeset import THIN_SPACE, fixed, number_word, sentence
+from hitsr.specs.config import runs
 
 
 def abstract(evidence: Evidence, budget: Budget) -> list[str]:

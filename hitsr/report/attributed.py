@@ -7,12 +7,12 @@ picture by picture.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from hitsr.methods import methods
+from hitsr.plan.methods import methods
 from hitsr.records import AttributionRecord, WindowAttribution
 from hitsr.report.measures import Evidence
 from hitsr.report.names import Family
 from hitsr.report.statistics import Estimate, mean
-from hitsr.spec import Scale
+from hitsr.specs.network import Scale
 
 Number = Callable[[WindowAttribution], float | None]
 

@@ -10,7 +10,7 @@ from hitsr.report.names import family_key, family_of, label, role_of, short_labe
 from hitsr.report.statistics import median
 from hitsr.report.svg import LETTER, PALETTE, SERIF, TEXT_COLOUR, Panel, blank, style, to_panel
 from hitsr.report.typeset import fixed, percent
-from hitsr.spec import Scale
+from hitsr.specs.network import Scale
 
 _LEFT, _LONGEST = 92.0, 165.0  # of bars, in units of the SVG
 

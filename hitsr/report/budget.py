@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from hitsr.config import Config, Recipe
 from hitsr.report.measures import Evidence
 from hitsr.report.names import BICUBIC
 from hitsr.report.published import (
@@ -14,7 +13,8 @@ from hitsr.report.published import (
     PAPER_TRAINING_SET,
 )
 from hitsr.report.typeset import counted, fixed, listed
-from hitsr.zoo import find
+from hitsr.specs.config import Config, Recipe
+from hitsr.specs.zoo import find
 
 # Fields as readers who do not know the spec would call them.
 _FIELDS = {"depths": "groups of blocks", "windows.base": "base of the windows"}

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hitsr.errors import RecordError
+from hitsr.base.errors import RecordError
+from hitsr.base.values import Value
 from hitsr.records import ComplexityRecord, LatencyRecord, QualityRecord, TrainingRecord
 from hitsr.report.compared import KINDS, ComparedCell, Comparison, Kind, Tolerances, Verdict
 from hitsr.report.gather import Results, gather
@@ -24,7 +25,6 @@ from hitsr.report.significance import (
 )
 from hitsr.report.statistics import median, quartiles
 from hitsr.report.typeset import MINUS, THIN_SPACE, fixed, listed, signed
-from hitsr.values import Value
 
 
 def compare_folders(

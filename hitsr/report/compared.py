@@ -4,8 +4,8 @@ from typing import Literal, get_args
 
 from pydantic import NonNegativeFloat
 
+from hitsr.base.values import Value
 from hitsr.report.significance import PairedDifference
-from hitsr.values import Value
 
 Kind = Literal["complexity", "latency", "quality", "training"]
 Verdict = Literal["same", "differs", "unlike", "only A", "only B"]

@@ -12,7 +12,7 @@ from hitsr.report.measures import Evidence, latency_ms, setup_name
 from hitsr.report.published import PAPER_TRAINING_SET, Published, Quote, Successor
 from hitsr.report.scatter import Axis, Quoted
 from hitsr.report.statistics import mean
-from hitsr.spec import Scale
+from hitsr.specs.network import Scale
 
 # Successors above this are no lightweight networks; they would stretch the axes twentyfold.
 LIGHTWEIGHT_PARAMS_K = 2000

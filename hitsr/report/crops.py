@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from hitsr.errors import DataError
+from hitsr.base.errors import DataError
 
 Array = NDArray[np.uint8]  # (h, w, 3)
 

@@ -21,7 +21,7 @@ from hitsr.report.names import FAMILIES, Family, label, short_label
 from hitsr.report.plots import WIDTH, End, Frame, fractions, name_ends, plot
 from hitsr.report.svg import LETTER, PALETTE, TEXT_COLOUR, Panel, style, to_panel
 from hitsr.report.typeset import fixed
-from hitsr.spec import Scale
+from hitsr.specs.network import Scale
 
 Against = Literal["steps", "seconds"]
 Curves = dict[str, Curve]  # by network

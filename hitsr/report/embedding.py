@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from hitsr.files import write_bytes
+from hitsr.base.files import write_bytes
 
 EMBEDDED_LIMIT = (
     12_000_000  # bytes of all pictures as base64; text, fonts and figures take 1 to 2 MB

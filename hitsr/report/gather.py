@@ -6,10 +6,8 @@ from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from hitsr.ablation import AblationRow
-from hitsr.config import Config, runs
-from hitsr.errors import RecordError
-from hitsr.methods import methods
+from hitsr.base.errors import RecordError
+from hitsr.plan.methods import methods
 from hitsr.records import (
     AttributionRecord,
     ComplexityRecord,
@@ -24,7 +22,9 @@ from hitsr.records import (
     latency_setup,
     read_log,
 )
-from hitsr.spec import Formulation, Scale
+from hitsr.specs.ablation import AblationRow
+from hitsr.specs.config import Config, runs
+from hitsr.specs.network import Formulation, Scale
 
 R = TypeVar("R", bound=Record)
 

@@ -11,7 +11,7 @@ from hitsr.report.measures import Evidence, mean_psnr_db, psnr_db, scored
 from hitsr.report.names import BICUBIC, label
 from hitsr.report.statistics import mean
 from hitsr.report.typeset import fixed, listed
-from hitsr.spec import Scale
+from hitsr.specs.network import Scale
 
 
 def grey_notes(evidence: Evidence) -> list[str]:

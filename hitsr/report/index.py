@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from hitsr.errors import DataError, SpecError
-from hitsr.files import write_text
+from hitsr.base.errors import DataError, SpecError
+from hitsr.base.files import write_text
+from hitsr.base.values import Value
 from hitsr.report.templating import fill
 from hitsr.report.typeset import counted, listed
-from hitsr.spec import Scale
-from hitsr.values import Value
+from hitsr.specs.network import Scale
 
 _FILE = "summary.json"
 _RECORDS = ("records/*/*.json", "weights/*/record.json")

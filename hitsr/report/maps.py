@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hitsr.errors import DataError
+from hitsr.base.errors import DataError
 from hitsr.records import AttributionRecord, WindowAttribution
 from hitsr.report.attributed import Place, attributed
 from hitsr.report.crops import Box, cut, lossless, overview, read

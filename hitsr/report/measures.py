@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hitsr.ablation import Resolved
-from hitsr.claims import AnyClaim
-from hitsr.config import Config
 from hitsr.records import ChannelScore, LatencyRecord, LogLine, QualityRecord
 from hitsr.report.gather import Results, Setup
 from hitsr.report.names import BICUBIC, FAMILIES, Family, method_of
 from hitsr.report.published import Published
 from hitsr.report.statistics import Estimate, mean, median
-from hitsr.spec import Formulation, Scale
+from hitsr.specs.ablation import Resolved
+from hitsr.specs.claims import AnyClaim
+from hitsr.specs.config import Config
+from hitsr.specs.network import Formulation, Scale
 
 Quantity = Literal["loss", "validation_psnr_db"]
 

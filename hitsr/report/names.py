@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from hitsr.zoo import BASELINE
+from hitsr.specs.zoo import BASELINE
 
 Role = Literal["baseline", "conversion", "control", "quoted"]
 

@@ -14,10 +14,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from hitsr.ablation import Resolved
-from hitsr.claims import read_claims
-from hitsr.config import Config
-from hitsr.files import write_bytes, write_text
+from hitsr.base.files import write_bytes, write_text
 from hitsr.report.abstract import abstract
 from hitsr.report.budget import Budget, budget_of
 from hitsr.report.embedding import PagePicture, data_uri, fits, relative_uri, write_beside
@@ -36,6 +33,9 @@ from hitsr.report.svg import inline, standalone, to_pdf
 from hitsr.report.tables import frames, to_csv, with_quotes
 from hitsr.report.templating import fill
 from hitsr.report.typeset import counted, size
+from hitsr.specs.ablation import Resolved
+from hitsr.specs.claims import read_claims
+from hitsr.specs.config import Config
 
 _SCRIPTS = ("script.js", "pictures.js")
 

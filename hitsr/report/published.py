@@ -7,11 +7,11 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from hitsr.claims import Metric
-from hitsr.errors import DataError, SpecError
+from hitsr.base.errors import DataError, SpecError
+from hitsr.base.values import Value
 from hitsr.report.names import short_label
-from hitsr.spec import Scale
-from hitsr.values import Value
+from hitsr.specs.claims import Metric
+from hitsr.specs.network import Scale
 
 V = TypeVar("V", bound=Value)
 

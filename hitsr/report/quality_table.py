@@ -32,7 +32,7 @@ from hitsr.report.published import (
     RELEASED_SSIM_TOLERANCE,
 )
 from hitsr.report.statistics import Estimate
-from hitsr.spec import Scale
+from hitsr.specs.network import Scale
 
 _PSNR = Column("PSNR", "dB", room="spread")
 # Of sets that the paper has, and of others.

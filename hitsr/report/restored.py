@@ -7,13 +7,13 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from hitsr.errors import DataError
-from hitsr.methods import methods
+from hitsr.base.errors import DataError
+from hitsr.plan.methods import methods
 from hitsr.records import QualityRecord
 from hitsr.report.crops import Array, read
 from hitsr.report.measures import Evidence, psnr_db
 from hitsr.report.names import HR
-from hitsr.spec import Scale
+from hitsr.specs.network import Scale
 
 
 @dataclass(frozen=True)

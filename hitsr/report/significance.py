@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt
 from scipy.stats import bootstrap, wilcoxon
 
-from hitsr.errors import RecordError
+from hitsr.base.errors import RecordError
+from hitsr.base.values import Value
 from hitsr.records import QualityRecord
 from hitsr.report.typeset import THIN_SPACE, counted, fixed, signed
-from hitsr.values import Value
 
 Metric = Literal["psnr", "ssim"]
 Scores = NDArray[np.float64]  # (seeds, pictures); infinite PSNR where a picture equals its HR

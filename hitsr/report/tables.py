@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from hitsr.files import write_text
+from hitsr.base.files import write_text
 from hitsr.records import (
     ComplexityRecord,
     LatencyRecord,
@@ -33,7 +33,7 @@ from hitsr.report.measures import (
 from hitsr.report.names import method_of
 from hitsr.report.published import PAPER_RUNTIME_SCALE, Published
 from hitsr.report.statistics import quartiles
-from hitsr.spec import Formulation, Scale
+from hitsr.specs.network import Formulation, Scale
 
 T = TypeVar("T")
 Columns = dict[str, Callable[[T], object]]  # name -> what stands there, made of one record

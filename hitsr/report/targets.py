@@ -7,7 +7,7 @@ from hitsr.report.cells import NOT_REACHED, Cell, Column, Group, Row, Span, Tabl
 from hitsr.report.measures import Curve, Evidence, curve, reached_at
 from hitsr.report.names import Family
 from hitsr.report.typeset import counted, number_word
-from hitsr.spec import Scale
+from hitsr.specs.network import Scale
 
 
 class Target(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
-from hitsr.errors import DataError
+from hitsr.base.errors import DataError
 
 
 def fill(

@@ -7,7 +7,7 @@ from hitsr.report.cells import Column, Group, Row, Span, Table, here, row
 from hitsr.report.measures import FORMULATIONS, Evidence, pictures_per_second
 from hitsr.report.section import Caption, TableView
 from hitsr.report.typeset import between, size
-from hitsr.spec import Formulation, Scale
+from hitsr.specs.network import Formulation, Scale
 
 
 class Bench(NamedTuple):

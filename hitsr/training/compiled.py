@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from hitsr.compiling import check_compiler
+from hitsr.runtime.compiling import check_compiler
 
 
 def compile_training(model: nn.Module) -> None:

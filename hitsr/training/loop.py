@@ -16,16 +16,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hitsr.config import Recipe, RunSpec
+from hitsr.base.errors import HitsrError, SpecError
+from hitsr.base.files import sha256
+from hitsr.base.progress import Progress
+from hitsr.base.seeds import derive
 from hitsr.data.loader import made_ahead
 from hitsr.data.patches import Patches
-from hitsr.errors import HitsrError, SpecError
-from hitsr.files import sha256
 from hitsr.models.checkpoints import save_weights
-from hitsr.progress import Progress
-from hitsr.provenance import provenance
 from hitsr.records import LogLine, TrainingRecord
-from hitsr.seeds import derive
+from hitsr.records.provenance import provenance
+from hitsr.specs.config import Recipe, RunSpec
 from hitsr.training.schedule import learning_rate
 from hitsr.training.start import load_start
 

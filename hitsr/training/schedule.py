@@ -1,6 +1,6 @@
 """The learning rate as a pure function of the step."""
 
-from hitsr.config import Recipe
+from hitsr.specs.config import Recipe
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from torch import nn
 
-from hitsr.config import RunSpec
-from hitsr.errors import WeightsError
+from hitsr.base.errors import WeightsError
 from hitsr.models.backbone import create
 from hitsr.models.checkpoints import load_weights
+from hitsr.specs.config import RunSpec
 
 _OF_THE_SCALE = "upsample."  # the one part whose shape depends on the scale
 

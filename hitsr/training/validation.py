@@ -6,13 +6,15 @@ from statistics import fmean
 
 from torch import nn
 
+from hitsr.data.images import Picture
 from hitsr.data.packs import packed_pairs
-from hitsr.inference import upscale
-from hitsr.metrics import psnr
+from hitsr.measure.metrics import psnr
+
+Upscale = Callable[[nn.Module, Picture], Picture]  # such as `hitsr.upscale`
 
 
 def validator(
-    folder: Path, scale: int, packs: Path, *, quiet: bool = False
+    folder: Path, scale: int, packs: Path, upscale: Upscale, *, quiet: bool = False
 ) -> Callable[[nn.Module], float]:
     """Pack a folder of pairs; what comes back gives a network's mean PSNR on it, in dB.
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from hitsr.base.errors import HitsrError
 from hitsr.cli import app
-from hitsr.errors import HitsrError
 from hitsr.records import ComplexityRecord, LatencyRecord, ScalingRecord, ScalingTimeRecord
 
 RUNNER = CliRunner()

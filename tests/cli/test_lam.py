@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from hitsr.base.errors import HitsrError
 from hitsr.cli import app
 from hitsr.data.images import read_image, write_png
-from hitsr.errors import HitsrError
 from hitsr.measure.attribution_maps import diffusion_index
 from hitsr.records import AttributionRecord
 
@@ -139,7 +139,7 @@ def test_bad_argument_is_told_without_torch(lr: Path):
     code = (
         "import sys\n"
         "from hitsr.cli import app\n"
-        "from hitsr.errors import SpecError\n"
+        "from hitsr.base.errors import SpecError\n"
         f"arguments = ['lam', 'a.py:f', '-s', '2', '--out', 'x', '--picture', {str(lr)!r},"
         " '--window', '40,30,16']\n"
         "try:\n"

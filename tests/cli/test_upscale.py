@@ -10,10 +10,10 @@ import torch
 from typer.testing import CliRunner
 
 import hitsr
+from hitsr.base.errors import HitsrError
 from hitsr.cli import app
-from hitsr.data.user_pictures import UserPicture, decode, encode
-from hitsr.errors import HitsrError
 from hitsr.models.checkpoints import save_weights
+from hitsr.upscaling.user_pictures import UserPicture, decode, encode
 
 RUNNER = CliRunner()
 SMALL = {"depths": [2], "width": 12, "mixer.heads": 2, "windows": {"base": 4, "ratios": [1, 1]}}
@@ -122,7 +122,7 @@ def test_bad_arguments_are_told_without_torch(tmp_path: Path):
     weights = tmp_path / "weights.pth"
     weights.touch()
     code = (
-        "import sys\nfrom hitsr.cli import app\nfrom hitsr.errors import HitsrError\n"
+        "import sys\nfrom hitsr.cli import app\nfrom hitsr.base.errors import HitsrError\n"
         "try: app(sys.argv[1:])\n"
         "except HitsrError as error: print(error, 'torch' in sys.modules)"
     )

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from hitsr.base.errors import HitsrError
 from hitsr.cli import app
 from hitsr.data.images import write_png
 from hitsr.data.sources import pairs
-from hitsr.errors import HitsrError
 from hitsr.records import DatasetRecord, LatencyRecord
 
 RUNNER = CliRunner()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hitsr.base.errors import DataError
 from hitsr.data.images import (
     EXTENSIONS,
     Picture,
@@ -15,7 +16,6 @@ from hitsr.data.images import (
     read_image,
     write_png,
 )
-from hitsr.errors import DataError
 
 
 def noise(*shape: int, seed: int = 0) -> Picture:

@@ -4,8 +4,8 @@ from itertools import count, islice
 
 import pytest
 
+from hitsr.base.errors import DataError
 from hitsr.data.loader import made_ahead
-from hitsr.errors import DataError
 
 
 def loader_threads() -> list[threading.Thread]:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from hitsr.base.errors import DataError
 from hitsr.data.images import Picture, write_png
 from hitsr.data.packs import PackedPair, packed_pairs
 from hitsr.data.sources import pairs, prepare, read_pair
-from hitsr.errors import DataError
 
 
 def noise(height: int, width: int, seed: int = 0) -> Picture:
@@ -101,7 +101,7 @@ def test_a_stop_while_packing_leaves_whole_packs(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hitsr.files.Path.replace", stop)  # the last moment before it is there
+    monkeypatch.setattr("hitsr.base.files.Path.replace", stop)  # the last moment before it is there
     with pytest.raises(KeyboardInterrupt):
         pack(folder)
     assert [path for path in (folder / "packs").rglob("*") if path.is_file()] == []

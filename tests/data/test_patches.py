@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hitsr.base.errors import DataError
 from hitsr.data.images import Picture, write_png
 from hitsr.data.patches import Patches
 from hitsr.data.sources import pairs, prepare, read_pair
-from hitsr.errors import DataError
 
 
 def enlarge(lr: Picture, scale: int) -> Picture:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hitsr.base.errors import DataError
 from hitsr.data.bicubic import imresize
 from hitsr.data.images import Picture, crop_to_multiple, read_image, write_png
 from hitsr.data.sources import Prepared, pairs, photographs, prepare, prepare_demo, read_pair
-from hitsr.errors import DataError
 
 SCALES = (2, 3)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import hitsr
-from hitsr.errors import DataError
+from hitsr.base.errors import DataError
 from hitsr.measure.attribution import (
     PUBLISHED,
     Attribution,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import gaussian_kde
 
-from hitsr.errors import DataError
+from hitsr.base.errors import DataError
 from hitsr.measure.attribution_maps import (
     busiest_window,
     crop_around,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from hitsr.errors import SpecError
+from hitsr.base.errors import SpecError
 from hitsr.measure.forwards import Work
 from hitsr.measure.fresh import peak_in_fresh_process
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hitsr.errors import SpecError
+from hitsr.base.errors import SpecError
 from hitsr.measure import energy, forwards
 from hitsr.measure.forwards import Work
 from hitsr.measure.latency import STABLE_FORWARDS, measure

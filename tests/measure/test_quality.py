@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hitsr.base.errors import DataError
 from hitsr.data.images import Picture, write_png
-from hitsr.errors import DataError
+from hitsr.measure.metrics import psnr, ssim
 from hitsr.measure.quality import score_folders
-from hitsr.metrics import psnr, ssim
 
 
 def _picture(height: int, width: int, seed: int = 0) -> Picture:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import hitsr
 from hitsr import api
 from hitsr.api import costs_over_pictures, costs_over_windows, times_over_windows
-from hitsr.errors import SpecError
+from hitsr.base.errors import SpecError
 from hitsr.measure import forwards
 from hitsr.measure.scaling import (
     Fed,

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from hitsr.models.attention import Attention
 from hitsr.models.ngram import NgramContext
-from hitsr.spec import Formulation
+from hitsr.specs.network import Formulation
 
 WIDTH, HEADS = 16, 2
 
@@ -57,7 +57,7 @@ def test_fused_is_the_paper(window, shift, fold, dtype, within, training: bool):
 def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small windows are attended to in both ways that large and small ones are."""
     if request.param == "by rows":
-        monkeypatch.setattr("hitsr.spec.MOST_LAID_OUT", 0)
+        monkeypatch.setattr("hitsr.specs.network.MOST_LAID_OUT", 0)
         monkeypatch.setattr("hitsr.models.large_windows._MOST_AT_ONCE", 2 * HEADS * 4**3)
 
 

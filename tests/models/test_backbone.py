@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 import hitsr
-from hitsr.compiling import check_compiler
-from hitsr.errors import SpecError
+from hitsr.base.errors import SpecError
 from hitsr.models.backbone import SuperResolver
-from hitsr.spec import Formulation
+from hitsr.runtime.compiling import check_compiler
+from hitsr.specs.network import Formulation
 
 SIZES = [(1, 1), (1, 7), (5, 3), (8, 8), (9, 31), (17, 40)]
 REDUCED: dict[str, Any] = {"depths": [6], "windows.base": 4}

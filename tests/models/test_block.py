@@ -6,7 +6,7 @@ import hitsr
 from hitsr.models.block import Block
 from hitsr.models.strips import Strip
 from hitsr.models.windows import extend
-from hitsr.spec import NetworkSpec
+from hitsr.specs.network import NetworkSpec
 
 BEFORE = hitsr.NETWORKS["swinir_light"].patch(
     {"width": 12, "mixer.heads": 2, "depths": [2], "windows": {"base": 4, "ratios": [1, 1]}}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import hitsr
-from hitsr.errors import WeightsError
+from hitsr.base.errors import WeightsError
 from hitsr.models.backbone import SuperResolver
 from hitsr.models.checkpoints import load_weights, save_weights
 

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hitsr import spec
 from hitsr.models.correlation import Correlation, DualFeatures
 from hitsr.models.ngram import NgramContext
+from hitsr.specs import network as spec
 
 WIDTH, HEADS = 12, 2
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import hitsr
+from hitsr.models.own import load_own
 from hitsr.models.windows import cells
-from hitsr.own import load_own
-from hitsr.spec import Formulation
+from hitsr.specs.network import Formulation
 
 COUNTS = json.loads((Path(__file__).parents[1] / "golden" / "complexity.json").read_text())
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from hitsr.models.ngram import NgramContext
-from hitsr.spec import Formulation
+from hitsr.specs.network import Formulation
 
 
 def _context(window: int, shared: bool, formulation: Formulation = "fused") -> NgramContext:

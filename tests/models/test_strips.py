@@ -7,7 +7,7 @@ import hitsr
 from hitsr.models import strips
 from hitsr.models.strips import Strip, by_strips
 from hitsr.models.windows import extend, merge, roll, split
-from hitsr.spec import NetworkSpec
+from hitsr.specs.network import NetworkSpec
 
 SIZES = [(1, 5, 7), (2, 12, 4), (3, 4, 4), (1, 33, 3), (2, 16, 16)]
 

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from hitsr.models.ngram import NgramContext
 from hitsr.models.transposed import TransposedAttention
-from hitsr.spec import Formulation
+from hitsr.specs.network import Formulation
 
 WIDTH, HEADS = 12, 3
 

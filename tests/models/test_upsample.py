@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 import hitsr
 from hitsr.models.upsample import upsampler
-from hitsr.spec import Scale
+from hitsr.specs.network import Scale
 
 # In millions: the READMEs of SRFormer (x2: 11.75 and 10.40) and SwinIR (x4: 11.9).
 PUBLISHED = [("swinir_m", 2, 11.75), ("swinir_m", 4, 11.9), ("srformer", 2, 10.40)]

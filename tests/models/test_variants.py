@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import hitsr
 from hitsr.measure.complexity import count
 from hitsr.models.backbone import SuperResolver
-from hitsr.spec import Formulation, NetworkSpec, kernel_of
+from hitsr.specs.network import Formulation, NetworkSpec, kernel_of
 
 # Two blocks, one of them shifted where anything is, in windows below and above their base.
 SMALL: dict[str, Any] = {"depths": [2], "windows.base": 4, "windows.ratios": [1, 2]}

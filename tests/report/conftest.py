@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hitsr.claims import read_claims
-from hitsr.config import Config, RunSpec, runs, scaled_networks
 from hitsr.measure.scaling import fit_power_law
 from hitsr.records import (
     AttributionRecord,
@@ -33,7 +31,9 @@ from hitsr.records import (
 from hitsr.report.gather import gather, select
 from hitsr.report.measures import Evidence
 from hitsr.report.published import read_published
-from hitsr.spec import Formulation
+from hitsr.specs.claims import read_claims
+from hitsr.specs.config import Config, RunSpec, runs, scaled_networks
+from hitsr.specs.network import Formulation
 
 REPORTS = Path(__file__).parents[2] / "reports"
 CLAIMS = REPORTS / "claims.yaml"

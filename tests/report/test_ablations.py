@@ -2,8 +2,6 @@
 
 import pytest
 
-from hitsr.ablation import Ablation, Resolved, ablation_rows
-from hitsr.config import runs
 from hitsr.records import LatencyRecord
 from hitsr.report.budget import budget_of
 from hitsr.report.gather import gather, select
@@ -16,6 +14,8 @@ from hitsr.report.sections.ablations import (
     ablations_section,
     difference_to_base,
 )
+from hitsr.specs.ablation import Ablation, Resolved, ablation_rows
+from hitsr.specs.config import runs
 
 HEADS = Ablation.parse(
     {

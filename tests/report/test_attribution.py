@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from hitsr.config import runs
-from hitsr.errors import DataError
+from hitsr.base.errors import DataError
 from hitsr.report.attributed import Place, paired_indices, places
 from hitsr.report.budget import budget_of
 from hitsr.report.maps import DECADES, coloured, share, sheet
@@ -12,6 +11,7 @@ from hitsr.report.sections.attribution import (
     attribution_section,
     attribution_table,
 )
+from hitsr.specs.config import runs
 
 HERE = Place("test", 2)
 

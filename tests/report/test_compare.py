@@ -3,12 +3,12 @@ import re
 
 import pytest
 
-from hitsr.config import runs
-from hitsr.errors import DataError, RecordError
+from hitsr.base.errors import DataError, RecordError
 from hitsr.records import LatencyRecord
 from hitsr.report.compare import compare_folders
 from hitsr.report.compare_page import to_html, to_text
 from hitsr.report.compared import ComparedCell, Comparison, Tolerances
+from hitsr.specs.config import runs
 
 EXACT = Tolerances(counts=0, latency=0, memory=0, loss=0, psnr_db=0, ssim=0)
 USUAL = Tolerances(counts=0, latency=0.1, memory=0.1, loss=0.01, psnr_db=0.005, ssim=0.0001)

@@ -1,6 +1,5 @@
 import pytest
 
-from hitsr.config import runs
 from hitsr.report.budget import budget_of
 from hitsr.report.costs import COUNTED, LIGHTWEIGHT_PARAMS_K, TIMED, measured_costs, quotes
 from hitsr.report.published import read_published
@@ -12,6 +11,7 @@ from hitsr.report.sections.cost import (
     measured_panels,
     quoted_panels,
 )
+from hitsr.specs.config import runs
 
 FULL_SIZE = {"train__patch": {}}
 

@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from hitsr.config import runs
-from hitsr.errors import RecordError
+from hitsr.base.errors import RecordError
 from hitsr.records import ComplexityRecord, LatencyRecord
 from hitsr.report.gather import gather, missing, select
+from hitsr.specs.config import runs
 
 
 def test_everything_written_is_read(full):

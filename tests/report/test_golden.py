@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hitsr.config import runs
 from hitsr.report import render
+from hitsr.specs.config import runs
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from hitsr.errors import DataError
+from hitsr.base.errors import DataError
 from hitsr.report import render
 from hitsr.report.index import Summary, runs, write_index
 

@@ -1,9 +1,9 @@
 import pytest
 
-from hitsr.config import runs
 from hitsr.records import LogLine
 from hitsr.report.measures import aligned, reached_at, score, speedup
 from hitsr.report.names import FAMILIES
+from hitsr.specs.config import runs
 
 
 def log(*values):

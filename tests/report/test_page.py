@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
-from hitsr.config import Config
-from hitsr.errors import DataError, RecordError
+from hitsr.base.errors import DataError, RecordError
 from hitsr.report import render
+from hitsr.specs.config import Config
 
 VOID = {"meta", "link", "img", "input", "wbr", "br"}
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hitsr.errors import DataError
+from hitsr.base.errors import DataError
 from hitsr.report.crops import Box, around, busiest_window, disputed_window
 from hitsr.report.embedding import relative_uri
 from hitsr.report.explorer import explored_sets, explorer_data

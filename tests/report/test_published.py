@@ -1,6 +1,6 @@
 import pytest
 
-from hitsr.errors import DataError
+from hitsr.base.errors import DataError
 from hitsr.report.names import FAMILIES
 from hitsr.report.published import PSNR_TOLERANCE_DB, read_published
 

@@ -1,10 +1,10 @@
 import pytest
 
-from hitsr.config import runs
 from hitsr.report.budget import budget_of
 from hitsr.report.grey import grey_notes
 from hitsr.report.quality_table import quality_table
 from hitsr.report.sections.quality import quality_section
+from hitsr.specs.config import runs
 
 PAPERS = {"train__recipe__steps": 500_000, "train__recipe__batch": 64, "train__patch": {},
           "data__train": "DIV2K"}  # fmt: skip

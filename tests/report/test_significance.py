@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from hitsr.errors import RecordError
+from hitsr.base.errors import RecordError
 from hitsr.records import PictureScore, Provenance, QualityRecord
 from hitsr.report import significance
 from hitsr.report.significance import (

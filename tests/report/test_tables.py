@@ -3,7 +3,7 @@ import math
 import pandas as pd
 import pytest
 
-from hitsr.errors import RecordError
+from hitsr.base.errors import RecordError
 from hitsr.report import collect
 from hitsr.report.published import read_published
 from hitsr.report.tables import frames, to_csv, with_quotes

@@ -1,5 +1,5 @@
-from hitsr.config import runs
 from hitsr.report.targets import target_finding, target_table, targets
+from hitsr.specs.config import runs
 
 
 def trained(folder, gains):

@@ -2,7 +2,6 @@
 
 import pytest
 
-from hitsr.config import runs
 from hitsr.report.abstract import abstract
 from hitsr.report.budget import budget_of
 from hitsr.report.sections.convergence import convergence_finding, convergence_heading
@@ -12,6 +11,7 @@ from hitsr.report.sections.efficiency import (
     speed_sentence,
 )
 from hitsr.report.sections.quality import behind_bicubic, quality_heading
+from hitsr.specs.config import runs
 
 
 @pytest.mark.parametrize(

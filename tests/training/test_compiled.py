@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hitsr.errors import SpecError
+from hitsr.base.errors import SpecError
 from hitsr.training.compiled import compile_training
 
 

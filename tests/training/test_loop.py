@@ -9,16 +9,16 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hitsr.config import Recipe, RunSpec
+from hitsr.base.errors import HitsrError, SpecError, WeightsError
+from hitsr.base.files import sha256
+from hitsr.base.seeds import derive
 from hitsr.data.patches import Patches
-from hitsr.errors import HitsrError, SpecError, WeightsError
-from hitsr.files import sha256
 from hitsr.models.backbone import create
 from hitsr.models.checkpoints import save_weights
 from hitsr.records import TrainingRecord, read_log
-from hitsr.seeds import derive
+from hitsr.specs.config import Recipe, RunSpec
+from hitsr.specs.zoo import NETWORKS
 from hitsr.training.loop import reproducible, train
-from hitsr.zoo import NETWORKS
 
 CPU = torch.device("cpu")
 TINY = NETWORKS["hit_sir"].patch(

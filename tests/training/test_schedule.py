@@ -1,6 +1,6 @@
 import pytest
 
-from hitsr.config import Recipe
+from hitsr.specs.config import Recipe
 from hitsr.training.schedule import learning_rate
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from hitsr.errors import WeightsError
+from hitsr.base.errors import WeightsError
 from hitsr.training.start import carry_over
 
 

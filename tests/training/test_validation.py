@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hitsr.data.images import write_png
-from hitsr.inference import restore
 from hitsr.measure.quality import score_folders
 from hitsr.training.validation import validator
+from hitsr.upscaling.inference import restore, upscale
 
 
 class Nearest(nn.Module):
@@ -29,6 +29,5 @@ def test_follows_what_the_pictures_will_score(tmp_path: Path):
         write_png(tmp_path / "LR_bicubic" / "X2" / f"{name}x2.png", lr)
     restore(Nearest(), tmp_path, 2, tmp_path / "sr", quiet=True)
     scores = [s.psnr_db for s in score_folders(tmp_path / "sr", tmp_path / "HR", 2, quiet=True)]
-    assert validator(tmp_path, 2, tmp_path / "packs", quiet=True)(Nearest()) == pytest.approx(
-        sum(scores) / 2
-    )
+    validate = validator(tmp_path, 2, tmp_path / "packs", upscale, quiet=True)
+    assert validate(Nearest()) == pytest.approx(sum(scores) / 2)

@@ -111,11 +111,11 @@ rule latency:
                     "latency",
                     "forwards",
                     "fresh",
-                    "memory",
                     "machine",
                     "energy",
                 )
             ),
+            "runtime/memory.py",
         ),
     shell:
         "hitsr latency {params.subject} --scale {params.scale} --output-size {params.size}"

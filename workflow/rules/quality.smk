@@ -57,10 +57,12 @@ rule restore:
         method=method_argument,
         code=fingerprint(
             "models",
-            "inference.py",
-            "tiling.py",
-            "room.py",
-            "ensemble.py",
+            "runtime/free_memory.py",
+            "runtime/tensors.py",
+            "upscaling/ensemble.py",
+            "upscaling/inference.py",
+            "upscaling/tile_size.py",
+            "upscaling/tiling.py",
             "data/bicubic.py",
             "data/images.py",
         ),
@@ -85,7 +87,7 @@ rule quality:
             if SCORED[wildcards.method].kind == "trained"
             else f"--method {SCORED[wildcards.method].network}"
         ),
-        code=fingerprint("metrics.py", "measure/quality.py", "data/images.py"),
+        code=fingerprint("measure/metrics.py", "measure/quality.py", "data/images.py"),
     shell:
         "hitsr quality --sr {input.sr} --hr {params.hr} --scale {params.scale}"
         " --dataset {wildcards.dataset} {params.made_by} --out {output} > {log} 2>&1"

@@ -67,7 +67,7 @@ rule collect:
     localrule: True
     params:
         results=RESULTS,
-        code=fingerprint("report", "records.py"),
+        code=fingerprint("report", "records"),
     shell:
         "hitsr collect {params.results} > {log} 2>&1"
 
@@ -90,7 +90,7 @@ rule report:
     params:
         reports=REPORTS,
         ablations=[KNOWN_ABLATIONS[name].hash for name in CONFIG.ablations],
-        code=fingerprint("report", "records.py", "claims.py", "verdicts.py"),
+        code=fingerprint("report", "records", "specs/claims.py"),
     shell:
         "hitsr report {CONFIG_FILE} --reports {params.reports} --ablations {ABLATIONS}"
         " > {log} 2>&1 && cat {log}"
@@ -108,7 +108,7 @@ rule ablation_page:
     params:
         reports=REPORTS,
         ablation=lambda wildcards: KNOWN_ABLATIONS[wildcards.ablation].hash,
-        code=fingerprint("report", "records.py"),
+        code=fingerprint("report", "records"),
     shell:
         "hitsr report {CONFIG_FILE} --reports {params.reports} --ablations {ABLATIONS}"
         " --only {wildcards.ablation} > {log} 2>&1 && cat {log}"

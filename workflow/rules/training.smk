@@ -48,7 +48,7 @@ rule train:
             "models",
             "training",
             *(f"data/{part}.py" for part in ("images", "loader", "packs", "patches")),
-            "seeds.py",
+            "base/seeds.py",
         ),
     shell:
         "hitsr train {input.run} --data {params.data} --packs {PACKS} --out {params.folder}"

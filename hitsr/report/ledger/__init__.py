@@ -2,12 +2,16 @@
 
     claims.yaml → costs, quality, learning, quotes → ruling → words, gauge → sections/claims
 
-What decides a claim is `hitsr.verdicts.judge` alone; here its numbers are found and shown.
+What decides a claim is `hitsr.report.verdicts.judge` alone; here its numbers are found and shown.
 """
 
 from typing import assert_never
 
-from hitsr.claims import (
+from hitsr.report.budget import Budget
+from hitsr.report.ledger import costs, learning, quality, quotes
+from hitsr.report.ledger.ruling import Ruling
+from hitsr.report.measures import Evidence
+from hitsr.specs.claims import (
     AnyClaim,
     Attribution,
     Best,
@@ -23,10 +27,6 @@ from hitsr.claims import (
     Successors,
     TrainingSet,
 )
-from hitsr.report.budget import Budget
-from hitsr.report.ledger import costs, learning, quality, quotes
-from hitsr.report.ledger.ruling import Ruling
-from hitsr.report.measures import Evidence
 
 
 def rulings(evidence: Evidence, budget: Budget) -> list[Ruling]:

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from scipy.stats import t as student_t
 
-from hitsr.claims import Change, Growth, Implementation, Paired, Printed, Quantity, Speedup
 from hitsr.records import ComplexityRecord, PowerLaw
 from hitsr.report.gather import Setup
 from hitsr.report.ledger.ruling import Part, Ruling, Style, measured_part
@@ -15,8 +14,9 @@ from hitsr.report.names import FAMILIES, Family, label
 from hitsr.report.published import PAPER_DEVICE, PAPER_RUNTIME_SCALE, Quote
 from hitsr.report.statistics import quartiles
 from hitsr.report.typeset import listed
-from hitsr.spec import Scale
-from hitsr.verdicts import ANY, Expected, Measured, below, near
+from hitsr.report.verdicts import ANY, Expected, Measured, below, near
+from hitsr.specs.claims import Change, Growth, Implementation, Paired, Printed, Quantity, Speedup
+from hitsr.specs.network import Scale
 
 _RATIO = Style(1, "×")
 _EXPONENT = Style(2)

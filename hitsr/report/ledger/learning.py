@@ -2,9 +2,7 @@
 
 from itertools import product
 
-from hitsr.claims import Attribution, Convergence
-from hitsr.config import runs
-from hitsr.errors import RecordError
+from hitsr.base.errors import RecordError
 from hitsr.records import AttributionRecord
 from hitsr.report.budget import Budget
 from hitsr.report.ledger.costs import pairs
@@ -14,8 +12,10 @@ from hitsr.report.measures import Curve, Evidence, aligned
 from hitsr.report.names import Family, label
 from hitsr.report.statistics import Estimate, mean
 from hitsr.report.typeset import counted
-from hitsr.spec import Scale
-from hitsr.verdicts import Measured, above
+from hitsr.report.verdicts import Measured, above
+from hitsr.specs.claims import Attribution, Convergence
+from hitsr.specs.config import runs
+from hitsr.specs.network import Scale
 
 _INDEX = Style(1, plus=True)
 

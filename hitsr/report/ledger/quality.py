@@ -8,8 +8,6 @@ import math
 from collections.abc import Sequence
 from itertools import product
 
-from hitsr.claims import CONVERSIONS, Elsewhere, Gain, Metric, Tolerance, TrainingSet
-from hitsr.config import RunSpec, runs
 from hitsr.records import QualityRecord
 from hitsr.report.budget import Budget
 from hitsr.report.ledger.costs import pairs
@@ -19,8 +17,10 @@ from hitsr.report.names import Family, label, method_of, short_label
 from hitsr.report.published import PAPER_BATCH, PAPER_STEPS, Quote
 from hitsr.report.significance import paired_difference
 from hitsr.report.typeset import counted, listed
-from hitsr.spec import Scale
-from hitsr.verdicts import Expected, Measured, above, gain_of
+from hitsr.report.verdicts import Expected, Measured, above, gain_of
+from hitsr.specs.claims import CONVERSIONS, Elsewhere, Gain, Metric, Tolerance, TrainingSet
+from hitsr.specs.config import RunSpec, runs
+from hitsr.specs.network import Scale
 
 SEEDS = 3  # the fewest whose interval is worth judging by
 STYLES: dict[Metric, Style] = {"psnr": Style(2, "dB", plus=True), "ssim": Style(4, plus=True)}

@@ -2,14 +2,14 @@
 
 from itertools import product
 
-from hitsr.claims import Best, PrintedGain, Successors
 from hitsr.report.ledger.costs import pairs
 from hitsr.report.ledger.quality import STYLES, printed_score
 from hitsr.report.ledger.ruling import Ruling, quoted_part
 from hitsr.report.measures import Evidence
 from hitsr.report.names import label, short_label
 from hitsr.report.typeset import listed
-from hitsr.verdicts import above
+from hitsr.report.verdicts import above
+from hitsr.specs.claims import Best, PrintedGain, Successors
 
 _TABLE = "Table 2"  # in the source of a row that stands in the paper's table
 

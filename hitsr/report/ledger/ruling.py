@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hitsr.claims import AnyClaim
 from hitsr.report.typeset import THIN_SPACE, fixed, signed
-from hitsr.verdicts import Expected, Judgement, Measured, Verdict, combined, judge
+from hitsr.report.verdicts import Expected, Judgement, Measured, Verdict, combined, judge
+from hitsr.specs.claims import AnyClaim
 
 
 class Style(NamedTuple):

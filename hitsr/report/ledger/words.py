@@ -4,10 +4,10 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from hitsr.claims import Basis
 from hitsr.report.ledger.ruling import Part, Ruling
 from hitsr.report.typeset import counted, fixed, listed, number_word, sentence
-from hitsr.verdicts import Measured, Verdict
+from hitsr.report.verdicts import Measured, Verdict
+from hitsr.specs.claims import Basis
 
 VERDICTS: dict[Basis, dict[Verdict, str]] = {
     "records": {

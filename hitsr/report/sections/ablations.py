@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from hitsr.ablation import AblationRow, Remark, Resolved
 from hitsr.records import QualityRecord
 from hitsr.report.budget import Budget
 from hitsr.report.cells import (
@@ -23,6 +22,7 @@ from hitsr.report.statistics import mean, median
 from hitsr.report.svg import Panel
 from hitsr.report.typeset import counted, listed, number_word, sentence, share, signed
 from hitsr.report.whiskers import Whisker, whisker_panel
+from hitsr.specs.ablation import AblationRow, Remark, Resolved
 
 _REFERENCE = Cell(text="base", kind="absent")
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
-from hitsr.claims import Basis
 from hitsr.report.budget import Budget
 from hitsr.report.cells import Cell, Column, Row, Table, listing
 from hitsr.report.ledger import rulings
@@ -28,7 +27,8 @@ from hitsr.report.measures import Evidence
 from hitsr.report.section import Caption, Section, TableView
 from hitsr.report.tables import to_csv
 from hitsr.report.typeset import THIN_SPACE, sentence
-from hitsr.verdicts import Verdict
+from hitsr.report.verdicts import Verdict
+from hitsr.specs.claims import Basis
 
 
 class Place(NamedTuple):

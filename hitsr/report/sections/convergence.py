@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from hitsr.config import Train
 from hitsr.report.budget import Budget
 from hitsr.report.cells import Cell, Column, Row, Table, here, listing, row
 from hitsr.report.curves import loss_panels, psnr_panels
@@ -13,7 +12,8 @@ from hitsr.report.sections.provenance import machine_words
 from hitsr.report.svg import Panel
 from hitsr.report.targets import target_finding, target_table, targets
 from hitsr.report.typeset import fixed, listed, sentence, share
-from hitsr.spec import Scale
+from hitsr.specs.config import Train
+from hitsr.specs.network import Scale
 
 
 class Reach(NamedTuple):

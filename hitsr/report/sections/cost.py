@@ -21,7 +21,7 @@ from hitsr.report.scatter import Axis, Measured, Quoted, scatter
 from hitsr.report.section import Caption, Section
 from hitsr.report.svg import Panel
 from hitsr.report.typeset import fixed
-from hitsr.spec import Scale
+from hitsr.specs.network import Scale
 
 _PREFERRED = "Urban100"  # of which the paper and its successors print most
 

@@ -42,7 +42,7 @@ from hitsr.report.sections.provenance import machine_words
 from hitsr.report.statistics import Estimate, median
 from hitsr.report.throughput import throughput_view
 from hitsr.report.typeset import between, counted, fixed, listed, size
-from hitsr.spec import Scale
+from hitsr.specs.network import Scale
 
 
 class Change(NamedTuple):

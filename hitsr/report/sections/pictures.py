@@ -14,7 +14,7 @@ from hitsr.report.names import BICUBIC, CONTROLS, FAMILIES, HR, role_of
 from hitsr.report.restored import Restored, restored_sets
 from hitsr.report.section import Section
 from hitsr.report.typeset import THIN_SPACE, between, fixed
-from hitsr.spec import Scale
+from hitsr.specs.network import Scale
 
 # Bounds what a row holds: a region of this size of a larger picture.
 _REGION = (480, 320)  # width, height in HR pixels

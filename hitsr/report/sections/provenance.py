@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import yaml
 
-from hitsr.config import Config
 from hitsr.records import Record
 from hitsr.report.cells import Cell, Column, Row, Table, here, listing
 from hitsr.report.gather import missing
@@ -12,6 +11,7 @@ from hitsr.report.jobs import drawn, jobs
 from hitsr.report.measures import Evidence
 from hitsr.report.section import Section
 from hitsr.report.typeset import duration, listed
+from hitsr.specs.config import Config
 
 _SHOWN = 4  # names of missing results before "and n more"
 

@@ -18,7 +18,7 @@ from hitsr.report.section import Caption, Section, TableView
 from hitsr.report.significance import corrected, in_words, p_in_words, paired_difference
 from hitsr.report.statistics import mean
 from hitsr.report.typeset import between, counted, listed, sentence, share
-from hitsr.spec import Scale
+from hitsr.specs.network import Scale
 
 
 def quality_section(evidence: Evidence, budget: Budget) -> Section:

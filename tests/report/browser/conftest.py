@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hitsr.ablation import resolve
-from hitsr.config import runs
 from hitsr.report import render
+from hitsr.specs.ablation import resolve
+from hitsr.specs.config import runs
 
 REPORTS = Path(__file__).parents[3] / "reports"
 ARGUMENTS = [

@@ -5,7 +5,7 @@ import pytest
 from hitsr.records import ComplexityRecord
 from hitsr.report.budget import budget_of
 from hitsr.report.ledger import rule
-from hitsr.zoo import NETWORKS
+from hitsr.specs.zoo import NETWORKS
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
-from hitsr.config import runs
-from hitsr.errors import RecordError
+from hitsr.base.errors import RecordError
+from hitsr.specs.config import runs
 
 
 def test_the_lead_in_training_is_a_mean_over_validated_steps(full, ruling):

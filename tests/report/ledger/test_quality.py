@@ -1,12 +1,12 @@
 import pytest
 
-from hitsr.config import runs
 from hitsr.report.budget import budget_of
 from hitsr.report.gather import gather
 from hitsr.report.ledger import rule
 from hitsr.report.ledger.quality import hindrance
 from hitsr.report.ledger.words import here_words, paper_words, why
 from hitsr.report.measures import Evidence
+from hitsr.specs.config import runs
 
 PAPERS = {
     "train__recipe__steps": 500_000,

@@ -1,0 +1,1 @@
+"""Values, errors, files, seeds and progress: nothing here knows of super-resolution."""

@@ -1,0 +1,1 @@
+"""Jobs: all that a config and its ablations ask for, and what makes each."""

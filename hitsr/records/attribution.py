@@ -1,0 +1,65 @@
+"""Records of local attribution maps."""
+
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+
+from hitsr.base.values import Value
+from hitsr.records.record import Record
+from hitsr.specs.network import Scale
+
+
+class AttributionSettings(Value):
+    """How local attribution maps are taken; the defaults are those of the field (LAM_Demo)."""
+
+    objective: Literal["gradient_magnitude"] = "gradient_magnitude"  # summed over the window
+    path: Literal["gaussian_blur"] = "gaussian_blur"  # from sigma to 0
+    sigma: float = Field(default=1.2, gt=0.25)  # LR pixels; below, nothing would be blurred
+    kernel: PositiveInt = Field(default=9, ge=3)  # LR pixels; odd
+    steps: PositiveInt = 50
+    quadrature: Literal["right", "midpoint"] = "right"
+
+    @model_validator(mode="after")
+    def _kernel_is_odd(self) -> Self:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel: {self.kernel} is even; it needs a centre")
+        return self
+
+
+class RefinedAttribution(Value):
+    """The same map along a path refined until its completeness error was below 1 %."""
+
+    steps: PositiveInt
+    quadrature: Literal["midpoint"] = "midpoint"
+    diffusion_index: NonNegativeFloat
+    completeness_error: NonNegativeFloat
+
+
+class WindowAttribution(Value):
+    """What one window of one picture draws on."""
+
+    picture: str
+    lr_sha256: str
+    lr_size: tuple[PositiveInt, PositiveInt]  # width, height; after cropping around the window
+    window: tuple[NonNegativeInt, NonNegativeInt, PositiveInt]  # x, y, side; HR pixels of the crop
+    corner: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)  # x, y of the crop in the LR picture
+    diffusion_index: float = Field(ge=0, le=100)
+    information_area: float = Field(gt=0, le=1)  # share of LR pixels with 90 % of the density
+    completeness_error: NonNegativeFloat  # relative
+    refined: RefinedAttribution | None
+    channels: str  # .npy beside the record: (3, h, w) float32, signed
+    overlay: str  # .png beside the record: picture, map, density
+
+
+class AttributionRecord(Record):
+    """Local attribution maps of one network, window by window."""
+
+    KIND = "attribution"
+
+    network: str
+    scale: Scale
+    dataset: str | None  # None where pictures were named one by one
+    window_rule: Literal["given", "busiest"]
+    settings: AttributionSettings
+    weights_sha256: str | None  # None for a network of one's own, which brings its weights
+    windows: tuple[WindowAttribution, ...] = Field(min_length=1)

@@ -1,0 +1,103 @@
+"""Say which code, on which machine, with what, made a record. Loads nothing heavy by itself."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from hitsr.records import Provenance
+
+# What a number may depend on; the lock file has the rest.
+PACKAGES = ("hitsr", "torch", "numpy", "scipy", "pillow", "fvcore")
+
+
+def provenance(device: str, seconds: float, seed: int | None = None) -> Provenance:
+    """The facts of this process, for work that took `seconds` on `device` ("cpu", "cuda:0")."""
+    commit, dirty = _checkout()
+    return Provenance(
+        commit=commit,
+        dirty=dirty,
+        versions=_versions(),
+        device=device,
+        device_name=_device_name(device),
+        threads=_threads(),
+        command=_command(sys.argv),
+        seed=seed,
+        seconds=seconds,
+    )
+
+
+def _checkout() -> tuple[str | None, bool | None]:
+    """Commit of the checkout that holds this package, and whether the package differs from it.
+
+    (None, None) without git or outside a checkout: also where an installed copy merely lies inside
+    some other project's checkout, whose commit says nothing about this code.
+    """
+    folder = Path(__file__).parents[1]
+    if _git(folder, "ls-files", "--error-unmatch", __file__) is None:
+        return None, None
+    changes = _git(folder, "status", "--porcelain", "--", ".")
+    return _git(folder, "rev-parse", "HEAD"), None if changes is None else bool(changes)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # the report and the metrics do without torch
+            continue
+    return found
+
+
+def _device_name(device: str) -> str:
+    """Model of the GPU or CPU, such as "NVIDIA A100-SXM4-40GB"."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return _cpu_name()
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or _apple_name() or platform.processor() or platform.machine()
+
+
+def _apple_name() -> str:
+    """Such as "Apple M2": the chip is CPU and GPU in one."""
+    if platform.system() != "Darwin":
+        return ""
+    command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.strip()
+
+
+def _threads() -> int:
+    """Threads that torch computes with; a process that never loaded torch computes with one."""
+    if "torch" not in sys.modules:
+        return 1
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _command(argv: list[str]) -> str:
+    """The command line without this machine's folders: absolute paths keep their last part."""
+    shown = [Path(part).name if os.path.isabs(part) else part for part in argv]
+    return shlex.join([Path(argv[0]).name, *shown[1:]])

@@ -1,0 +1,78 @@
+"""A result file: what was measured, which code measured it, on which machine."""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
+
+from hitsr.base.errors import RecordError, SpecError
+from hitsr.base.files import write_text
+from hitsr.base.values import Value
+
+Hash = str
+
+
+class Provenance(Value):
+    """Which code, on which machine, with what, and for how long."""
+
+    commit: str | None  # None outside a git checkout
+    dirty: bool | None
+    versions: dict[str, str]  # package -> version; python among them
+    device: str  # "cpu", "cuda:0"
+    device_name: str
+    threads: PositiveInt
+    command: str
+    seed: int | None = None
+    seconds: NonNegativeFloat
+
+
+class Record(Value):
+    """A result file: its schema, the hash of what it measures, and provenance."""
+
+    KIND: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+
+    schema_: str = Field(alias="schema", default="")
+    subject: str  # name of the run or network that was measured
+    subject_hash: Hash
+    provenance: Provenance
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _schema_is_this_class(cls, data: Any) -> Any:
+        return {"schema": cls.schema_name(), **data} if isinstance(data, dict) else data
+
+    @classmethod
+    def schema_name(cls) -> str:
+        return f"{cls.KIND}/{cls.VERSION}"
+
+    def save(self, path: Path) -> None:
+        """Write whole or not at all."""
+        write_text(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path, subject_hash: Hash | None = None) -> Self:
+        """Read a record; RecordError if damaged, of another schema or, where given, subject."""
+        try:
+            data = json.loads(path.read_text())
+            found = data["schema"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RecordError(f"{path}: not a record ({error!r}); delete it and rerun") from None
+        if found != cls.schema_name():
+            raise RecordError(
+                f"{path}: schema is {found!r}, this version reads {cls.schema_name()!r}; "
+                "delete it and rerun"
+            )
+        try:
+            record = cls.parse(data, str(path))
+        except SpecError as error:
+            raise RecordError(f"{error}\n{path}: damaged record; delete it and rerun") from None
+        if subject_hash is not None and record.subject_hash != subject_hash:
+            raise RecordError(
+                f"{path}: measures {record.subject_hash}, but {record.subject} is now "
+                f"{subject_hash}; delete it and rerun"
+            )
+        return record

@@ -1,0 +1,1 @@
+"""Hand networks to others, and take what others released."""

@@ -1,0 +1,92 @@
+"""The README.md of exported weights: what they are, how they came about, how good they are.
+
+Only what a file says is told; the rest is called not recorded.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from hitsr.records import QualityRecord, TrainingRecord
+from hitsr.specs.network import ScaledNetwork
+
+ExportFormat = Literal["safetensors", "onnx", "torch"]
+
+_CODE: dict[ExportFormat, str] = {
+    "safetensors": """\
+import hitsr
+
+model = hitsr.from_pretrained("{folder}")  # (b, 3, h, w) in [0, 1] -> x{scale}
+large = hitsr.upscale(model, picture)  # (h, w, 3) uint8, in tiles where memory asks for it""",
+    "onnx": """\
+import onnxruntime
+
+session = onnxruntime.InferenceSession("model.onnx")
+(hr,) = session.run(None, {{"lr": lr}})  # (b, 3, h, w) float32 in [0, 1], x{scale}""",
+    "torch": """\
+import torch
+
+model = torch.export.load("model.pt2").module()  # (b, 3, h, w) in [0, 1] -> x{scale}""",
+}
+
+
+def model_card(
+    subject: ScaledNetwork,
+    params: int,
+    form: ExportFormat,
+    folder: str,
+    training: TrainingRecord | None = None,
+    quality: Sequence[QualityRecord] = (),
+) -> str:
+    """Markdown with the metadata that the Hugging Face hub reads."""
+    network, scale = subject.network, subject.scale
+    parts = [
+        "---\nlibrary_name: hitsr\npipeline_tag: image-to-image\n"
+        f"tags:\n- super-resolution\n- {network.name}\n---",
+        f"# {network.name}, x{scale}",
+        f"Upscales RGB pictures {scale} times; {params:,} parameters.",
+        f"```python\n{_CODE[form].format(folder=folder, scale=scale)}\n```",
+        "## Training",
+        _training(training) if training else "Not recorded.",
+        "## Metrics",
+        _metrics(quality) if quality else "Not measured.",
+        "## Network",
+        f"```json\n{network.to_json()}```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _training(record: TrainingRecord) -> str:
+    recipe, made = record.run.recipe, record.provenance
+    commit = f"{made.commit or 'unknown'}{' with changes' if made.dirty else ''}"
+    start = record.run.start_from
+    facts = {
+        "run": f"{record.run.name} ({record.run.hash})",
+        "data": f"{record.run.data}, {record.pictures} pictures",
+        "recipe": f"{recipe.steps:,} steps of {recipe.batch} patches, {recipe.patch} px a side; "
+        f"L1, Adam, learning rate {recipe.learning_rate:g}",
+        "started from": start.name if start else "fresh weights",
+        "seed": str(record.run.seed),
+        "code": f"hitsr {made.versions.get('hitsr', 'unknown')}, commit {commit}",
+        "device": made.device_name,
+        "weights": f"sha256 {record.weights_sha256}",
+    }
+    return _table(("", ""), list(facts.items()))
+
+
+def _metrics(records: Sequence[QualityRecord]) -> str:
+    """A row a set; a mean only over pictures that all have the number."""
+    rows = []
+    for record in records:
+        psnr = [picture.psnr_db for picture in record.pictures]
+        finite = [value for value in psnr if value is not None]
+        ssim = [picture.ssim for picture in record.pictures]
+        mean = f"{sum(finite) / len(finite):.3f}" if len(finite) == len(psnr) else "infinite"
+        rows.append((record.dataset, str(len(psnr)), mean, f"{sum(ssim) / len(ssim):.4f}"))
+    signatures = sorted({s.replace("|", "\\|") for r in records for s in r.signatures.values()})
+    table = _table(("set", "pictures", "PSNR (dB)", "SSIM"), rows)
+    return table + "\n\nTaken as " + "; ".join(signatures) + "."
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,1 @@
+"""What can be run, as values: networks, recipes, runs, configs, ablations and claims."""

@@ -1,0 +1,298 @@
+"""A network is a value: one backbone and a few choices, every value explicit.
+
+`zoo` holds the six networks of the paper as values, `convert` is a function between values, and
+an ablation is a patch on a value. `models.backbone` builds what a value describes.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    Field,
+    PositiveInt,
+    Strict,
+    StrictBool,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from hitsr.base.changes import patched
+from hitsr.base.errors import SpecError
+from hitsr.base.values import Value
+
+Scale = Literal[2, 3, 4]
+Formulation = Literal["paper", "fused"]
+Branch = Literal["spatial", "channel"]
+Features = Literal["dual", "linear", "conv"]
+Upsampler = Literal["one_step", "two_stage"]
+# What computes a mixer's products; the last one, when the spatial branch alone has a softmax.
+Kernel = Literal[
+    "as written",
+    "re-associated",
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention, re-associated",
+    "tiles",
+    "tiles, scaled_dot_product_attention",
+]
+MOST_LAID_OUT = 2**20  # biases of one block, heads x tokens x keys, that are worth keeping (4 MB)
+Count = Annotated[PositiveInt, Strict()]  # no `true` for 1, no "48" for 48
+
+
+class WindowAttention(Value):
+    """Multi-head self-attention in windows, with a table of position biases or none (SwinIR)."""
+
+    kind: Literal["window_attention"] = "window_attention"
+    heads: Count = 6
+    softmax: Literal[True] = True
+    position: Literal["table", "none"] = "table"
+
+
+class PermutedAttention(Value):
+    """Full queries against keys with 2x2 tokens folded into channels (SRFormer)."""
+
+    kind: Literal["permuted_attention"] = "permuted_attention"
+    heads: Count = 6
+    softmax: Literal[True] = True
+    position: Literal["table", "none"] = "table"
+
+
+class TransposedAttention(Value):
+    """Attention between the channels of a window (Restormer's MDTA), which know no positions."""
+
+    kind: Literal["transposed_attention"] = "transposed_attention"
+    heads: Count = 6
+
+
+class Correlation(Value):
+    """Spatial and channel self-correlation in hierarchical windows (HiT-SR, section 3.3).
+
+    Heads, softmax and positions are of the spatial branch: `branches: [channel]` alone makes
+    `position` "none", so that equal networks are equal values. `softmax` keeps the scale of one
+    over the head's width. A position table holds every offset within the block's own window,
+    (2 side - 1)² for each head, so it fits any window and soon outweighs the rest of the block.
+    """
+
+    kind: Literal["correlation"] = "correlation"
+    heads: Count = 6
+    branches: tuple[Branch, ...] = ("spatial", "channel")
+    features: Features = "dual"  # convolution times 1x1 layer, or one of them alone
+    softmax: StrictBool = False
+    position: Literal["dynamic", "table", "none"] = Field(default="dynamic", validate_default=True)
+    # LayerNorm over fewer channels would erase the positions: (a, b) always becomes (1, -1).
+    position_width: int = Field(default=3, ge=3, strict=True)
+
+    @field_validator("branches")
+    @classmethod
+    def _one_or_both(cls, branches: tuple[Branch, ...]) -> tuple[Branch, ...]:
+        if branches not in (("spatial", "channel"), ("spatial",), ("channel",)):
+            raise ValueError("want 'spatial', 'channel', or both in this order")
+        return branches
+
+    @field_validator("softmax")
+    @classmethod
+    def _softmax_is_spatial(cls, softmax: bool, info: ValidationInfo) -> bool:
+        if softmax and info.data.get("branches") == ("channel",):
+            raise ValueError("a softmax is of the spatial branch, which is not in mixer.branches")
+        return softmax
+
+    @field_validator("position")
+    @classmethod
+    def _positions_are_spatial(cls, position: str, info: ValidationInfo) -> str:
+        if info.data.get("branches") != ("channel",):
+            return position
+        if position == "table":
+            raise ValueError("a table is of the spatial branch, which is not in mixer.branches")
+        return "none"
+
+
+Mixer = Annotated[
+    WindowAttention | PermutedAttention | TransposedAttention | Correlation,
+    Field(discriminator="kind"),
+]
+
+
+class Ngram(Value):
+    """Context from neighbouring windows (NGswin); where it enters follows from the mixer."""
+
+    grams: Literal[2] = 2
+
+
+class Ffn(Value):
+    """Feed-forward network; `conv` adds a depthwise convolution between its two layers."""
+
+    kind: Literal["mlp", "conv"] = "mlp"
+    ratio: Count = 2
+    kernel: Literal[5] = 5  # of the depthwise convolution, where there is one
+
+
+class Windows(Value):
+    """Side of each block's windows: base times its ratio."""
+
+    base: Count = 8
+    ratios: tuple[float, ...] = (1, 1, 1, 1, 1, 1)  # one per block of a group
+    shift: StrictBool = True  # by half a window, in every second block; cyclic
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(int(self.base * ratio) for ratio in self.ratios)
+
+    @model_validator(mode="after")
+    def _sides_are_whole(self) -> Self:
+        for ratio in self.ratios:
+            side = self.base * ratio
+            if side < 1 or side != int(side):
+                raise ValueError(f"ratio {ratio:g} of base {self.base} gives no whole window side")
+            if side > self.base and side % self.base:
+                raise ValueError(f"window {side:g} is not a multiple of its base {self.base}")
+        return self
+
+
+class NetworkSpec(Value):
+    """Everything that makes a network, but for the upscaling factor and the weights."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.]*$")
+    mixer: Mixer
+    context: Ngram | None = None
+    ffn: Ffn = Ffn()
+    windows: Windows = Windows()
+    norm: Literal["before", "after"] = "before"  # of a branch; after: x + norm(branch(x))
+    padding: Literal["picture", "mixer"] = "picture"  # what is extended to whole windows
+    depths: tuple[Count, ...] = Field(default=(6, 6, 6, 6), min_length=1)  # blocks per group
+    width: Count = 60
+    upsampler: Upsampler = "one_step"  # two_stage: as classical networks have it
+    stochastic_depth: float = Field(default=0.0, ge=0, lt=1)  # of the last block, in training
+    mean: tuple[float, float, float] = (0.4488, 0.4371, 0.4040)  # RGB, of DIV2K
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        for misfit in _misfits(self):
+            raise ValueError(misfit)
+        return self
+
+    @property
+    def blocks(self) -> int:
+        return sum(self.depths)
+
+    @property
+    def multiples(self) -> tuple[int, ...]:
+        """What each block's sides are multiples of: its window, or n-grams of padded windows."""
+        grams = self.context.grams if self.context and self.padding == "mixer" else 1
+        return tuple(size * grams for size in self.windows.sizes)
+
+    def patch(self, changes: dict[str, Any], where: str = "patch") -> "NetworkSpec":
+        """A copy with dotted paths changed: `{"windows.ratios": [1, 1], "width": 48}`.
+
+        Another kind of mixer is given as a whole: `{"mixer": {"kind": "window_attention"}}`.
+        SpecError for a path that does not exist, a value of the wrong type or outside the rules,
+        a field that the patched network does not read, or a non-empty patch that changes nothing.
+        """
+        network = self.with_changes(changes, where)
+        if changes and network == self:
+            raise SpecError(
+                f"{where}: changes nothing in {self.name}; remove it or mend its values"
+            )
+        return network
+
+    def with_changes(self, changes: dict[str, Any], where: str) -> "NetworkSpec":
+        """As `patch`, but the changes may come to nothing."""
+        if "mixer.kind" in changes:
+            raise SpecError(
+                f"{where}: mixer.kind: kinds of mixers differ in their fields; change 'mixer' as a "
+                f"whole, such as mixer: {{kind: {changes['mixer.kind']}, heads: 6}}"
+            )
+        network = NetworkSpec.parse(patched(self.model_dump(), changes, where), where)
+        for path, reason in _unread(network).items():
+            if path in changes:
+                raise SpecError(f"{where}: {path}: has no effect: {reason}; leave it out")
+        return network
+
+
+class ScaledNetwork(Value):
+    """A network at one upscaling factor: what complexity and latency are measured on."""
+
+    network: NetworkSpec
+    scale: Scale
+
+    @property
+    def name(self) -> str:
+        return f"{self.network.name}-x{self.scale}"
+
+
+def kernel_of(network: NetworkSpec, formulation: Formulation, in_tiles: bool = False) -> Kernel:
+    """What computes the products of its mixers: for records, since it decides their time.
+
+    "as written" is one product after the other, "re-associated" another order of the same products,
+    and "scaled_dot_product_attention" PyTorch's kernel, which needs the softmax. `in_tiles`: on a
+    CPU in float32, where windows that are not large are attended to in "tiles" of our own.
+    """
+    if formulation == "paper":
+        return "as written"
+    match network.mixer:
+        case (WindowAttention() | PermutedAttention()) as mixer:
+            fold = 2 if mixer.kind == "permuted_attention" else 1
+            large = {is_large(mixer.heads, side, fold) for side in network.windows.sizes}
+            if not in_tiles or large == {True}:
+                return "scaled_dot_product_attention"
+            return "tiles, scaled_dot_product_attention" if True in large else "tiles"
+        case Correlation(softmax=True, branches=("spatial",)):
+            return "scaled_dot_product_attention"
+        case Correlation(softmax=True):
+            return "scaled_dot_product_attention, re-associated"
+        case _:
+            return "re-associated"
+
+
+def is_large(heads: int, side: int, fold: int) -> bool:
+    """Whether a window's scores are too many to lay out what is added to them."""
+    return heads * side**4 // fold**2 > MOST_LAID_OUT
+
+
+def _misfits(network: NetworkSpec) -> Iterator[str]:
+    """Key and rule of parts that do not fit each other."""
+    width, sizes, context = network.width, network.windows.sizes, network.context
+    for depth in network.depths:
+        if depth != len(sizes):
+            yield f"depths: {depth} blocks, but windows.ratios has {len(sizes)}"
+    if width % 2:
+        yield f"width: {width} is odd; halves of it are mixed"
+    yield from _mixer_misfits(network.mixer, width, sizes)
+    if context and (width // 2) % network.mixer.heads:
+        yield f"context: {network.mixer.heads} heads do not divide {width // 2} channels"
+    if network.padding == "picture" and any(max(sizes) % side for side in sizes):
+        yield "padding: one picture size fits no such mix of windows; use 'mixer'"
+
+
+def _mixer_misfits(mixer: Mixer, width: int, sizes: tuple[int, ...]) -> Iterator[str]:
+    split: int | None = width  # channels that the heads share
+    match mixer:
+        case Correlation():
+            split = width // 2 if "spatial" in mixer.branches else None
+            if mixer.features != "linear" and width < 5:
+                yield f"width: {width}, but mixer.features {mixer.features!r} needs 5 or more"
+        case PermutedAttention():
+            if width % 4:
+                yield "width: permuted attention needs a multiple of 4"
+            if any(side % 4 for side in sizes):
+                yield "windows: permuted attention needs sides that 4 divides"
+        case _:
+            pass
+    if split and split % mixer.heads:
+        yield f"mixer.heads: {mixer.heads} heads do not divide {split} channels"
+
+
+def _unread(network: NetworkSpec) -> dict[str, str]:
+    """Fields that a network has but does not read, with the reason."""
+    fields: dict[str, str] = {}
+    mixer = network.mixer
+    if isinstance(mixer, Correlation):
+        if "spatial" not in mixer.branches:
+            reason = "it is of the spatial branch, which is not in mixer.branches"
+            fields |= dict.fromkeys(("mixer.softmax", "mixer.position"), reason)
+            if not network.context:
+                fields["mixer.heads"] = reason
+        if mixer.position != "dynamic":
+            fields["mixer.position_width"] = "it is of dynamic positions alone"
+    if max(network.depths) == 1:
+        fields["windows.shift"] = "no group has a second block"
+    return fields

@@ -1,0 +1,1 @@
+"""Upscale pictures: a set to be scored, or users' own files."""

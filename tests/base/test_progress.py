@@ -1,0 +1,41 @@
+import pytest
+
+from hitsr.base import progress
+from hitsr.base.progress import Progress
+
+
+def test_a_log_gets_a_line_at_the_end(capsys: pytest.CaptureFixture[str]):
+    with Progress("train a", 3, "step") as bar:
+        for _ in range(3):
+            bar.note("loss 0.1")
+            bar.advance()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("train a: 3/3 step, ")
+    assert line.endswith("done, loss 0.1")
+
+
+def test_a_log_gets_the_time_left_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(progress, "PLAIN_INTERVAL_S", 0.0)
+    with Progress("train a", 2, "step") as bar:
+        bar.advance()
+    assert "1/2 step" in capsys.readouterr().err.splitlines()[0]
+
+
+def test_an_error_is_not_called_done(capsys: pytest.CaptureFixture[str]):
+    def fail() -> None:
+        with Progress("train a", 3, "step") as bar:
+            bar.advance()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert "1/3 step" in (said := capsys.readouterr().err)
+    assert "stopped" in said
+
+
+def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]):
+    with Progress("train a", 1, "step", quiet=True) as bar:
+        bar.advance()
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,180 @@
+"""Each thing a machine may lack is found, named and fails; a whole machine passes."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from hitsr.base.files import sha256, write_text
+from hitsr.cli import app
+from hitsr.cli import examination as doctor
+from hitsr.cli.examination import Finding, examine, fails, to_text
+from hitsr.data.images import write_png
+from hitsr.records import DatasetRecord, PictureFile, Provenance, TrainingRecord
+from hitsr.specs.config import Config, runs
+
+REPORTS = Path(__file__).parents[2] / "reports"
+PROVENANCE = Provenance(
+    commit=None, dirty=None, versions={}, device="cpu", device_name="A CPU", threads=1,
+    command="hitsr train", seconds=1,
+)  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """One network on folders of one's own: `mine` has two pictures, one is prepared at x2."""
+    monkeypatch.chdir(tmp_path)
+    for path in ("mine/HR/cat.png", "mine/HR/dog.png", "mine/LR_bicubic/X2/catx2.png"):
+        write_png(tmp_path / "data" / path, np.zeros((8, 8, 3), np.uint8))
+    recipe = {"steps": 1, "batch": 1, "patch": 8, "learning_rate": 1e-3}
+    data = {"root": "data", "source": "folder", "train": "mine", "validation": "mine"}
+    return Config.parse(
+        {
+            "name": "tiny", "title": "Tiny", "networks": ["hit_sir"],
+            "data": {**data, "test": ["mine"]},
+            "train": {"scales": [2], "device": "cpu", "recipe": recipe},
+            "efficiency": {"latency": {"scales": [2], "device": "cpu"}},
+        },
+        "test",
+    )  # fmt: skip
+
+
+def missing(config: Config | None) -> list[Finding]:
+    return [found for found in examine(config, REPORTS) if found.status == "missing"]
+
+
+def trained(config: Config) -> Path:
+    """Pretend that the one run is trained; returns its folder."""
+    ((name, run),) = runs(config).items()
+    folder = config.folder / "weights" / name
+    write_text(folder / "weights.safetensors", "weights")
+    TrainingRecord(
+        subject=name, subject_hash=run.hash, provenance=PROVENANCE, run=run, params=1, pictures=2,
+        final_loss=0.1, final_validation_psnr_db=None,
+        weights_sha256=sha256(folder / "weights.safetensors"),
+    ).save(folder / "record.json")  # fmt: skip
+    return folder
+
+
+def test_a_whole_machine_lacks_nothing(config: Config):
+    trained(config)
+    findings = examine(config, REPORTS)
+    assert not fails(findings)
+    text = to_text(findings)
+    for told in (torch.__version__, "cores usable", "GB available", "GB free",
+                 "mine: 2 pictures, 1 LR at x2", "1 of 1 runs are trained"):  # fmt: skip
+        assert told in text
+
+
+def test_without_a_config_data_and_weights_are_not_looked_for():
+    areas = {found.area for found in examine(None, REPORTS)}
+    assert areas == {"versions", "devices", "processor", "memory", "disk"}
+
+
+def test_absent_torch_is_a_finding_and_the_rest_is_still_examined(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    findings = examine(config, REPORTS)
+    assert {found.area for found in findings if found.status == "missing"} == {
+        "devices", "processor",
+    }  # fmt: skip
+    assert "mine: 2 pictures" in to_text(findings)
+
+
+def test_absent_and_old_packages_are_named_with_what_is_wanted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, "requires", lambda _: ["numpy>=99", "surely-not-there>=1", "scipy"])
+    numpy, absent = missing(None)
+    assert "wanted >=99" in numpy.what
+    assert "surely-not-there is not installed" in absent.what
+    assert "pip install" in numpy.mend
+
+
+def test_a_gpu_that_torch_cannot_use_fails_a_config_that_asks_for_it(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    train = config.train.model_copy(update={"device": "cuda"})
+    (found,) = missing(config.model_copy(update={"train": train}))
+    assert "torch finds none" in found.what
+
+
+def _lose_set(config: Config) -> None:
+    (config.data.root / "mine").rename(config.data.root / "yours")
+
+
+def _empty_set(config: Config) -> None:
+    for path in (config.data.root / "mine/HR").iterdir():
+        path.unlink()
+
+
+def _lose_picture(config: Config) -> None:
+    picture = {"lr_size": (4, 4), "hr_size": (8, 8), "lr_sha256": "0", "hr_sha256": "0"}
+    DatasetRecord(
+        subject="mine", subject_hash="mine", provenance=PROVENANCE, scale=2,
+        pictures=tuple(PictureFile(name=name, **picture) for name in ("cat", "dog", "emu")),
+    ).save(config.folder / "data/mine-x2.json")  # fmt: skip
+
+
+def _change_weights(config: Config) -> None:
+    write_text(trained(config) / "weights.safetensors", "others")
+
+
+def _lose_weights(config: Config) -> None:
+    (trained(config) / "weights.safetensors").unlink()
+
+
+def _damage_record(config: Config) -> None:
+    write_text(trained(config) / "record.json", "{")
+
+
+def _train_another_recipe(config: Config) -> None:
+    recipe = config.train.recipe.model_copy(update={"steps": 2})
+    train = config.train.model_copy(update={"recipe": recipe})
+    trained(config.model_copy(update={"train": train}))
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (_lose_set, "1 of 1 sets of pictures are missing"),
+        (_empty_set, "no picture"),
+        (_lose_picture, "1 pictures fewer than in the last run: emu"),
+        (_change_weights, "not the weights that were trained"),
+        (_lose_weights, "weights.safetensors"),
+        (_damage_record, "not a record"),
+        (_train_another_recipe, "is now"),
+    ],
+)
+def test_what_a_config_lacks_fails_and_is_named(
+    config: Config, harm: Callable[[Config], None], told: str
+):
+    harm(config)
+    (found,) = missing(config)
+    assert told in found.what
+
+
+def test_little_memory_and_disk_are_noted_and_do_not_fail(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(doctor, "_LEAST_MEMORY_GB", 1e9)
+    monkeypatch.setattr(doctor, "_LEAST_DISK_GB", 1e9)
+    findings = examine(config, REPORTS)
+    assert {f.area for f in findings if f.status == "note"} >= {"memory", "disk"}
+    assert not fails(findings)
+
+
+def test_exit_status_follows_what_is_missing(config: Config, tmp_path: Path):
+    file = tmp_path / "tiny.yaml"
+    file.write_text(config.model_dump_json())
+    asked = ["doctor", str(file), "--reports", str(REPORTS)]
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    _lose_set(config)
+    failed = CliRunner().invoke(app, [*asked, "--json"])
+    assert failed.exit_code == 1
+    assert "missing" in {found["status"] for found in json.loads(failed.stdout)}

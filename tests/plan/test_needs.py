@@ -1,0 +1,56 @@
+"""What a config needs and does not find, and where it is to be had."""
+
+from pathlib import Path
+
+import pytest
+
+from hitsr.plan.needs import available_device, missing_data, missing_weights
+from hitsr.specs.config import load_config
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "reports" / "published" / "sources.csv"
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to be in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_missing_sets_are_told_with_their_sources() -> None:
+    told = missing_data(load_config(ROOT / "configs" / "paper.yaml"), SOURCES) or ""
+    assert told.startswith("6 of 6 sets of pictures are missing:")
+    assert "DIV2K_train_HR.zip" in told
+    assert "www.manga109.org" in told
+
+
+def test_sets_asked_for_are_the_ones_looked_at(elsewhere: Path) -> None:
+    config = load_config(ROOT / "configs" / "paper.yaml")
+    (elsewhere / "data/Set5/HR").mkdir(parents=True)
+    assert missing_data(config, SOURCES, ["Set5"]) is None
+    assert "data/DF2K/HR" in (missing_data(config, SOURCES, ["Set5", "DF2K"]) or "")
+
+
+def test_packaged_photographs_are_never_missing() -> None:
+    assert missing_data(load_config(ROOT / "configs" / "demo.yaml"), SOURCES) is None
+
+
+def test_missing_weights_are_told_with_what_fetches_them(elsewhere: Path) -> None:
+    config = load_config(ROOT / "configs" / "official.yaml")
+    (elsewhere / "weights/official").mkdir(parents=True)
+    (elsewhere / "weights/official/hit_sir_x2.pth").touch()
+    told = missing_weights(config, SOURCES) or ""
+    assert told.startswith("17 of 18 released weights are missing in weights/official:")
+    assert "hit_sir x3, x4: https://huggingface.co/" in told
+    assert "hitsr fetch-weights --out weights/official" in told
+
+
+def test_a_config_that_trains_needs_no_released_weights() -> None:
+    assert missing_weights(load_config(ROOT / "configs" / "demo.yaml"), SOURCES) is None
+
+
+def test_asked_device_is_taken_at_its_word() -> None:
+    assert available_device("mps") == "mps"
+    assert available_device("auto") in ("cpu", "cuda")

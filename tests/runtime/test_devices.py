@@ -1,0 +1,22 @@
+import pytest
+import torch
+
+from hitsr.base.errors import SpecError
+from hitsr.runtime.devices import pick_device
+
+
+def test_the_cpu_can_always_be_asked_for():
+    assert pick_device("cpu") == torch.device("cpu")
+
+
+def test_auto_takes_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    assert str(pick_device("auto")) == "cuda:0"
+
+
+def test_cuda_asked_for_and_absent_is_an_error(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("auto") == torch.device("cpu")
+    with pytest.raises(SpecError, match="use 'cpu'"):
+        pick_device("cuda")

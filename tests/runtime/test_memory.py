@@ -1,0 +1,78 @@
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from hitsr.runtime import memory
+from hitsr.runtime.memory import ThreadWatch, Watch, watching
+
+CPU = torch.device("cpu")
+MIB = 2**20
+REPEATED = """
+import json, torch
+from hitsr.runtime.memory import watching
+
+def work():
+    held = [torch.ones(8 * 2**20, dtype=torch.uint8) for _ in range(16)]
+    del held
+
+peaks = []
+for _ in range(3):
+    with watching(torch.device("cpu")) as watch:
+        work()
+        peaks.append(watch.peak_bytes / 2**20)
+print(json.dumps(peaks))
+"""
+
+
+def _hold(mib: int) -> None:
+    held = torch.ones(mib * MIB, dtype=torch.uint8)
+    time.sleep(0.05)
+    del held
+
+
+def _peak_mib(watch: Watch) -> float:
+    return watch.peak_bytes / MIB
+
+
+def test_sees_memory_that_is_gone_again():
+    with watching(CPU) as watch:
+        _hold(256)
+        assert watch.kind == "resident_set"
+        assert 250 <= _peak_mib(watch) < 320
+
+
+def test_earlier_peaks_do_not_count():
+    _hold(512)
+    with watching(CPU) as watch:
+        _hold(128)
+        assert 125 <= _peak_mib(watch) < 192
+
+
+def test_the_same_work_takes_the_same_again():
+    """In a process of its own, as for a latency: earlier tests leave free memory to reuse."""
+    done = subprocess.run(
+        [sys.executable, "-c", REPEATED], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == pytest.approx([128] * 3, abs=8)
+
+
+def test_looks_for_itself_where_the_kernel_does_not_tell(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.setattr(memory, "_PROCESS", tmp_path / "absent")
+    with watching(CPU) as watch:
+        assert isinstance(watch, ThreadWatch)
+        _hold(256)
+        assert 250 <= _peak_mib(watch) < 320
+    assert not watch._thread.is_alive()
+
+
+def test_apples_gpu_is_looked_at_by_a_thread(monkeypatch: pytest.MonkeyPatch):
+    held = iter([100, *[900] * 3, *[200] * 10_000])
+    monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: next(held))
+    with watching(torch.device("mps")) as watch:
+        time.sleep(0.2)
+        assert watch.kind == "mps_allocator"
+        assert watch.peak_bytes == 800

@@ -1,0 +1,103 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import hitsr
+from hitsr.base.errors import SpecError, WeightsError
+from hitsr.models.backbone import SuperResolver
+from hitsr.models.checkpoints import save_weights
+from hitsr.share.pretrained import check_claim, save_pretrained
+from hitsr.specs.network import ScaledNetwork
+
+SMALL = {"depths": [2], "width": 12, "mixer.heads": 2, "windows.base": 4}
+X = torch.rand(1, 3, 9, 10, generator=torch.Generator().manual_seed(0))
+# What PyTorchModelHubMixin writes for the authors' classes, in part.
+PUBLISHED = {"upscale": 2, "embed_dim": 60, "base_win_size": [8, 8], "upsampler": "pixelshuffle"}
+
+
+def _model(name: str) -> SuperResolver:
+    torch.manual_seed(0)
+    changes = {**SMALL, "windows.ratios": [0.5, 2] if name.startswith("hit") else [1, 1]}
+    return hitsr.create(hitsr.NETWORKS[name].patch(changes), 3).eval()
+
+
+@pytest.mark.parametrize("name", ["swinir_light", "hit_srf"])
+def test_a_folder_read_back_gives_the_same_bits(name: str, tmp_path: Path):
+    model = _model(name)
+    save_pretrained(model, tmp_path)
+    found = hitsr.from_pretrained(str(tmp_path))
+    assert (found.network, found.scale, found.training) == (model.network, 3, False)
+    with torch.inference_mode():
+        assert torch.equal(found(X), model(X))
+
+
+def test_same_network_same_bytes(tmp_path: Path):
+    for folder in ("a", "b"):
+        save_pretrained(_model("hit_sir"), tmp_path / folder)
+    for file in ("model.safetensors", "config.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+@pytest.mark.parametrize("config", [PUBLISHED, {}])
+def test_a_published_folder_is_read(config: dict[str, object], tmp_path: Path, golden: Callable):
+    expected = golden("hit_sir")
+    save_file(dict(expected.state), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    scale = None if config else 2
+    model = hitsr.from_pretrained(tmp_path, "hit_sir", scale)
+    with torch.inference_mode():
+        output = model(expected.input)
+    down, right = expected.stride
+    assert (output[:, :, ::down, ::right] - expected.output).abs().max() < 2e-5
+
+
+@pytest.mark.parametrize(
+    ("config", "network", "scale", "told"),
+    [
+        (PUBLISHED, None, None, "does not say the network; pass it as `network`"),
+        ({}, "hit_sir", None, "does not say the scale; pass it as `scale`"),
+        (PUBLISHED, "hit_sir", 4, "scale is 2, but 4 was asked for"),
+        (PUBLISHED, "hit_sirr", None, "did you mean 'hit_sir'"),
+        ([1], "hit_sir", 2, "holds list"),
+    ],
+)
+def test_what_nobody_says_or_two_contradict_is_told(
+    config: object, network: str | None, scale: int | None, told: str, tmp_path: Path
+):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SpecError, match=told):
+        hitsr.from_pretrained(tmp_path, network, scale)
+
+
+def test_another_network_than_the_folders_is_told(tmp_path: Path):
+    save_pretrained(_model("hit_srf"), tmp_path)
+    with pytest.raises(SpecError, match="network is hit_srf, but hit_sir was asked for"):
+        hitsr.from_pretrained(tmp_path, "hit_sir")
+
+
+def test_a_folder_without_weights_is_told(tmp_path: Path):
+    save_pretrained(_model("hit_srf"), tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match="no such file"):
+        hitsr.from_pretrained(tmp_path)
+
+
+def test_weights_that_claim_another_network_are_told(tmp_path: Path):
+    subject = ScaledNetwork(network=hitsr.NETWORKS["hit_srf"], scale=3)
+    save_pretrained(_model("hit_srf"), tmp_path)
+    check_claim(tmp_path / "model.safetensors", subject)
+    for changes in ({"scale": 2}, {"network": hitsr.NETWORKS["hit_sir"]}):
+        with pytest.raises(WeightsError, match="weights of hit_srf x3, not of"):
+            check_claim(tmp_path / "model.safetensors", subject.model_copy(update=changes))
+
+
+def test_weights_of_others_claim_nothing(tmp_path: Path):
+    subject = ScaledNetwork(network=hitsr.NETWORKS["hit_srf"], scale=3)
+    save_weights(_model("hit_sir"), tmp_path / "plain.safetensors", {})
+    (tmp_path / "damaged.safetensors").write_bytes(b"damaged")
+    for name in ("plain.safetensors", "damaged.safetensors", "absent.pth"):
+        check_claim(tmp_path / name, subject)

@@ -1,0 +1,207 @@
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hitsr.base.errors import SpecError
+from hitsr.plan.methods import methods
+from hitsr.specs.config import Config, Recipe, RunSpec, load_config, runs, scaled_networks
+from hitsr.specs.zoo import NETWORKS
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+RECIPE: dict[str, Any] = {"steps": 100, "batch": 4, "patch": 24, "learning_rate": 2e-3}
+PLAIN: dict[str, Any] = {
+    "name": "mine",
+    "title": "Mine",
+    "networks": ["swinir_light", "hit_sir"],
+    "data": {
+        "root": "data",
+        "source": "folder",
+        "train": "A",
+        "validation": "B",
+        "test": ["B", "C"],
+    },
+    "train": {"scales": [2, 3, 4], "seeds": [1, 2], "recipe": RECIPE},
+    "efficiency": {"latency": {"scales": [4]}},
+}
+
+
+def _config(**changes: Any) -> Config:
+    """PLAIN with changes, dots in their paths written as two underscores."""
+    data = copy.deepcopy(PLAIN)
+    for path, value in changes.items():
+        *parents, leaf = path.split("__")
+        here = data
+        for parent in parents:
+            here = here[parent]
+        here[leaf] = value
+    return Config.parse(data, "mine.yaml")
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_configs_that_ship_are_whole(file: Path):
+    config = load_config(file)
+    assert config.name == file.stem
+    assert set(config.networks) == set(NETWORKS)
+    trained = len(config.train.scales) * len(config.train.seeds) if config.train else 0
+    assert len(runs(config)) == 6 * trained
+    assert len(methods(config)) == 6 * max(trained, len(config.scales)) + 2 * len(config.scales)
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({"ttile": "a"}, "no field 'ttile'; did you mean 'title'?"),
+        (
+            {"train__recipe": {**RECIPE, "learning_rat": 1}},
+            "no field 'train.recipe.learning_rat'; did you mean 'train.recipe.learning_rate'?",
+        ),
+        ({"networks": ["hit_sri"]}, "networks: no 'hit_sri'; did you mean 'hit_sr"),
+        ({"train__scales": [2, 5]}, "train.scales.1: Input should be 2, 3 or 4"),
+        ({"data__source": "folders"}, "data.source: "),
+        ({"data__test": []}, "data.test: "),
+        ({"name": "My config"}, "name: "),
+        ({"train__recipe": {**RECIPE, "steps": 0}}, "train.recipe.steps: "),
+        ({"train__recipe": {**RECIPE, "learning_rate": float("inf")}}, "recipe.learning_rate: "),
+        ({"train__recipe": {**RECIPE, "decay": 1}}, "train.recipe.decay: "),
+    ],
+)
+def test_what_is_wrong_is_named(changes: dict[str, Any], answer: str):
+    with pytest.raises(SpecError) as caught:
+        _config(**changes)
+    assert str(caught.value).startswith("mine.yaml: ")
+    assert answer in str(caught.value)
+
+
+@pytest.mark.parametrize("milestones", [[], [1], [50, 80, 99]])
+def test_milestones_rise_to_before_the_last_step(milestones: list[int]):
+    assert Recipe.parse({**RECIPE, "milestones": milestones}, "").milestones == tuple(milestones)
+
+
+@pytest.mark.parametrize("milestones", [[50, 50], [80, 50], [100], [50, 120], [0, 50]])
+def test_other_milestones_are_refused(milestones: list[int]):
+    with pytest.raises(SpecError, match="milestones"):
+        Recipe.parse({**RECIPE, "milestones": milestones}, "mine.yaml")
+
+
+@pytest.mark.parametrize("start", [{3: 2}, {3: 2, 4: 2}, {3: 2, 4: 3}, {}])
+def test_runs_start_from_a_smaller_scale_of_their_seed(start: dict[int, int]):
+    made = runs(_config(train__start_from=start))
+    assert len(made) == 2 * 3 * 2
+    for run in made.values():
+        if run.scale not in start:
+            assert run.start_from is None
+            continue
+        origin = made[f"{run.network.name}-x{start[run.scale]}-s{run.seed}"]
+        assert run.start_from == origin
+        assert (origin.network, origin.seed) == (run.network, run.seed)
+
+
+@pytest.mark.parametrize("start", [{2: 2}, {2: 3}, {3: 4}, {4: 4}])
+def test_no_run_starts_from_an_equal_or_larger_scale(start: dict[int, int]):
+    with pytest.raises(SpecError, match="start_from"):
+        _config(train__start_from=start)
+
+
+def test_no_run_starts_from_a_scale_that_is_not_trained():
+    with pytest.raises(SpecError, match=r"x4 cannot start from x2"):
+        _config(train__start_from={4: 2}, train__scales=[3, 4])
+
+
+def test_runs_do_not_depend_on_the_order_of_scales():
+    rising = runs(_config(train__start_from={3: 2, 4: 3}))
+    falling = runs(_config(train__start_from={4: 3, 3: 2}, train__scales=[4, 3, 2]))
+    assert rising == falling
+
+
+def test_equal_configs_give_equal_runs():
+    first, second = runs(_config()), runs(_config())
+    assert first == second
+    assert [run.hash for run in first.values()] == [run.hash for run in second.values()]
+    assert len({run.hash for run in first.values()}) == len(first)
+    assert list(first)[:2] == ["swinir_light-x2-s1", "swinir_light-x2-s2"]
+
+
+def test_names_and_titles_are_not_part_of_a_run():
+    named = runs(_config(name="other", title="Other", data__test=["C"]))
+    assert named == runs(_config())
+
+
+def test_the_recipe_is_part_of_a_run():
+    for changes in ({"learning_rate": 1e-3}, {"steps": 101}, {"betas": [0.9, 0.999]}):
+        changed = runs(_config(train__recipe={**RECIPE, **changes}))
+        for name, run in runs(_config()).items():
+            assert changed[name].hash != run.hash
+
+
+def test_a_start_is_part_of_a_run():
+    assert (
+        runs(_config(train__start_from={4: 2}))["hit_sir-x4-s1"].hash
+        != runs(_config())["hit_sir-x4-s1"].hash
+    )
+
+
+def test_a_run_survives_json():
+    run = runs(_config(train__start_from={3: 2, 4: 3}))["hit_sir-x4-s2"]
+    again = RunSpec.model_validate_json(run.to_json())
+    assert again == run
+    assert again.hash == run.hash
+
+
+def test_a_patch_reaches_every_trained_network_and_none_that_is_measured():
+    config = _config(train__patch={"depths": [6], "windows.base": 4})
+    assert {run.network.depths for run in runs(config).values()} == {(6,)}
+    measured = scaled_networks(config, (2, 4))
+    assert list(measured) == ["swinir_light-x2", "swinir_light-x4", "hit_sir-x2", "hit_sir-x4"]
+    assert measured["hit_sir-x2"].network == NETWORKS["hit_sir"]
+
+
+@pytest.mark.parametrize(
+    ("patch", "answer"),
+    [
+        ({"windows.shfit": 1}, "did you mean 'windows.shift'?"),
+        ({"width": 60}, "changes nothing in swinir_light"),
+        ({"mixer.position_width": 4}, "no field 'mixer.position_width'"),
+    ],
+)
+def test_a_patch_that_fits_not_every_network_is_refused(patch: dict[str, Any], answer: str):
+    with pytest.raises(SpecError) as caught:
+        runs(_config(train__patch=patch))
+    assert "train.patch: " in str(caught.value)
+    assert answer in str(caught.value)
+
+
+def test_sets_are_listed_once():
+    assert _config().data.sets == ("A", "B", "C")
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({"train__scales": []}, r"mine\.yaml: train\.scales"),
+        ({"train": None}, "nothing to score: give it `train`, `weights` or `own`"),
+        ({"weights": {"root": "weights"}}, "train, weights: one of them"),
+        ({"data__validation": None}, r"train: needs data\.train and data\.validation"),
+        ({"train": None, "weights": {"root": "w"}, "ablations": ["a"]}, "ablations: need `train`"),
+        ({"own": {"hit_sir": {"source": "a.py:build"}}}, r"own\.hit_sir: is a name of hitsr's"),
+        ({"own": {"Mine": {"source": "a.py:build"}}}, "own.Mine"),
+    ],
+)
+def test_a_config_that_scores_nothing_or_contradicts_itself_is_refused(
+    changes: dict[str, Any], answer: str
+):
+    with pytest.raises(SpecError, match=answer):
+        _config(**changes)
+
+
+def test_a_missing_config_is_named(tmp_path: Path):
+    with pytest.raises(SpecError, match=r"none\.yaml: no such file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_autocast_makes_another_run_and_compiling_does_not():
+    plain = runs(_config())["hit_sir-x2-s1"]
+    assert runs(_config(train__compile=True))["hit_sir-x2-s1"] == plain
+    rounded = runs(_config(train__recipe={**RECIPE, "autocast": True}))["hit_sir-x2-s1"]
+    assert rounded.hash != plain.hash

@@ -1,0 +1,140 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import hitsr
+from hitsr.base.errors import DataError, WeightsError
+from hitsr.upscaling.files import upscale_bytes, upscale_files, upscale_picture
+from hitsr.upscaling.inference import Manner, upscale
+from hitsr.upscaling.user_files import plan
+from hitsr.upscaling.user_pictures import UserPicture, decode, encode
+
+
+class Repeat(nn.Module):
+    """Doubles by repeating samples, and remembers whether its three channels were equal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.grey = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.grey = torch.equal(x[:, 0], x[:, 1]) and torch.equal(x[:, 0], x[:, 2])
+        return F.interpolate(x, scale_factor=2.0) * self.weight
+
+
+def noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def _doubled(samples: np.ndarray) -> np.ndarray:
+    return samples.repeat(2, 0).repeat(2, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(5, 4), (5, 4, 3)])
+def test_every_value_passes_unchanged(shape: tuple[int, ...], dtype: type):
+    picture = UserPicture(noise(*shape, dtype=dtype), None, b"profile", "png")
+    model = Repeat()
+    found = upscale_picture(model, picture)
+    assert found.colour.dtype == dtype
+    np.testing.assert_array_equal(found.colour, _doubled(picture.colour))
+    assert found.profile == b"profile"
+    assert model.grey == (len(shape) == 2)
+
+
+def test_all_65536_values_of_16_bits_survive_the_floats():
+    every = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    found = upscale_picture(Repeat(), UserPicture(every, None, None, "png"))
+    np.testing.assert_array_equal(found.colour[::2, ::2], every)
+
+
+def test_8_bit_colour_is_that_of_the_benchmarks():
+    torch.manual_seed(0)
+    network = hitsr.NETWORKS["swinir_light"].patch(
+        {"depths": [2], "width": 12, "mixer.heads": 2, "windows": {"base": 4, "ratios": [1, 1]}}
+    )
+    model = hitsr.create(network, 2)
+    colour = noise(7, 9, 3)
+    found = upscale_picture(model, UserPicture(colour, None, None, "png")).colour
+    np.testing.assert_array_equal(found, upscale(model, colour))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_is_opaque_stays_opaque_and_clear_clear(dtype: type):
+    alpha = np.zeros((6, 40), dtype)
+    alpha[:, 20:] = np.iinfo(dtype).max
+    picture = UserPicture(noise(6, 40, 3, dtype=dtype), alpha, None, "png")
+    found = upscale_picture(Repeat(), picture).alpha
+    assert found is not None
+    assert found.shape == (12, 80)
+    assert found.dtype == dtype
+    assert (found[:, :36] == 0).all()
+    assert (found[:, 44:] == np.iinfo(dtype).max).all()
+    assert (np.diff(found[:, 38:42].astype(int)) >= 0).all()
+
+
+def test_diverged_weights_are_told():
+    model = Repeat()
+    with torch.no_grad():
+        model.weight.fill_(float("nan"))
+    with pytest.raises(WeightsError, match="not finite"):
+        upscale_picture(model, UserPicture(noise(2, 2), None, None, "png"))
+
+
+def test_what_cannot_be_held_is_refused_before_the_network_runs():
+    class Unused(Repeat):
+        def forward(self, x: Tensor) -> Tensor:
+            raise AssertionError(x)
+
+    data = encode(UserPicture(noise(2, 2, 3), noise(2, 2), None, "png"), "png", "a")
+    with pytest.raises(DataError, match=r"a\.png: jpeg holds no transparency"):
+        upscale_bytes(Unused(), data, "a.png", "jpeg")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(150, 140), (150, 140, 3)])
+def test_tiles_and_symmetries_keep_every_value(shape: tuple[int, ...], dtype: type):
+    alpha = noise(150, 140, dtype=dtype)
+    picture = UserPicture(noise(*shape, dtype=dtype), alpha, b"profile", "png")
+    found = upscale_picture(Repeat(), picture, Manner(128, self_ensemble=True), quiet=True)
+    np.testing.assert_array_equal(found.colour, _doubled(picture.colour))
+    assert found.alpha is not None
+    assert found.alpha.shape == (300, 280)
+
+
+def test_too_little_memory_is_told():
+    class Greedy(Repeat):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.empty(2**58 * len(x))
+
+    data = encode(UserPicture(noise(2, 3), None, None, "png"), "png", "a")
+    with pytest.raises(DataError, match=r"a\.png: 3x2 needs more memory"):
+        upscale_bytes(Greedy(), data, "a.png")
+
+
+def test_a_bad_picture_stops_no_other_and_what_is_there_is_kept(tmp_path: Path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    good = UserPicture(noise(3, 4, 3), None, None, "png")
+    for name in ("a", "c"):
+        (folder / f"{name}.png").write_bytes(encode(good, "png", name))
+    (folder / "b.png").write_bytes(b"damaged")
+    jobs = plan([str(folder)], out)
+
+    first = upscale_files(Repeat(), jobs, quiet=True)
+    assert [outcome.state for outcome in first] == ["written", "failed", "written"]
+    assert str(folder / "b.png") in first[1].reason
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
+
+    (out / "a.png").write_bytes(b"mine")
+    again = upscale_files(Repeat(), jobs, quiet=True)
+    assert [outcome.state for outcome in again] == ["kept", "failed", "kept"]
+    assert (out / "a.png").read_bytes() == b"mine"
+    upscale_files(Repeat(), jobs, overwrite=True, quiet=True)
+    found = decode((out / "a.png").read_bytes(), "a")
+    np.testing.assert_array_equal(found.colour, _doubled(good.colour))
