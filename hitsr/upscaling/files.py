@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hitsr.base.errors import DataError, HitsrError, WeightsError
 from hitsr.base.files import write_bytes
 from hitsr.base.progress import Progress
-from hitsr.runtime.tensors import Samples
+from hitsr.data.images import Samples
 from hitsr.upscaling.inference import BY_DEFAULT, Manner, check, enlarge
 from hitsr.upscaling.user_files import Job
 from hitsr.upscaling.user_pictures import Form, UserPicture, check_holds, decode, encode

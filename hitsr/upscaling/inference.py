@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from hitsr.base.errors import DataError
 from hitsr.base.progress import Progress
 from hitsr.data.bicubic import imresize
-from hitsr.data.images import Picture, write_png
+from hitsr.data.images import Picture, Samples, write_png
 from hitsr.data.sources import pairs, read_pair
 from hitsr.plan.methods import Control
 from hitsr.runtime.free_memory import is_out_of_memory
-from hitsr.runtime.tensors import Samples, evaluating, to_batch, to_picture
+from hitsr.runtime.tensors import evaluating, to_batch, to_picture
 from hitsr.upscaling.ensemble import over_symmetries
 from hitsr.upscaling.tile_size import side_at_hand
 from hitsr.upscaling.tiling import Forward, Tiling, smallest, spans, tiles_within, upscaled_rows
