@@ -1,19 +1,23 @@
-"""The whole reproduction: names and dependencies only; all work is done by `hitsr <verb>`.
+"""The whole reproduction: rules hold only patterns and dependencies; `hitsr <verb>` does the work.
 
-Plain `snakemake` builds the demo report; `--configfile configs/paper.yaml` another.
+`hitsr.plan` lists the jobs of a config. A rule finds its job by its output, and passes the job file
+to the verb. Plain `snakemake` builds the demo's report; `--configfile configs/paper.yaml` another.
 """
 
 import re
 from pathlib import Path
 
-from hitsr.specs.ablation import ablation_rows, pick, read_ablations
-from hitsr.plan.fingerprint import fingerprint
-from hitsr.specs.config import load_config, runs, scaled_networks
 from hitsr.base.errors import HitsrError
-from hitsr.plan.methods import find_weights, methods, trained
-from hitsr.plan.needs import available_device, missing_data, missing_weights
-from hitsr.records import latency_setup
 from hitsr.base.values import read_yaml
+from hitsr.plan.batches import LATENCY, cost_batches
+from hitsr.plan.fingerprint import code_of
+from hitsr.plan.jobs import MapJob
+from hitsr.plan.layout import file_name
+from hitsr.plan.needs import missing_data, missing_weights
+from hitsr.plan.planning import make_plan
+from hitsr.plan.subjects import ReleasedNetwork
+from hitsr.specs.ablation import read_ablations
+from hitsr.specs.config import load_config
 from snakemake.exceptions import WorkflowError
 
 if not config:
@@ -22,16 +26,12 @@ if not config:
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/networks.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/training.smk"
-include: "workflow/rules/quality.smk"
-include: "workflow/rules/lam.smk"
-include: "workflow/rules/ablations.smk"
+include: "workflow/rules/pictures.smk"
+include: "workflow/rules/costs.smk"
 include: "workflow/rules/report.smk"
 
 
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/report/index.html",
+        LAYOUT.report / "index.html",

@@ -1,1 +1,1 @@
-"""Measurements that the documentation quotes; `make test` checks agreement alone."""
+"""Measurements that the documentation quotes; `make test` does not run them."""

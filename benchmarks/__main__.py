@@ -1,7 +1,7 @@
-"""Every figure that docs quote, in one run: `python -m benchmarks --out benchmarks.md`.
+"""Measure every figure that docs quote: `python -m benchmarks --out benchmarks.md`.
 
-Each part is a program of its own (`python -m benchmarks.speed --help`) and runs in a fresh process.
-The page is written after each; half an hour to an hour on two cores that are otherwise idle.
+Each part is a separate program (`python -m benchmarks.speed --help`) and runs in a fresh process.
+The page is updated after each part. All parts take up to an hour on two idle cores.
 """
 
 import subprocess
@@ -25,19 +25,19 @@ class Part(StrEnum):
 
 class _Section(NamedTuple):
     title: str
-    repeats: str  # the option that takes their number
+    repeats: str  # the part's option for the number of samples
 
 
 SECTIONS = {
-    Part.speed: _Section("Paper formulation beside fused", "--repeats"),
+    Part.speed: _Section("Paper and fused formulation", "--repeats"),
     Part.modes: _Section("torch.compile, and autocast to bfloat16", "--samples"),
     Part.data: _Section("Preparing, loading and scoring", "--repeats"),
     Part.large: _Section("Large pictures", "--tiles"),
 }
 INTRODUCTION = """# Benchmarks
 
-Written by `python -m benchmarks`; a figure is a median, beside the middle
-half of its samples. What two things have to do with each other is taken from runs in turns.
+Written by `python -m benchmarks`; each figure is a median, shown with
+the middle half of its samples. Ratios come from runs that took turns.
 """
 
 

@@ -1,9 +1,9 @@
-"""How fast pictures are prepared, packed, cut into batches and scored.
+"""Measure how fast pictures are prepared, packed, cut into batches and scored.
 
-`python -m benchmarks.data --out data.md` runs all of it, on pictures that it makes: enlargements of
-packaged photographs with grain, whose PNG files are as large as DIV2K's. They stay in the system's
-cache, so that no disk is measured. A batch and a training step alternate, and their ratio is the
-median of the ratios of neighbours.
+`python -m benchmarks.data --out data.md` runs everything on generated pictures: enlarged packaged
+photographs with grain, whose PNG files are as large as DIV2K's. They stay in the system's cache, so
+disks are not measured. Loading and training steps alternate; their ratio is the median of the
+ratios of neighbours.
 """
 
 import os
@@ -24,26 +24,26 @@ from torch.nn import functional as F
 import hitsr
 from benchmarks.machine import Clock, machine, quartiles, seconds
 from hitsr.data.images import Picture, read_image, write_png
-from hitsr.data.loader import WORKERS, made_ahead
+from hitsr.data.loader import WORKERS, prefetched
 from hitsr.data.packs import packed_pairs
 from hitsr.data.patches import Patches
 from hitsr.data.sources import photographs, prepare
 from hitsr.measure.metrics import luma
 from hitsr.measure.quality import score_folders
 
-HEIGHT, WIDTH = 1356, 2040  # as many pictures of DIV2K have
+HEIGHT, WIDTH = 1356, 2040  # the size of many pictures of DIV2K
 SCALES = (2, 3, 4)
 BATCH, PATCH = 16, 64
-BATCHES = 100  # that the loader makes for one sample of its speed
+BATCHES = 100  # batches made for one sample of the loader's speed
 
 
 class Figure(NamedTuple):
-    """One quantity, taken several times, and what it should be."""
+    """Samples of one quantity, and its target."""
 
     work: str
     unit: str
     values: list[float]
-    wanted: str = ""
+    target: str = ""
 
 
 Repeats = Annotated[int, typer.Option(min=1, help="Samples of each figure.")]
@@ -53,8 +53,10 @@ def main(
     out: Annotated[Path, typer.Option(help="Markdown table to write.")],
     repeats: Repeats = 5,
     pictures: Annotated[int, typer.Option(min=1, help="2K pictures to make.")] = 8,
-    network: Annotated[list[str] | None, typer.Option(help="Trained; repeat for more.")] = None,
-    clock: Annotated[Clock, typer.Option(help="cpu on a machine that others use.")] = Clock.wall,
+    network: Annotated[list[str] | None, typer.Option(help="Network to train; repeatable.")] = None,
+    clock: Annotated[
+        Clock, typer.Option(help="cpu: processor time, for a shared machine.")
+    ] = Clock.wall,
 ) -> None:
     """Measure the data path and evaluation, and write a table."""
     threads = os.cpu_count() or 1
@@ -80,7 +82,7 @@ def _figures(
 
 
 def _make_picture(path: Path, seed: int) -> Path:
-    """A photograph's corner at four times its size, tiled to have one, and with grain on it."""
+    """A corner of a photograph, enlarged four times, with grain; small photographs are repeated."""
     photos = photographs("test")
     photo = read_image(photos[seed % len(photos)].locate())
     corner = np.tile(photo, (2, 2, 1))[: HEIGHT // 4 + 1, : WIDTH // 4]
@@ -95,7 +97,7 @@ def _bytes(samples: np.ndarray) -> Picture:
 
 
 def _prepare(folder: Path, sources: dict[str, Path], repeats: int, clock: Clock) -> Figure:
-    """All cores; HR pictures are where they belong, so only LR pictures are written."""
+    """Make LR pictures on all cores; HR pictures are already in place."""
 
     def run() -> None:
         prepare(sources, folder, SCALES, lambda _: None)
@@ -108,7 +110,7 @@ def _prepare(folder: Path, sources: dict[str, Path], repeats: int, clock: Clock)
 
 
 def _pack(folder: Path, repeats: int, clock: Clock) -> Iterator[Figure]:
-    """Pairs at x2: decoded into packs, and those packs found right when they are there."""
+    """Decode pairs at x2 into packs; then check and open the existing packs."""
 
     def run() -> None:
         packed_pairs(folder, 2, folder / "packs", quiet=True)
@@ -124,13 +126,13 @@ def _pack(folder: Path, repeats: int, clock: Clock) -> Iterator[Figure]:
 
 
 def _load(folder: Path, networks: list[str], repeats: int, clock: Clock) -> Iterator[Figure]:
-    """Batches of 16 at 64x64, x2, beside a training step on as many, one after the other."""
+    """Make batches of 16 at 64x64, x2, alternating with a training step on one batch."""
     patches = Patches.from_folder(
         folder, scale=2, patch=PATCH, batch=BATCH, seed=1, packs=folder / "packs", quiet=True
     )
 
     def load() -> None:
-        with made_ahead(patches.at, range(BATCHES)) as batches:
+        with prefetched(patches.at, range(BATCHES)) as batches:
             for _ in batches:
                 pass
 
@@ -162,7 +164,7 @@ def _training(name: str, patches: Patches) -> Callable[[], None]:
 
 
 def _score(path: Path, repeats: int, clock: Clock) -> Iterator[Figure]:
-    """One pair on luma in one thread, checked against scikit-image."""
+    """Score one pair on luma in one thread, and compare the scores with scikit-image."""
     hr = read_image(path)
     sr = _bytes(hr + np.random.default_rng(0).normal(0, 5, hr.shape))
 
@@ -174,7 +176,7 @@ def _score(path: Path, repeats: int, clock: Clock) -> Iterator[Figure]:
         raise AssertionError(f"scores differ by {difference:.1e} from scikit-image's: above 1e-6")
     times = [seconds(run, clock) for _ in range(repeats)]
     yield Figure(f"PSNR and SSIM of {WIDTH}x{HEIGHT}, luma", "s", times, "0.3 or less")
-    yield Figure("their largest difference to scikit-image", "dB, or 1", [difference], "1e-6")
+    yield Figure("largest difference from scikit-image", "dB, or 1", [difference], "1e-6")
 
 
 def _reference(sr: Picture, hr: Picture) -> tuple[float, float]:
@@ -195,7 +197,7 @@ def _reference(sr: Picture, hr: Picture) -> tuple[float, float]:
 
 
 def _quality(hr: Path, repeats: int, clock: Clock) -> Figure:
-    """The verb's work on all cores: read two files, score on luma and RGB."""
+    """Read and score pairs on luma and RGB on all cores, as `hitsr quality` does."""
 
     def run() -> None:
         score_folders(hr, hr, 2, quiet=True)
@@ -208,16 +210,16 @@ def _quality(hr: Path, repeats: int, clock: Clock) -> Figure:
 def _line(figure: Figure) -> str:
     low, high = quartiles(figure.values)
     middle, count = f"{median(figure.values):.3g} {figure.unit}", len(figure.values)
-    return f"| {figure.work} | {middle} | {low:.3g} to {high:.3g} | {count} | {figure.wanted} |"
+    return f"| {figure.work} | {middle} | {low:.3g} to {high:.3g} | {count} | {figure.target} |"
 
 
 def _page(figures: list[Figure], clock: Clock, threads: int) -> str:
-    """Rates are per second on the wall, or per second that one core was busy."""
+    """The table; rates are per second of wall time, or of processor time."""
     return "\n".join(
         [
             f"Pictures of {WIDTH}x{HEIGHT}, {clock} time, {threads} threads; {machine()}.",
             "",
-            "| work | median | middle half | samples | wanted |",
+            "| work | median | middle half | samples | target |",
             "|---|---|---|---|---|",
             *map(_line, figures),
             "",

@@ -1,9 +1,9 @@
-"""What upscaling a picture of 4096x2528 at x2 takes: memory, and seconds per output megapixel.
+"""Measure memory and time of upscaling a picture of 4096x2528 at x2.
 
-`python -m benchmarks.large --out large.md` runs all six networks, each in a process of its own, on
-the first tiles of the picture: all of it takes half an hour and more per network (`--whole`). Time
-for the whole follows from the LR pixels in all its tiles; memory from what else grows with the
-picture: its samples, the result's, and the floats of one row of tiles.
+`python -m benchmarks.large --out large.md` runs all six networks, each in its own process, on the
+first tiles of the picture; the whole picture takes more than half an hour per network (`--whole`).
+Time for the whole picture is extrapolated by the LR pixels in all tiles, memory by the samples of
+both pictures and the floats of one row of tiles.
 """
 
 import json
@@ -22,23 +22,23 @@ import hitsr
 from benchmarks.machine import machine
 from hitsr.runtime.memory import watching
 from hitsr.upscaling.inference import upscale
-from hitsr.upscaling.tile_size import side_at_hand
-from hitsr.upscaling.tiling import Tiling, spans, tiles_within
+from hitsr.upscaling.tile_size import tile_side_for_memory
+from hitsr.upscaling.tiling import Tiling, largest_tiling, spans
 
 SIZE, SCALE = (2528, 4096), 2  # height and width of the LR picture
 CPU = torch.device("cpu")
 
 
 class Cost(NamedTuple):
-    """What upscaling one picture, or the first of its tiles, took."""
+    """Measured cost of upscaling a picture, or its first tiles."""
 
     network: str
-    step: int  # LR pixels, as of `Tiling`
+    step: int  # LR pixels, as in `Tiling`
     overlap: int
     height: int  # LR pixels
     width: int
     seconds: float
-    peak_bytes: int  # resident, of the whole process
+    peak_bytes: int  # peak resident set of the process
 
     @property
     def tiling(self) -> Tiling:
@@ -48,7 +48,7 @@ class Cost(NamedTuple):
 def main(
     out: Annotated[Path, typer.Option(help="Markdown table to write.")],
     network: Annotated[list[str] | None, typer.Option(help="Default: all six.")] = None,
-    tiles: Annotated[int, typer.Option(min=1, help="How many, from the top left.")] = 2,
+    tiles: Annotated[int, typer.Option(min=1, help="Number of tiles, from the top left.")] = 2,
     whole: Annotated[bool, typer.Option(help="All tiles.")] = False,
     threads: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
 ) -> None:
@@ -68,11 +68,11 @@ def _in_a_process(name: str, tiles: int, threads: int) -> Cost:
 
 
 def measure(name: str, tiles: int, threads: int) -> None:
-    """Print the cost of the first tiles of a row, or, for 0, of the whole picture."""
+    """Print the cost of the first `tiles` tiles of a row; 0: of the whole picture."""
     torch.set_num_threads(threads)
     model = hitsr.create(name, SCALE)
-    side = side_at_hand(model, model, SIZE, CPU)
-    tiling = tiles_within(model, side or max(SIZE))
+    side = tile_side_for_memory(model, model, SIZE, CPU)
+    tiling = largest_tiling(model, side or max(SIZE))
     height, width = (tiling.side, spans(SIZE[1], tiling)[:tiles][-1].stop) if tiles else SIZE
     lr = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     with watching(CPU) as memory:
@@ -84,7 +84,7 @@ def measure(name: str, tiles: int, threads: int) -> None:
 
 
 def _in_tiles(cost: Cost, height: int, width: int) -> int:
-    """LR pixels that go through the network: those of overlaps more than once."""
+    """LR pixels that the network processes; overlaps count more than once."""
     down, right = (
         sum(place.stop - place.start for place in spans(length, cost.tiling))
         for length in (height, width)
@@ -93,7 +93,7 @@ def _in_tiles(cost: Cost, height: int, width: int) -> int:
 
 
 def _around(cost: Cost, height: int, width: int) -> int:
-    """Bytes beside the network's: samples of both pictures, floats of a row of tiles, twice."""
+    """Bytes besides the network's: samples of both pictures, and floats of two rows of tiles."""
     floats = 2 * 4 * min(height, cost.tiling.side) * width * SCALE**2
     return 3 * (height * width * (1 + SCALE**2) + floats)
 
@@ -119,8 +119,8 @@ def _page(rows: list[Cost], threads: int) -> str:
     return "\n".join(
         [
             f"LR {SIZE[1]}x{SIZE[0]} at x{SCALE}, float32, {threads} threads; {machine()}. Peaks "
-            "are of the resident set of a process; what is of the whole is computed where less "
-            "was measured. Encoding the file comes after and is not in it.",
+            "are of the resident set of a process; values for the whole picture are extrapolated "
+            "if only some tiles were measured. Encoding the file is not included.",
             "",
             header,
             "|" + "---|" * 8,

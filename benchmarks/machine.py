@@ -1,4 +1,4 @@
-"""How every figure is timed, and what it stands beside: its spread, and its machine."""
+"""Timing, quartiles and a description of the machine, shared by all benchmarks."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ import torch
 
 
 class Clock(StrEnum):
-    """What is measured: seconds on the wall, or those that all cores together were busy."""
+    """wall: elapsed time; cpu: processor time, summed over all cores."""
 
     wall = "wall"
     cpu = "cpu"
@@ -27,7 +27,7 @@ def seconds(run: Callable[[], object], clock: Clock) -> float:
 
 
 def quartiles(values: list[float]) -> tuple[float, float]:
-    """Between which the middle half lies; of one value, that value twice."""
+    """Lower and upper quartile; for a single value that value twice."""
     if len(values) == 1:
         return values[0], values[0]
     low, _, high = quantiles(values, method="inclusive")
@@ -35,7 +35,7 @@ def quartiles(values: list[float]) -> tuple[float, float]:
 
 
 def machine() -> str:
-    """Where the figures come from, and what else changes them."""
+    """Processor, load and versions, on which the figures depend."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     busy = ", ".join(f"{load:.1f}" for load in os.getloadavg())

@@ -1,8 +1,8 @@
-"""What torch.compile and autocast to bfloat16 are worth, and how far they move a network's output.
+"""Measure the gain from torch.compile and from autocast to bfloat16, and how much outputs change.
 
-`python -m benchmarks.modes --out modes.md` measures all six at LR 64x64, x2. The plain network and
-both modes have the same weights and take turns, and a gain is the median of the ratios of
-neighbours. What compiling takes is the first forward.
+`python -m benchmarks.modes --out modes.md` measures all six networks at LR 64x64, x2. The plain
+network and both modes have equal weights and take turns; a gain is the median of the ratios of
+neighbours. The time to compile is that of the first forward.
 """
 
 import os
@@ -26,17 +26,17 @@ WARMUP = 3  # forwards; the first one compiles
 
 
 class Row(NamedTuple):
-    """One network's plain forward beside that of one mode."""
+    """Times of a plain network, and of the network in one mode."""
 
     network: str
     mode: str
     plain: Timing
     other: Timing
-    difference: float  # the largest of any output sample, whose range is 1
+    difference: float  # largest difference of an output sample, in [0, 1]
 
     @property
     def gains(self) -> list[float]:
-        """How many times as fast, forward beside forward."""
+        """How many times as fast the mode is, per pair of neighbouring forwards."""
         pairs = zip(self.plain.samples_ms, self.other.samples_ms, strict=True)
         return [plain / other for plain, other in pairs]
 
@@ -97,7 +97,7 @@ def _page(rows: list[Row], threads: int) -> str:
         [
             f"LR {LR[0]}x{LR[1]}, x2, float32 weights, {threads} threads; {machine()}.",
             "",
-            "| network | mode | plain | mode's | gain | middle half | first forward | difference |",
+            "| network | mode | plain | mode | gain | middle half | first forward | change |",
             "|---|---|---|---|---|---|---|---|",
             *map(_line, rows),
             "",

@@ -1,9 +1,9 @@
-"""How much faster the fused formulation is than the paper's, and attribution than its plain loop.
+"""Compare the fused formulation with the paper formulation, and attribution with a plain loop.
 
-`python -m benchmarks.speed --out speed.md` runs all of it; options choose less. The two sides of a
-ratio alternate within one process, so that what else the machine does meets both, and a ratio is
-the median of the ratios of neighbours. Each ratio has a fresh process: an allocator that has served
-larger work serves smaller without asking the system. Memory has one for each side.
+`python -m benchmarks.speed --out speed.md` measures everything; options select parts. The two sides
+of a ratio alternate in one process, so that other load slows both; a ratio is the median of the
+ratios of neighbours. Each ratio is measured in a fresh process, since an allocator keeps memory of
+earlier, larger work. Memory is measured in a process for each side.
 """
 
 import copy
@@ -32,12 +32,12 @@ from hitsr.models.backbone import SuperResolver
 from hitsr.runtime.memory import watching
 
 ATTRIBUTED = ("hit_sir", "swinir_light")
-WINDOW = (120, 120, 16)  # x, y, side of what is attributed, in the middle of 256x256
+WINDOW = (120, 120, 16)  # x, y, side of the attributed window, in the middle of 256x256
 FORMULATIONS = ("paper", "fused")
 
 
 class Work(StrEnum):
-    """What is done to a network."""
+    """The work that is measured."""
 
     large = "inference, LR 320x180, x4"
     small = "inference, LR 64x64, x2"
@@ -47,7 +47,7 @@ class Work(StrEnum):
 
 
 class Row(NamedTuple):
-    """Both sides of one ratio, measured one after the other, several times."""
+    """Samples of both sides of a ratio, measured in turns."""
 
     work: Work
     network: str
@@ -59,7 +59,7 @@ class Row(NamedTuple):
         return [before / after for before, after in zip(self.before, self.after, strict=True)]
 
 
-Repeats = Annotated[int, typer.Option(min=1, help="Pairs per ratio, after one to warm up.")]
+Repeats = Annotated[int, typer.Option(min=1, help="Pairs per ratio, after a warm-up pair.")]
 
 
 def main(
@@ -67,7 +67,9 @@ def main(
     repeats: Repeats = 5,
     network: Annotated[list[str] | None, typer.Option(help="Default: all six.")] = None,
     work: Annotated[list[Work] | None, typer.Option(help="Default: all.")] = None,
-    clock: Annotated[Clock, typer.Option(help="cpu on a machine that others use.")] = Clock.wall,
+    clock: Annotated[
+        Clock, typer.Option(help="cpu: processor time, for a shared machine.")
+    ] = Clock.wall,
     threads: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
 ) -> None:
     """Measure ratios and write them as a table."""
@@ -89,14 +91,16 @@ def _measure(work: Work, name: str, repeats: int, clock: Clock, threads: int) ->
         found = [[_peak_mb(name, side) for side in FORMULATIONS] for _ in range(repeats)]
     else:
         sides = _attributions(name) if work is Work.attribution else _steps(work, name)
-        warm_up = 0 if work is Work.attribution else 1  # those have run, to be compared
+        warm_up = (
+            0 if work is Work.attribution else 1
+        )  # attributions have already run once, to be compared
         found = [[seconds(side, clock) for side in sides] for _ in range(warm_up + repeats)]
         found = found[warm_up:]
     return Row(work, name, *map(list, zip(*found, strict=True)))
 
 
 def _steps(work: Work, name: str) -> tuple[Callable[[], object], Callable[[], object]]:
-    """The same work in both formulations, with the same weights."""
+    """Equal work in both formulations, with equal weights."""
     scale = 4 if work is Work.large else 2
     paper, fused = (hitsr.create(name, scale, formulation=side) for side in FORMULATIONS)
     fused.load_state_dict(paper.state_dict())
@@ -113,16 +117,16 @@ def _infer(model: SuperResolver, lr: torch.Tensor) -> None:
 
 
 def _train(model: SuperResolver) -> None:
-    """Forward, backward and nothing else: the optimiser's step is the same on both sides."""
+    """Forward and backward only; the optimiser's step does not depend on the formulation."""
     model.train().zero_grad(set_to_none=True)
     F.l1_loss(model(torch.rand(4, 3, 64, 64)), torch.zeros(4, 3, 128, 128)).backward()
 
 
 def _attributions(name: str) -> tuple[Callable[[], object], Callable[[], object]]:
-    """The plain loop and ours, on one network in the same formulation, checked to agree.
+    """The plain loop and `local_attribution` on one network, after a check that they agree.
 
-    In float64: the output of fresh weights is so flat that single precision moves their maps by
-    1e-4, on either side.
+    The check uses float64: with random weights outputs are so flat that float32 changes maps by
+    1e-4.
     """
     model = hitsr.create(name, 4).eval()
     lr = F.interpolate(torch.rand(1, 3, 16, 16), size=64, mode="bicubic").clamp(0, 1)
@@ -139,7 +143,7 @@ def _attributions(name: str) -> tuple[Callable[[], object], Callable[[], object]
 
 
 def _plain_loop(model: SuperResolver, lr: torch.Tensor, window: tuple[int, int, int]) -> np.ndarray:
-    """One step of the path at a time, with gradients for parameters too."""
+    """Attribution one step of the path at a time, with gradients of parameters too."""
     sigmas = np.linspace(PUBLISHED.sigma, 0, PUBLISHED.steps + 1)
     pictures = BlurPath(lr[0].double().numpy(), PUBLISHED).at(sigmas)
     total = np.zeros_like(pictures[0])
@@ -153,7 +157,7 @@ def _plain_loop(model: SuperResolver, lr: torch.Tensor, window: tuple[int, int, 
 
 
 def _peak_mb(name: str, formulation: str) -> float:
-    """Of a process of its own, above what it holds with the network and the picture."""
+    """Peak MB above rest of a fresh process, which holds the network and the picture at rest."""
     code = f"from benchmarks.speed import peak; peak({name!r}, {formulation!r})"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -168,7 +172,7 @@ def _peak_mb(name: str, formulation: str) -> float:
 def peak(name: str, formulation: str) -> None:
     """Print the MB that two forwards of 320x180 at x4 take above rest.
 
-    A picture of 8x8 goes before: PyTorch's libraries then load what they keep.
+    A forward of 8x8 comes first, so that PyTorch's libraries are loaded before.
     """
     model = hitsr.create(name, 4, formulation=formulation)
     _infer(model, torch.rand(1, 3, 8, 8))
@@ -188,7 +192,7 @@ def _line(row: Row) -> str:
 
 
 def _page(rows: list[Row], clock: Clock, threads: int) -> str:
-    """Medians of both sides; of their ratios the median and the middle half."""
+    """Medians of both sides, and median and middle half of their ratios."""
     header = "| work | network | paper or plain | fused or ours | ratio | middle half | pairs |"
     return "\n".join(
         [

@@ -1,8 +1,8 @@
-"""A network of one's own, complete: what hitsr asks for is one function.
+"""A complete example of your own network: hitsr needs only one function.
 
 `build(scale)` returns a `torch.nn.Module` that upscales (b, 3, h, w) in [0, 1] to
-(b, 3, h * scale, w * scale), its weights loaded. In a config: `own: {mine: {source:
-examples/own_network.py:build}}`; on the command line, wherever a network is named:
+(b, 3, h * scale, w * scale), with its weights loaded. In a config: `own: {mine: {source:
+examples/own_network.py:build}}`; on the command line in place of a network's name:
 `hitsr complexity examples/own_network.py:build --scale 4`.
 """
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class Residual(nn.Module):
-    """Bilinear upscaling, and what two convolutions add to it."""
+    """Bilinear upscaling plus a residual from two convolutions."""
 
     def __init__(self, scale: int, width: int = 16) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Residual(nn.Module):
 
 
 def build(scale: int) -> nn.Module:
-    """Without training its convolutions add nothing: replace this by loading your weights."""
+    """An untrained network, equal to bilinear upscaling; load your weights here instead."""
     model = Residual(scale)
     last = model.layers[2]
     assert isinstance(last, nn.Conv2d)

@@ -1,4 +1,4 @@
-"""Public functions that need both a network and a measurement, which know nothing of each other."""
+"""Functions that build a network and measure it: `models` and `measure` do not know each other."""
 
 import copy
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hitsr.base.progress import Progress
-from hitsr.measure.complexity import Method, count, input_size_for
+from hitsr.measure.complexity import FlopCounter, count, input_size_for
 from hitsr.measure.scaling import (
     LARGEST_TIMED_WINDOW,
     MIXER,
@@ -29,32 +29,32 @@ def complexity(
     scale: int,
     output_size: tuple[int, int] = (1280, 720),
     *,
-    counter: Method = "torch",
+    counter: FlopCounter = "torch",
     formulation: Formulation = "paper",
 ) -> Complexity:
-    """What a network costs at an output size of (width, height): parameters, FLOPs, activations.
+    """Count parameters, FLOPs and activations of a network at an output size of (width, height).
 
-    FLOPs are what fvcore counts (multiply-accumulates, plus five per LayerNorm element); published
-    ones are of the paper formulation. On that, `counter` "torch" takes seconds, "fvcore" itself
-    minutes; both give the same integer. "fused" only torch counts, attention on real samples.
-    Raises SpecError for an unknown network or scale.
+    FLOPs are what fvcore counts: multiply-accumulates, plus five per LayerNorm element. Published
+    FLOPs match the paper formulation. There both counters give equal integers; "torch" takes
+    seconds and "fvcore" minutes. Only "torch" can count the fused formulation. Raises SpecError
+    for an unknown network or scale.
     """
     return _cost(network, scale, input_size_for(output_size, scale), counter, formulation)
 
 
 def own_complexity(
-    model: nn.Module, scale: int, output_size: tuple[int, int], counter: Method = "torch"
+    model: nn.Module, scale: int, output_size: tuple[int, int], counter: FlopCounter = "torch"
 ) -> Complexity:
-    """The same of any module; what it computes that `counter` cannot count is listed."""
+    """Like `complexity`, for any module; operators that cannot be counted are listed."""
     return count(model, input_size_for(output_size, scale), counter, strict=False)
 
 
 def costs_over_windows(
     network: NetworkSpec, scale: int, windows: Sequence[int], formulation: Formulation
 ) -> tuple[SizeCost, ...]:
-    """What the mixer of a one-block network costs at each window side, at one picture for all.
+    """Count the mixer of a one-block network at each window side, on one picture for all sides.
 
-    Raises SpecError for a side that the network cannot have.
+    Raises SpecError for a side that is impossible for the network.
     """
     networks = {side: one_block(network, side) for side in windows}
     size = common_picture(windows)
@@ -71,7 +71,7 @@ def costs_over_windows(
 def costs_over_pictures(
     network: NetworkSpec, scale: int, sides: Sequence[int], formulation: Formulation
 ) -> tuple[SizeCost, ...]:
-    """What the network costs at square pictures of each side, in LR pixels."""
+    """Count the network on square pictures of each side, in LR pixels."""
     points = []
     with Progress(f"{network.name} over pictures", len(sides), "size") as progress:
         for side in sides:
@@ -90,7 +90,7 @@ def times_over_windows(
     warmup: int,
     samples: int,
 ) -> TimeGrowth:
-    """How long the mixer of a one-block network takes at each window side, at one picture."""
+    """Time the mixer of a one-block network at each window side, on one picture."""
     sides = [side for side in windows_of(network) if side <= LARGEST_TIMED_WINDOW]
     variants = [one_block(network, side) for side in sides]
     side = timed_side(variants)
@@ -111,7 +111,7 @@ def times_over_pictures(
     warmup: int,
     samples: int,
 ) -> TimeGrowth:
-    """How long the network takes at square pictures of several sides."""
+    """Time the network on square pictures of several sides."""
     sides = TIMED_PICTURES
     model = create(network, scale, formulation=formulation)
     models = [Fed(copy.deepcopy(model), torch.rand(1, 3, side, side)) for side in sides]
@@ -123,10 +123,10 @@ def _cost(
     network: str | NetworkSpec,
     scale: int,
     input_size: tuple[int, int],
-    counter: Method,
+    counter: FlopCounter,
     formulation: Formulation,
 ) -> Complexity:
-    # Fused attention asks for samples, and fvcore always; elsewhere shapes are enough.
+    # The fused formulation and fvcore need real samples; otherwise shapes suffice (meta device).
     with torch.device("meta" if counter == "torch" and formulation == "paper" else "cpu"):
         model = create(network, scale, formulation=formulation)
     return count(model, input_size, counter)

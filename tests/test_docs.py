@@ -17,6 +17,10 @@ from hitsr.cli import app
 from hitsr.data.images import write_png
 from hitsr.models.backbone import create
 from hitsr.models.checkpoints import save_weights
+from hitsr.plan.jobs import CountJob
+from hitsr.plan.layout import Layout
+from hitsr.plan.subjects import BuiltNetwork
+from hitsr.specs.zoo import NETWORKS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -67,9 +71,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         hitsr("hitsr prepare data/Set5 --out data/Set5 --scale 2")
         for results in ("a", "b"):
-            record = f"results/{results}/records/complexity/hit_sir-x2.json"
-            hitsr(f"hitsr complexity hit_sir --output-size 64x64 --out {record}")
+            hitsr(f"hitsr complexity --job {_count_job(Layout(Path('results') / results))}")
     return folder
+
+
+def _count_job(layout: Layout) -> Path:
+    """Write a job that counts a network on a small picture; returns its file."""
+    subject = BuiltNetwork(network=NETWORKS["hit_sir"], scale=2)
+    name = subject.name
+    output, file = layout.output("complexity", name), layout.job("complexity", name)
+    CountJob(name=name, output=output, subject=subject, output_size=(64, 64)).save(file)
+    return file
 
 
 def run(folder: Path, command: str) -> subprocess.CompletedProcess[str]:

@@ -1,1 +1,1 @@
-"""Values, errors, files, seeds and progress: nothing here knows of super-resolution."""
+"""Values, errors, files, seeds and progress bars: nothing here depends on super-resolution."""

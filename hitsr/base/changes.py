@@ -1,4 +1,4 @@
-"""Patches: plain data with the values at some dotted paths replaced."""
+"""Replace values in nested dictionaries, each named by its dotted path (`windows.base`)."""
 
 import copy
 from typing import Any
@@ -7,32 +7,36 @@ from hitsr.base.errors import SpecError, did_you_mean
 
 
 def patched(data: dict[str, Any], changes: dict[str, Any], where: str) -> dict[str, Any]:
-    """A copy of `data` with each dotted path changed.
+    """A deep copy of `data` in which each dotted path of `changes` has its new value.
 
-    SpecError for a path that does not exist, or that lies within another one's new value.
+    `where` (a file or patch name) begins every error message. Raises SpecError for a path that does
+    not exist, and for a path inside another path that is replaced as a whole.
     """
     data = copy.deepcopy(data)
     for path, value in changes.items():
-        for whole in changes:
-            if path.startswith(f"{whole}."):
-                raise SpecError(f"{where}: {path} lies within {whole}; write it there")
-        _place(data, path, value, where)
+        for parent in changes:
+            if path.startswith(f"{parent}."):
+                raise SpecError(
+                    f"{where}: {path} is part of {parent}, which is also changed; "
+                    f"write it into the new value of {parent}"
+                )
+        _set_at_path(data, path, value, where)
     return data
 
 
-def _place(data: dict[str, Any], path: str, value: Any, where: str) -> None:
+def _set_at_path(data: dict[str, Any], path: str, value: Any, where: str) -> None:
+    """Set the value at an existing dotted path, in place."""
     parts = path.split(".")
-    here: Any = data
+    node: Any = data
     for depth, part in enumerate(parts):
-        above = parts[:depth]
-        if not isinstance(here, dict):
+        parent = ".".join(parts[:depth])
+        if not isinstance(node, dict):
             raise SpecError(
-                f"{where}: no field {path!r}: {'.'.join(above)} is {here!r}; "
-                f"change {'.'.join(above)!r} as a whole"
+                f"{where}: no field {path!r}: {parent} is {node!r}; change {parent!r} as a whole"
             )
-        if part not in here:
-            under = "".join(f"{name}." for name in above)
-            raise SpecError(f"{where}: no field {path!r}; {did_you_mean(part, here, under)}")
+        if part not in node:
+            prefix = f"{parent}." if parent else ""
+            raise SpecError(f"{where}: no field {path!r}; {did_you_mean(part, node, prefix)}")
         if depth < len(parts) - 1:
-            here = here[part]
-    here[parts[-1]] = value
+            node = node[part]
+    node[parts[-1]] = value

@@ -1,36 +1,36 @@
-"""What users can mend: every message says what was wrong, what was found, and what to do."""
+"""Errors that users can fix: each message says what was wrong, what was found and what to do."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class HitsrError(Exception):
-    """Root of the errors that the command line prints without a traceback."""
+    """Base class of the errors that the command line prints without a traceback."""
 
 
 class SpecError(HitsrError):
-    """A network spec, run config or ablation that cannot be."""
+    """A network spec, run config, ablation or command-line option that is not valid."""
 
 
 class DataError(HitsrError):
-    """A picture or folder that is missing, damaged, or not what it should be."""
+    """A picture, folder or pack that is missing, damaged, or not of the expected kind or size."""
 
 
 class WeightsError(HitsrError):
-    """Weights that do not fit the network, or a file that cannot be trusted."""
+    """Weights that do not fit the network, are not finite, or come from a suspect file."""
 
 
 class RecordError(HitsrError):
-    """A record with another schema, or of another run, than expected."""
+    """A record whose schema or subject differs from the one expected."""
 
 
-def did_you_mean(name: str, known: Iterable[str], under: str = "") -> str:
-    """Name the nearest known name, or all of them: the tail of an error message.
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """The end of an error message: the known name closest to `name`, or else all known names.
 
-    `under` stands before each, such as "windows." before the names of its fields.
+    Each is shown with `prefix` in front, such as "windows." for the fields of `windows`.
     """
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
     if near:
-        return f"did you mean {under + near[0]!r}?"
-    return f"known: {', '.join(under + each for each in known)}"
+        return f"did you mean {prefix + near[0]!r}?"
+    return f"known: {', '.join(prefix + each for each in known)}"

@@ -1,4 +1,4 @@
-"""Say on stderr how far a long job is: a bar on a terminal, a plain line now and then in a log."""
+"""Progress on stderr: a bar on a terminal, a plain line every 30 seconds in a log file."""
 
 import sys
 import time
@@ -11,10 +11,10 @@ PLAIN_INTERVAL_S = 30.0
 
 
 class Progress:
-    """Counts `total` units of work; use it as a context manager.
+    """Progress through `total` units of work; a context manager.
 
-    On a terminal it draws a bar with the time left. Elsewhere (a log file, a cluster) it prints a
-    line at most every 30 seconds and one at the end. `quiet` prints nothing.
+    On a terminal it draws a bar with the time left. In a log file or on a cluster it prints a line
+    at most every 30 seconds, and one at the end. With `quiet` it prints nothing.
     """
 
     def __init__(self, label: str, total: int, unit: str, quiet: bool = False) -> None:
@@ -26,7 +26,7 @@ class Progress:
             unit=unit,
             disable=quiet or self._plain,
             dynamic_ncols=True,
-            leave=None,  # a bar below another goes when it is full
+            leave=None,  # keep a finished bar only if it is the outermost one
         )
         self._done, self._note = 0, ""
         self._start = self._printed = time.monotonic()
@@ -45,12 +45,12 @@ class Progress:
             self._print("stopped" if error else "done")
 
     def note(self, text: str) -> None:
-        """What to show beside the count from now on, such as `loss 0.0123`."""
+        """Show `text` beside the count from now on, such as `loss 0.0123`."""
         self._note = text
         self._bar.set_postfix_str(text, refresh=False)
 
     def advance(self) -> None:
-        """One more unit is done."""
+        """Count one more unit as done."""
         self._done += 1
         self._bar.update()
         if self._plain and time.monotonic() - self._printed >= PLAIN_INTERVAL_S:

@@ -1,7 +1,7 @@
 """The `hitsr` command: each verb reads named files, does one thing, and writes named files.
 
-Progress goes to stderr, results to stdout or files. Heavy packages are imported by the verbs that
-need them, so that `hitsr --help` answers at once.
+Progress goes to stderr, results go to stdout or files. Only a verb that needs a heavy package
+imports it, when it runs, so that `hitsr --help` is fast.
 """
 
 import sys
@@ -11,16 +11,12 @@ import typer
 from hitsr.base.errors import HitsrError
 from hitsr.cli import (
     attribution,
-    comparing,
     costing,
-    doctor,
     exporting,
-    fetching,
-    measuring,
     networks,
     pipeline,
+    planning,
     reporting,
-    timing,
     upscaling,
 )
 
@@ -31,32 +27,32 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for verb in (
-    pipeline.resolve,
+    planning.resolve,
     pipeline.prepare,
     pipeline.train,
     pipeline.restore,
-    measuring.quality,
+    pipeline.quality,
     costing.complexity,
     costing.scaling,
-    timing.latency,
-    timing.scaling_time,
+    costing.latency,
+    costing.scaling_time,
     attribution.lam,
     attribution.sheet,
     networks.convert,
     upscaling.upscale,
     exporting.export,
-    fetching.fetch_weights,
+    networks.fetch_weights,
     reporting.collect,
     reporting.report,
     reporting.index,
-    comparing.compare,
-    doctor.doctor,
+    reporting.compare,
+    planning.doctor,
 ):
     app.command()(verb)
 
 
 def main() -> None:
-    """Run the command line; users' errors are printed without a traceback, with exit status 1."""
+    """Run the command line; print users' errors without a traceback, and exit with status 1."""
     try:
         app()
     except (HitsrError, OSError) as error:

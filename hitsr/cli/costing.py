@@ -1,136 +1,274 @@
-"""Verbs that count what networks cost: complexity, and how it scales."""
+"""Verbs that measure what networks cost: complexity, latency, and how both grow with sizes."""
 
-import time
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Literal, cast, get_args
 
 import typer
+from typer import Option
 
-from hitsr.base.errors import SpecError
-from hitsr.cli import cost_tables
-from hitsr.cli.options import (
-    FormulationOption,
-    JsonOption,
-    NetworkArgument,
-    OutFile,
-    ScaleOption,
-    SizeOption,
-    deliver,
-    scaled,
-    size_of,
-)
-from hitsr.cli.subject import NameOption, SubjectArgument, subject
-from hitsr.records import ComplexityRecord, ScalingRecord
+from hitsr.base.errors import HitsrError, SpecError
+from hitsr.cli import options, tables
+from hitsr.cli.options import deliver, from_files, given, say
+from hitsr.cli.subject import built, scaled
+from hitsr.plan.batches import time_name
+from hitsr.plan.jobs import CountJob, GrowthJob, TimeGrowthJob, TimeJob, UsedDevice
+from hitsr.records import LatencyRecord
+from hitsr.specs.config import Device, Dtype, Over
+from hitsr.specs.network import Formulation
 
 
 def complexity(
-    network: SubjectArgument,
-    scale: ScaleOption = 2,
-    name: NameOption = None,
-    output_size: SizeOption = "1280x720",
-    formulation: FormulationOption = "paper",
+    context: typer.Context,
+    network: options.SubjectArgument = None,
+    scale: options.MaybeScale = None,
+    name: options.NameOption = None,
+    output_size: options.OutputSize = "1280x720",
+    formulation: options.FormulationOption = "paper",
     counter: Annotated[
-        Literal["torch", "fvcore"], typer.Option(help="same integer; fvcore itself takes minutes")
+        Literal["torch", "fvcore"],
+        Option(help="both give the same count; torch takes seconds, fvcore minutes"),
     ] = "torch",
     by: Annotated[
-        Literal["module", "operator"] | None, typer.Option(help="print a table of the parts")
+        Literal["module", "operator"] | None, Option(help="print a table of the parts")
     ] = None,
     depth: Annotated[
-        int, typer.Option(min=1, help="how deep modules are listed; 4 is down to blocks")
+        int, Option(min=1, help="depth of the listed modules; 4 lists down to blocks")
     ] = 4,
-    out: OutFile = None,
-    as_json: JsonOption = False,
+    out: options.OutFile = None,
+    as_json: options.Json = False,
+    job: options.JobFiles = None,
 ) -> None:
-    """Count parameters, FLOPs (as fvcore: multiply-accumulates), activations and their memory.
+    """Count parameters, FLOPs (multiply-accumulates, as fvcore counts), activations, memory.
 
-    A network of one's own has one formulation; operators that are not counted are listed.
+    The default scale is the one in the network's file, else 2. Your own network has only one
+    formulation; operators that cannot be counted are listed.
     """
-    measured, size = subject(network, scale, name), size_of(output_size)
-    if counter == "fvcore" and formulation == "fused":
-        raise SpecError("--counter fvcore sees no fused operators; use torch, or count the paper's")
-    from hitsr import api
-    from hitsr.measure.complexity import input_size_for
-    from hitsr.records.provenance import provenance
+    jobs = from_files(context, job, CountJob)
+    if not jobs:
+        subject = built(given(network, "NETWORK"), scale, 2, name)
+        if counter == "fvcore" and formulation == "fused":
+            raise SpecError(
+                "--counter fvcore cannot count fused operators; use --counter torch, or "
+                "--formulation paper"
+            )
+        jobs = [
+            CountJob(
+                name=subject.name,
+                output=out,
+                subject=subject,
+                output_size=options.size_of(output_size),
+                formulation=formulation if subject.spec else None,
+            )
+        ]
+    from hitsr.cli.doing import counting
 
-    started = time.monotonic()
-    counted = (
-        api.complexity(
-            measured.spec, measured.scale, size, counter=counter, formulation=formulation
-        )
-        if measured.spec
-        else api.own_complexity(measured.model(), measured.scale, size, counter)
-    )
-    listed = (module for module in counted.modules if module.name.count(".") < depth)
-    record = ComplexityRecord(
-        **counted.model_copy(update={"modules": tuple(listed)}).model_dump(),
-        subject=measured.name,
-        subject_hash=measured.hash,
-        provenance=provenance("cpu", time.monotonic() - started),
-        network=measured.network,
-        scale=measured.scale,
-        output_size=size,
-        input_size=input_size_for(size, measured.scale),
-        formulation=formulation if measured.spec else None,
-    )
-    tables = {
-        None: cost_tables.total,
-        "module": cost_tables.by_module,
-        "operator": cost_tables.by_operator,
-    }
-    deliver(record, out, as_json, tables[by](record))
+    table = {None: tables.total, "module": tables.by_module, "operator": tables.by_operator}[by]
+    for each in jobs:
+        record = counting.count(each, counter, depth)
+        deliver(record, each.output, as_json, table(record))
 
 
 def scaling(
-    network: NetworkArgument,
-    over: Annotated[Literal["window", "picture"], typer.Option(help="what grows")] = "window",
+    context: typer.Context,
+    network: options.NetworkArgument = None,
+    over: Annotated[Over, Option(help="what grows")] = "window",
     at: Annotated[
-        str | None, typer.Option(help="sides in LR pixels, three or more: 8,16,32")
+        str | None, Option(help="three or more sides in LR pixels, such as 8,16,32")
     ] = None,
-    scale: ScaleOption = 2,
-    formulation: FormulationOption = "paper",
-    out: OutFile = None,
-    as_json: JsonOption = False,
+    scale: options.MaybeScale = None,
+    formulation: options.FormulationOption = "paper",
+    out: options.OutFile = None,
+    as_json: options.Json = False,
+    job: options.JobFiles = None,
 ) -> None:
-    """Fit how FLOPs, activations and memory grow with the tokens of a window, or of the picture.
+    """Fit how FLOPs, activations and memory grow with the tokens of a window or of the picture.
 
-    Over windows it is the mixer of one block that is counted, at one picture for all sizes.
+    The default scale is the one in the network's file, else 2. `--over window` counts the mixer of
+    one block, on one picture for all window sizes.
     """
-    measured = scaled(network, scale)
-    sides = None if at is None else _sides(at)
-    from hitsr import api
-    from hitsr.measure.scaling import PICTURES, fit_power_law, windows_of
-    from hitsr.records.provenance import provenance
+    jobs = from_files(context, job, GrowthJob)
+    if not jobs:
+        subject = scaled(given(network, "NETWORK"), scale, 2)
+        jobs = [
+            GrowthJob(
+                name=f"{subject.name}.{over}",
+                output=out,
+                subject=subject,
+                over=over,
+                sides=() if at is None else _sides(at),
+                formulation=formulation,
+            )
+        ]
+    from hitsr.cli.doing import counting
 
-    started = time.monotonic()
-    if over == "window":
-        sides = sides or windows_of(measured.network)
-        points = api.costs_over_windows(measured.network, measured.scale, sides, formulation)
-    else:
-        sides = sides or PICTURES
-        points = api.costs_over_pictures(measured.network, measured.scale, sides, formulation)
-    tokens = [point.tokens for point in points]
-    record = ScalingRecord(
-        subject=measured.name,
-        subject_hash=measured.hash,
-        provenance=provenance("cpu", time.monotonic() - started),
-        network=measured.network.name,
-        scale=measured.scale,
-        formulation=formulation,
-        over=over,
-        points=points,
-        flops=fit_power_law(tokens, [point.flops for point in points]),
-        activations=fit_power_law(tokens, [point.activations for point in points]),
-        peak_activation_bytes=fit_power_law(
-            tokens, [point.peak_activation_bytes for point in points]
-        ),
-    )
-    deliver(record, out, as_json, cost_tables.growth(record))
+    for each in jobs:
+        record = counting.grow(each)
+        deliver(record, each.output, as_json, tables.growth(record))
+
+
+def latency(
+    context: typer.Context,
+    network: options.SubjectArgument = None,
+    scale: options.MaybeScale = None,
+    name: options.NameOption = None,
+    output_size: options.OutputSize = "1280x720",
+    formulation: Annotated[
+        str, Option(help="one formulation, or several that take turns: paper,fused")
+    ] = "fused",
+    device: options.DeviceOption = "auto",
+    batch: Annotated[
+        list[int] | None, Option(min=1, help="pictures in one forward; repeatable")
+    ] = None,
+    dtype: Annotated[Dtype, Option(help="of weights and pictures")] = "float32",
+    channels_last: Annotated[
+        bool, Option(help="memory layout of pictures and convolution weights")
+    ] = False,
+    compiled: options.Compile = False,
+    autocast: options.Autocast = False,
+    warmup: Annotated[
+        int, Option(min=0, help="most warm-up forwards; ends early once 5 times agree")
+    ] = 10,
+    samples: Annotated[int, Option(min=1, help="timed forwards")] = 5,
+    threads: options.Threads = 1,
+    out: options.OutFile = None,
+    out_dir: Annotated[
+        Path | None, Option(help="write records to this folder, named after their jobs")
+    ] = None,
+    as_json: options.Json = False,
+    job: options.JobFiles = None,
+) -> None:
+    """Time single forwards, keep every sample, and measure peak memory above that at rest.
+
+    The default scale is the one in the network's file, else 4. All networks and formulations take
+    turns in one process; speed-ups are ratios of neighbouring forwards. Memory is measured in a
+    fresh process for each. Exit status 1 if any of them cannot run; the others are still recorded.
+    """
+    jobs = from_files(context, job, TimeJob)
+    if not jobs:
+        subject = built(given(network, "NETWORK"), scale, 4, name)
+        size = options.size_of(output_size)
+        forms = _formulations(formulation) if subject.spec else (None,)
+        batches = dict.fromkeys(batch or [1])
+        if out and (out_dir or len(batches) * len(forms) > 1):
+            raise SpecError("--out names the file of one record; for more give --out-dir alone")
+        for pictures, form in product(batches, forms):
+            made = TimeJob(
+                name="",
+                output=out,
+                subject=subject,
+                output_size=size,
+                device=_used(device),
+                formulation=form,
+                batch=pictures,
+                dtype=dtype,
+                channels_last=channels_last,
+                compiled=compiled,
+                autocast=autocast,
+                warmup=warmup,
+                samples=samples,
+            )
+            called = time_name(made)
+            file = out_dir / f"{called}.json" if out_dir else out
+            jobs.append(made.model_copy(update={"name": called, "output": file}))
+    records = _timed(jobs, threads, quiet=as_json)
+    if as_json and records:
+        print(options.to_json(records))
+    if len(records) < len(jobs):
+        say(f"{len(jobs) - len(records)} of {len(jobs)} could not be measured")
+        raise typer.Exit(1)
+
+
+def _timed(jobs: Sequence[TimeJob], threads: int, quiet: bool) -> list[LatencyRecord]:
+    """Measure and save the jobs that can run; say why the others cannot; print unless `quiet`.
+
+    Records of jobs that took turns are saved as soon as all of these are measured.
+    """
+    from hitsr.cli.doing import timing
+
+    records: list[LatencyRecord] = []
+    outputs = {job.name: job.output for job in jobs}
+    for outcomes in timing.time_in_turns(jobs, threads):
+        neighbours: dict[str, LatencyRecord] = {}
+        for called, outcome in outcomes.items():
+            if isinstance(outcome, HitsrError):
+                say(f"hitsr: {called}: {outcome}")
+                continue
+            neighbours[called] = outcome
+            if file := outputs[called]:
+                outcome.save(file)
+        records += neighbours.values()
+        if neighbours and not quiet:
+            print(tables.side_by_side(neighbours), flush=True)
+    return records
+
+
+def scaling_time(
+    context: typer.Context,
+    network: options.NetworkArgument = None,
+    scale: options.MaybeScale = None,
+    over: Annotated[Over | None, Option(help="what grows; default: both")] = None,
+    formulation: options.FormulationOption = "fused",
+    device: options.DeviceOption = "auto",
+    warmup: Annotated[int, Option(min=0, help="warm-up forwards at each size")] = 1,
+    samples: Annotated[int, Option(min=1, help="timed forwards at each size")] = 3,
+    threads: options.Threads = 1,
+    out: options.OutFile = None,
+    as_json: options.Json = False,
+    job: options.JobFiles = None,
+) -> None:
+    """Fit how time grows with the tokens of a window or of the picture; keep every sample.
+
+    The default scale is the one in the network's file, else 2. `--over window` times the mixer of
+    one block, on one picture for all window sizes. Sizes take turns.
+    """
+    jobs = from_files(context, job, TimeGrowthJob)
+    if not jobs:
+        subject, used = scaled(given(network, "NETWORK"), scale, 2), _used(device)
+        jobs = [
+            TimeGrowthJob(
+                name=f"{subject.name}.{used}.{formulation}",
+                output=out,
+                subject=subject,
+                over=(over,) if over else get_args(Over),
+                formulation=formulation,
+                device=used,
+                warmup=warmup,
+                samples=samples,
+            )
+        ]
+    from hitsr.cli.doing import timing
+
+    for each in jobs:
+        record = timing.time_growth(each, threads)
+        deliver(record, each.output, as_json, tables.time_growth(record))
+
+
+def _used(device: Device) -> UsedDevice:
+    """The device that `device` stands for here; SpecError if torch finds no such device."""
+    from hitsr.runtime.devices import pick_device
+
+    return cast(UsedDevice, pick_device(device).type)
+
+
+def _formulations(text: str) -> tuple[Formulation, ...]:
+    """The listed formulations in order, without repetitions."""
+    known = get_args(Formulation)
+    parts = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for part in parts:
+        if part not in known:
+            raise SpecError(
+                f"--formulation {text!r}: must be {' or '.join(known)}, or several; got {part!r}"
+            )
+    return cast(tuple[Formulation, ...], parts)
 
 
 def _sides(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if not all(part.strip().isdecimal() and int(part) for part in parts):
-        raise SpecError(f"--at {text!r}: want sides in pixels, such as 8,16,32")
+        raise SpecError(f"--at {text!r}: must be sides in pixels, such as 8,16,32")
     sides = tuple(sorted({int(part) for part in parts}))
     if len(sides) < 3:
-        raise SpecError(f"--at {text!r}: want three different sides or more, to fit an exponent")
+        raise SpecError(f"--at {text!r}: an exponent needs three different sides or more")
     return sides

@@ -1,7 +1,7 @@
-"""Find out what this machine, or a config's data and weights, lack before hours are spent.
+"""Check the machine, and the data and weights of a config, before long work starts.
 
-Every check says what it found, whether that will do, and how to mend it. Nothing is written or
-downloaded, and torch is imported by the checks that need it: its absence is a finding.
+A check yields findings: what it found, whether that is enough, and how to fix it. Nothing is
+written or downloaded. Only checks that need torch import it, so that missing torch is a finding.
 """
 
 import os
@@ -16,13 +16,15 @@ from typing import Literal, NamedTuple
 from hitsr.base.errors import HitsrError
 from hitsr.base.files import sha256
 from hitsr.base.values import Value
+from hitsr.plan.jobs import PrepareJob, TrainJob
 from hitsr.plan.needs import available_device, missing_data, missing_weights
+from hitsr.plan.planning import Plan
 from hitsr.records import DatasetRecord, TrainingRecord
-from hitsr.specs.config import Config, Device, runs
+from hitsr.specs.config import Config, Device
 
 Status = Literal["ok", "note", "missing"]
 
-# Not limits but what leaves room: the demo's largest job takes 0.6 GB above the resting process.
+# Below these amounts a note is shown: the demo's largest job takes 0.6 GB above rest.
 _LEAST_MEMORY_GB = 4
 _LEAST_DISK_GB = 2
 
@@ -30,26 +32,27 @@ _LEAST_DISK_GB = 2
 class Found(NamedTuple):
     status: Status
     what: str
-    mend: str = ""
+    fix: str = ""
 
 
 class Finding(Value):
-    """`missing` will not work; `note` works, though not as one might think."""
+    """`missing`: runs will fail; `note`: runs will work, but the user should know of this."""
 
     area: str  # "devices"
     status: Status
     what: str
-    mend: str
+    fix: str
 
 
 Check = Callable[[], Iterator[Found]]
 
 
-def examine(config: Config | None, reports: Path) -> list[Finding]:
-    """All findings; those of data and weights only for a config.
+def examine(plan: Plan | None, reports: Path) -> list[Finding]:
+    """All findings; data and weights are checked only if there is the plan of a config.
 
-    `reports` holds published/sources.csv, which says where missing sets are to be had.
+    `reports` holds published/sources.csv, which lists where to get missing sets.
     """
+    config = plan.config if plan else None
     checks: dict[str, Check] = {
         "versions": _versions,
         "devices": lambda: _devices(config),
@@ -57,9 +60,9 @@ def examine(config: Config | None, reports: Path) -> list[Finding]:
         "memory": _memory,
         "disk": lambda: _disk(config),
     }
-    if config:
-        checks["data"] = lambda: _data(config, reports)
-        checks["weights"] = lambda: _weights(config, reports)
+    if plan:
+        checks["data"] = lambda: _data(plan, reports)
+        checks["weights"] = lambda: _weights(plan, reports)
     return [
         Finding(area=area, **found._asdict())
         for area, check in checks.items()
@@ -72,29 +75,29 @@ def fails(findings: list[Finding]) -> bool:
 
 
 def to_text(findings: list[Finding]) -> str:
-    """A line per finding, and below it how to mend it."""
+    """A line per finding, each followed by how to fix it."""
     lines = []
     for found in findings:
         status = "" if found.status == "ok" else found.status
         lines.append(f"{status:<8}{found.area:<10} {found.what}")
-        lines += [f"{'':21}{text}" for text in found.mend.splitlines()]
+        lines += [f"{'':21}{text}" for text in found.fix.splitlines()]
     count = sum(finding.status == "missing" for finding in findings)
     return "\n".join([*lines, "", f"{count or 'nothing'} missing"])
 
 
 def _guarded(check: Check) -> Iterator[Found]:
-    """What a check finds; that it could not look is a finding too."""
+    """The findings of a check; a check that fails with an error yields that as a finding."""
     try:
         yield from check()
     except ImportError as error:
-        mend = "install hitsr with all it depends on: `make setup`"
-        yield Found("missing", f"not checked: {error}", mend)
+        fix = "install hitsr with its dependencies: `make setup`"
+        yield Found("missing", f"not checked: {error}", fix)
     except (HitsrError, OSError) as error:
         yield Found("missing", str(error))
 
 
 def _versions() -> Iterator[Found]:
-    """Python, and each package that hitsr requires, against the versions it asks for."""
+    """Compare installed packages with the versions that hitsr requires."""
     from packaging.requirements import Requirement
 
     right = [f"python {platform.python_version()}", f"hitsr {version('hitsr')}"]
@@ -105,12 +108,13 @@ def _versions() -> Iterator[Found]:
         if found and package.specifier.contains(found, prereleases=True):
             right.append(f"{package.name} {found}")
             continue
-        what = f"{package.name} {found or 'is not installed'}, wanted {package.specifier or 'any'}"
-        mend = f"pip install '{package}', or `make setup` for the versions of the lock file"
-        yield Found("missing", what, mend)
+        needed = package.specifier or "any version"
+        what = f"{package.name} {found or 'is not installed'}; hitsr needs {needed}"
+        fix = f"pip install '{package}', or `make setup` for the versions of the lock file"
+        yield Found("missing", what, fix)
     yield Found("ok", ", ".join(right))
     if shutil.which("git") is None:
-        yield Found("note", "no git: records cannot name the commit that made them", "install git")
+        yield Found("note", "no git: records will not name the commit of the code", "install git")
 
 
 def _installed(package: str) -> str | None:
@@ -123,7 +127,7 @@ def _installed(package: str) -> str | None:
 def _devices(config: Config | None) -> Iterator[Found]:
     import torch
 
-    built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPUs alone"
+    built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPUs only"
     driver = _driver() or "absent"
     yield Found("ok", f"torch {torch.__version__}, built for {built}; NVIDIA driver {driver}")
     for index in range(torch.cuda.device_count()):
@@ -134,17 +138,19 @@ def _devices(config: Config | None) -> Iterator[Found]:
     if config:
         asked = {config.efficiency.latency.device}
         asked |= {config.train.device} if config.train else set()
-    # The pipeline takes `auto` for a GPU wherever a driver answers.
+    # The pipeline uses the GPU for `auto` if there is an NVIDIA driver.
     if "cuda" in map(available_device, asked) and not torch.cuda.is_available():
-        mend = (
-            "install a torch that is built for CUDA, mend the driver, or set train.device and "
+        fix = (
+            "install torch for CUDA, repair the driver, or set train.device and "
             "efficiency.latency.device to cpu"
         )
-        yield Found("missing" if config else "note", "a GPU is asked for, torch finds none", mend)
+        yield Found(
+            "missing" if config else "note", "a GPU is requested, but torch finds no GPU", fix
+        )
 
 
 def _driver() -> str:
-    """The NVIDIA driver's line of its version; empty where there is none."""
+    """The version line of the NVIDIA driver; empty without a driver."""
     try:
         line = Path("/proc/driver/nvidia/version").read_text().splitlines()[0]
     except (OSError, IndexError):
@@ -160,9 +166,9 @@ def _processor(config: Config | None) -> Iterator[Found]:
     limit = os.environ.get("OMP_NUM_THREADS")
     said = f" (OMP_NUM_THREADS={limit})" if limit else ""
     threads = torch.get_num_threads()
-    yield Found("ok", f"{usable} of {cores} cores usable; torch takes {threads} by itself{said}")
+    yield Found("ok", f"{usable} of {cores} cores usable; torch uses {threads} by default{said}")
     if config and config.train and config.train.threads > usable:
-        what = f"train.threads is {config.train.threads}: more than there are cores"
+        what = f"train.threads is {config.train.threads}: more than the usable cores"
         yield Found("note", what, f"set train.threads to {usable} or less")
 
 
@@ -195,26 +201,29 @@ def _disk(config: Config | None) -> Iterator[Found]:
         free_gb = shutil.disk_usage(there).free / 1e9
         what = f"{free_gb:.1f} GB free for {folder}"
         if free_gb < _LEAST_DISK_GB:
-            yield Found("note", what, "make room; a run that a full disk ends goes on from there")
+            yield Found(
+                "note", what, "free some space; a run that stops on a full disk can be resumed"
+            )
         else:
             yield Found("ok", what)
         if not os.access(there, os.W_OK):
             status: Status = "missing" if config and folder == config.folder else "note"
-            yield Found(status, f"{there}: cannot be written", "change its permissions")
+            yield Found(status, f"{there}: not writable", "change its permissions")
 
 
-def _data(config: Config, reports: Path) -> Iterator[Found]:
-    """Each set of a config: its pictures, and whether those of the last run are still there."""
+def _data(plan: Plan, reports: Path) -> Iterator[Found]:
+    """Check each set of a config: its pictures, and those that an earlier run used."""
+    config = plan.config
     if config.data.source == "wheels":
         yield from _wheels()
         return
     absent = missing_data(config, reports / "published" / "sources.csv")
     if absent:
-        what, _, mend = absent.partition("\n")
-        yield Found("missing", what.removesuffix(":"), mend)
+        what, _, fix = absent.partition("\n")
+        yield Found("missing", what.removesuffix(":"), fix)
     for name in config.data.sets:
         if (config.data.root / name / "HR").is_dir():
-            yield from _guarded(partial(_set, config, name))
+            yield from _guarded(partial(_set, plan, name))
 
 
 def _wheels() -> Iterator[Found]:
@@ -223,47 +232,47 @@ def _wheels() -> Iterator[Found]:
     splits: tuple[Split, ...] = ("train", "test")
     for split in splits:
         count = len([photograph.locate() for photograph in photographs(split)])
-        yield Found("ok", f"{split}: {count} photographs in installed packages, unchanged")
+        yield Found("ok", f"{split}: {count} photographs in installed packages, all unchanged")
 
 
-def _set(config: Config, name: str) -> Iterator[Found]:
+def _set(plan: Plan, name: str) -> Iterator[Found]:
     from hitsr.data.images import list_pictures
 
-    folder = config.data.root / name
+    folder = plan.config.data.root / name
     pictures = list_pictures(folder / "HR")
-    records = (config.folder / "data").glob(f"{name}-x?.json")
+    prepared = [job for job in plan.jobs if isinstance(job, PrepareJob) and job.dataset == name]
+    records = [job.output for job in prepared if job.output and job.output.is_file()]
     before = {p.name for path in records for p in DatasetRecord.load(path).pictures}
     lost = sorted(before - set(pictures))
     if lost:
-        what = f"{len(lost)} pictures fewer than in the last run: {', '.join(lost[:3])}"
-        yield Found("missing", f"{folder / 'HR'}: {what}", "put them back, or rerun without them")
+        what = f"{len(lost)} pictures of the last run are missing: {', '.join(lost[:3])}"
+        yield Found("missing", f"{folder / 'HR'}: {what}", "restore them, or rerun without them")
         return
-    made = {x: len(list(folder.glob(f"LR_bicubic/X{x}/*x{x}.*"))) for x in config.scales}
+    scales = sorted({job.scale for job in prepared})
+    made = {x: len(list(folder.glob(f"LR_bicubic/X{x}/*x{x}.*"))) for x in scales}
     lr = (f"{count} LR at x{x}" for x, count in made.items())
     yield Found("ok", ", ".join([f"{name}: {len(pictures)} pictures", *lr]))
 
 
-def _weights(config: Config, reports: Path) -> Iterator[Found]:
-    """Which runs are trained, whether their weights are what was trained, and what was released."""
+def _weights(plan: Plan, reports: Path) -> Iterator[Found]:
+    """Check released weights, and the weights of finished training runs."""
+    config = plan.config
     absent = missing_weights(config, reports / "published" / "sources.csv")
     if absent:
-        what, _, mend = absent.partition("\n")
-        yield Found("missing", what.removesuffix(":"), mend)
+        what, _, fix = absent.partition("\n")
+        yield Found("missing", what.removesuffix(":"), fix)
     elif config.weights:
-        yield Found("ok", f"released weights: all there in {config.weights.root}")
-    finished = {
-        name: run
-        for name, run in runs(config).items()
-        if (config.folder / "weights" / name / "record.json").is_file()
-    }
-    for name, run in finished.items():
-        folder = config.folder / "weights" / name
-        mend = f"delete {folder} and rerun `snakemake`"
+        yield Found("ok", f"released weights: all present in {config.weights.root}")
+    jobs = [job for job in plan.reported if isinstance(job, TrainJob)]
+    finished = [(job, job.output) for job in jobs if job.output and job.output.is_file()]
+    for job, path in finished:
+        weights = plan.layout.weights(job.name)
+        fix = f"delete {path.parent} and rerun `snakemake`"
         try:
-            record = TrainingRecord.load(folder / "record.json", subject_hash=run.hash)
-            if sha256(folder / "weights.safetensors") != record.weights_sha256:
-                yield Found("missing", f"{folder}: not the weights that were trained", mend)
+            record = TrainingRecord.load(path, job_hash=job.hash)
+            if sha256(weights) != record.weights_sha256:
+                yield Found("missing", f"{weights}: not the weights that the run trained", fix)
         except (HitsrError, OSError) as error:
-            yield Found("missing", str(error), mend)
-    if config.train:
-        yield Found("ok", f"{len(finished)} of {len(runs(config))} runs are trained")
+            yield Found("missing", str(error), fix)
+    if jobs:
+        yield Found("ok", f"{len(finished)} of {len(jobs)} runs are trained")

@@ -1,84 +1,143 @@
-"""Options that several verbs share, and how their values are checked."""
+"""Options that several verbs share, and the functions that check and read their values."""
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, TypeVar, cast
 
 import typer
+from typer import Argument, Option
 
 from hitsr.base.errors import SpecError
-from hitsr.base.values import read_yaml
+from hitsr.plan.jobs import BaseJob, read_job
 from hitsr.records import Record
 from hitsr.specs.config import Device
-from hitsr.specs.network import Formulation, NetworkSpec, Scale, ScaledNetwork
-from hitsr.specs.zoo import find
+from hitsr.specs.network import Formulation, Scale
 
-ScaleOption = Annotated[int, typer.Option("--scale", "-s", help="upscaling factor: 2, 3 or 4")]
-OutFile = Annotated[Path | None, typer.Option("--out", help="write the record to this file")]
-JsonOption = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
-DeviceOption = Annotated[Device, typer.Option(help="auto takes a GPU where there is one")]
-ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads")]
-TileOption = Annotated[
-    str,
-    typer.Option(
-        metavar="auto|N",
-        help="side of tiles in LR pixels, at most; 0: whole; auto: whole where memory allows",
-    ),
+T = TypeVar("T")
+J = TypeVar("J", bound=BaseJob)
+
+_SCALE = Option("--scale", "-s", help="upscaling factor: 2, 3 or 4")
+_METHODS = "file of a resolved run, name of a network, file.py:function of your own network"
+_FORMULATION = "paper (step by step) or fused (fast)"
+_TILE = "largest side of a tile in LR pixels; 0: no tiles; auto: tiles if memory requires them"
+
+ScaleOption = Annotated[int, _SCALE]
+MaybeScale = Annotated[int | None, _SCALE]
+MethodArgument = Annotated[str | None, Argument(help=_METHODS)]
+MethodOrControl = Annotated[
+    str | None, Argument(help=f"{_METHODS}, `bicubic`, or `hr` (copies the HR pictures)")
 ]
-EnsembleOption = Annotated[
-    bool, typer.Option("--self-ensemble", help="mean over eight turned and mirrored pictures")
+NetworkArgument = Annotated[
+    str | None, Argument(help="name of a network, or file of a network's spec")
 ]
-ABLATIONS = Path("ablations")
-AblationsOption = Annotated[Path, typer.Option(help="folder of ablation files")]
-FormulationOption = Annotated[Formulation, typer.Option(help="as the paper writes it, or fused")]
-CompileOption = Annotated[
-    bool, typer.Option("--compile", help="by torch.compile, in the first forward of each size")
+SubjectArgument = Annotated[
+    str | None,
+    Argument(help="name of a network, file of a spec, or file.py:function of your own"),
 ]
-AutocastOption = Annotated[
-    bool, typer.Option("--autocast", help="compute products in bfloat16; weights stay")
+NetworkOption = Annotated[str, Option(help="name of a network, or file of a network's spec")]
+NameOption = Annotated[
+    str | None, Option(help="name for your own network; default: the name of its file")
 ]
-SizeOption = Annotated[str, typer.Option(help="WIDTHxHEIGHT of the output, in pixels")]
-NetworkArgument = Annotated[str, typer.Argument(help="a network's name, or a file of its spec")]
+Weights = Annotated[Path, Option(help="weights of the network at this scale")]
+MaybeWeights = Annotated[Path | None, Option(help="weights of the run or network")]
+OutFile = Annotated[Path | None, Option("--out", help="write the record to this file")]
+Json = Annotated[bool, Option("--json", help="print JSON for machines")]
+DeviceOption = Annotated[Device, Option(help="auto: the GPU if there is one, else the CPU")]
+Threads = Annotated[int, Option(min=1, help="CPU threads")]
+Tile = Annotated[str, Option(metavar="auto|N", help=_TILE)]
+SelfEnsemble = Annotated[
+    bool, Option("--self-ensemble", help="average over eight rotations and reflections")
+]
+ABLATIONS, REPORTS = Path("ablations"), Path("reports")
+Ablations = Annotated[Path, Option(help="folder of ablation files")]
+Reports = Annotated[
+    Path, Option(help="folder of page templates, published numbers and their sources")
+]
+FormulationOption = Annotated[Formulation, Option(help=_FORMULATION)]
+Compile = Annotated[
+    bool, Option("--compile", help="use torch.compile; compiles once per picture size")
+]
+Autocast = Annotated[
+    bool,
+    Option("--autocast", help="convolutions and products in bfloat16; weights in float32"),
+]
+OutputSize = Annotated[str, Option(help="WIDTHxHEIGHT of the output, in pixels")]
+JobFile = Annotated[
+    Path | None, Option("--job", help="job file of the pipeline; replaces other options")
+]
+JobFiles = Annotated[
+    list[Path] | None,
+    Option("--job", help="job file of the pipeline; replaces other options; repeatable"),
+]
+
+# Options that may accompany --job: they change how a job runs, not what it measures.
+_BESIDE_A_JOB = ("job", "threads", "as_json")
 
 
-def scaled(network: str, scale: int) -> ScaledNetwork:
-    """A zoo name at `scale`, or a file: a network's spec, or one with its scale beside it."""
-    check_scale(scale)
-    if not network.endswith((".json", ".yaml", ".yml")):
-        return ScaledNetwork(network=find(network), scale=cast(Scale, scale))
-    data = read_yaml(Path(network))
-    if isinstance(data, dict) and "network" in data:
-        return ScaledNetwork.parse(data, network)
-    return ScaledNetwork(network=NetworkSpec.parse(data, network), scale=cast(Scale, scale))
+def from_files(
+    context: typer.Context, paths: Path | Sequence[Path] | None, kind: type[J]
+) -> list[J]:
+    """Read the jobs in the files given with --job; an empty list if there are none.
+
+    Raises SpecError for another option beside `--job`, and for a file of another kind of job.
+    """
+    if not paths:
+        return []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if name not in _BESIDE_A_JOB and source is not None and source.name == "COMMANDLINE":
+            is_option = parameter.param_type_name == "option"
+            shown = parameter.opts[0] if is_option else name.upper()
+            raise SpecError(f"--job: the job file sets everything; leave out {shown}")
+    files = [paths] if isinstance(paths, Path) else paths
+    jobs = [read_job(path, kind.model_fields["kind"].default) for path in files]
+    return cast(list[J], jobs)
 
 
-def check_scale(scale: int) -> None:
+def given(value: T | None, option: str) -> T:
+    """The value of an option that is required without --job; SpecError if it is None."""
+    if value is None:
+        raise SpecError(f"name {option}, or --job FILE")
+    return value
+
+
+def check_scale(scale: int) -> Scale:
     if scale not in (2, 3, 4):
         raise SpecError(f"--scale {scale}: must be 2, 3 or 4")
+    return cast(Scale, scale)
 
 
 def tile_of(text: str) -> int | Literal["auto"]:
     if text == "auto":
         return "auto"
     if not text.isdecimal():
-        raise SpecError(f"--tile {text}: want a number of pixels, 0 for whole pictures, or auto")
+        raise SpecError(f"--tile {text}: must be a number of pixels, 0 (no tiles) or auto")
     return int(text)
 
 
 def size_of(text: str) -> tuple[int, int]:
     width, cross, height = text.lower().partition("x")
     if not (cross and width.isdecimal() and height.isdecimal() and int(width) * int(height)):
-        raise SpecError(f"--output-size {text!r}: want WIDTHxHEIGHT in pixels, such as 1280x720")
+        raise SpecError(f"--output-size {text!r}: must be WIDTHxHEIGHT, such as 1280x720")
     return int(width), int(height)
 
 
 def deliver(record: Record, out: Path | None, as_json: bool, text: str) -> None:
-    """The record into its file; on stdout the record as JSON, or a line for people."""
+    """Save the record if `out` names a file, and print it: as JSON, or as `text` for people."""
     if out:
         record.save(out)
-    print(json.dumps(record.model_dump(mode="json"), indent=2) if as_json else text)
+    print(to_json([record]) if as_json else text)
+
+
+def to_json(records: Sequence[Record]) -> str:
+    """One record as a JSON object, several as a JSON list."""
+    data = [record.model_dump(mode="json") for record in records]
+    return json.dumps(data if len(data) > 1 else data[0], indent=2)
 
 
 def say(line: str) -> None:
+    """Print a line to stderr."""
     print(line, file=sys.stderr)

@@ -5,171 +5,88 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
-from hitsr.base.errors import SpecError, WeightsError
-from hitsr.cli.options import (
-    AutocastOption,
-    CompileOption,
-    DeviceOption,
-    EnsembleOption,
-    ScaleOption,
-    ThreadsOption,
-    TileOption,
-    say,
-    scaled,
-    tile_of,
-)
+from hitsr.base.errors import SpecError
+from hitsr.cli import options
+from hitsr.cli.subject import check_weights, scaled
 from hitsr.runtime.compiling import check_compiler
-from hitsr.specs.config import Device
-from hitsr.specs.network import ScaledNetwork
 
 if TYPE_CHECKING:
-    from hitsr.models.backbone import SuperResolver
-    from hitsr.upscaling.inference import Manner, Tile
-    from hitsr.upscaling.user_files import Job
-    from hitsr.upscaling.user_pictures import Form
-
-NetworkOption = Annotated[str, typer.Option(help="a network's name, or a file of its spec")]
-WeightsOption = Annotated[Path, typer.Option(help="of that network at that scale")]
+    from hitsr.upscaling.tasks import UpscaleTask
+    from hitsr.upscaling.user_pictures import FileFormat
 
 
 def upscale(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT...", help="files, folders, patterns; - for stdin to stdout"),
+        Argument(metavar="INPUT...", help="files, folders, patterns; - for stdin to stdout"),
     ],
-    network: NetworkOption,
-    scale: ScaleOption,
-    weights: WeightsOption,
-    out: Annotated[Path | None, typer.Option(help="folder for the upscaled pictures")] = None,
+    network: options.NetworkOption,
+    scale: options.ScaleOption,
+    weights: options.Weights,
+    out: Annotated[Path | None, Option(help="folder for the upscaled pictures")] = None,
     form: Annotated[
-        str | None, typer.Option("--format", help="png, jpeg, webp or tiff; as the input")
+        str | None,
+        Option("--format", help="png, jpeg, webp or tiff; default: that of the input"),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="replace outputs that are there")] = False,
-    gallery: Annotated[bool, typer.Option(help="write OUT/gallery.html, before and after")] = False,
-    tile: TileOption = "auto",
-    self_ensemble: EnsembleOption = False,
-    device: DeviceOption = "auto",
-    threads: ThreadsOption = 1,
-    compiled: CompileOption = False,
-    autocast: AutocastOption = False,
+    overwrite: Annotated[bool, Option(help="replace existing outputs")] = False,
+    gallery: Annotated[
+        bool, Option(help="write OUT/gallery.html, which shows before and after")
+    ] = False,
+    tile: options.Tile = "auto",
+    self_ensemble: options.SelfEnsemble = False,
+    device: options.DeviceOption = "auto",
+    threads: options.Threads = 1,
+    compiled: options.Compile = False,
+    autocast: options.Autocast = False,
 ) -> None:
-    """Upscale pictures: grey, alpha, 16 bits and the colour profile are kept, or refused.
+    """Upscale pictures. Grey, alpha, 16 bits and colour profile are kept; else the file is refused.
 
-    Alpha is upscaled apart, by bicubic. Orientation is applied; other metadata are left out. PNG,
-    WebP and TIFF are written without loss, JPEG at quality 95. Pictures larger than memory allows
-    are taken in overlapping tiles. Prints the files that are there when done; exit status 1 if any
-    picture failed.
+    Alpha is upscaled by bicubic interpolation. Orientation is applied; other metadata are dropped.
+    PNG, WebP and TIFF are lossless, JPEG has quality 95. Pictures that are too large for memory
+    are upscaled in overlapping tiles. Prints the finished files; exit status 1 if a picture failed.
     """
-    subject, chosen, side = scaled(network, scale), _form(form), tile_of(tile)
+    subject, chosen = scaled(network, scale), _format(form)
+    side = options.tile_of(tile)
     check_weights(weights)
     if compiled:
         check_compiler()
+    tasks = [] if "-" in inputs else _tasks(inputs, out, chosen)
     if "-" in inputs:
         _check_stream(inputs, out, gallery)
+    from hitsr.cli.doing import upscaling
+
+    model = upscaling.load_on_device(subject, weights, device, threads, compiled, autocast)
+    settings = upscaling.UpscaleOptions(side, self_ensemble)
+    if "-" in inputs:
         data = sys.stdin.buffer.read()
-        model = _model(subject, weights, device, threads, compiled, autocast)
-        sys.stdout.buffer.write(_upscaled(model, data, chosen, _manner(side, self_ensemble)))
+        sys.stdout.buffer.write(upscaling.upscale_bytes(model, data, "stdin", chosen, settings))
         return
-    if out is None:
-        raise SpecError("--out: name a folder for the upscaled pictures")
-    from hitsr.upscaling.user_files import plan
-
-    jobs = plan(inputs, out, chosen)
-    model = _model(subject, weights, device, threads, compiled, autocast)
-    page = out / "gallery.html" if gallery else None
-    _upscale_all(model, jobs, _manner(side, self_ensemble), overwrite, page, subject.name)
-
-
-def _upscale_all(
-    model: "SuperResolver",
-    jobs: "list[Job]",
-    manner: "Manner",
-    overwrite: bool,
-    page: Path | None,
-    name: str,
-) -> None:
-    from hitsr.base.files import write_text
-    from hitsr.upscaling.files import upscale_files
-    from hitsr.upscaling.gallery import gallery
-
-    outcomes = upscale_files(model, jobs, manner, overwrite=overwrite)
-    finished = [outcome.job for outcome in outcomes if outcome.state != "failed"]
-    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
-    kept = sum(outcome.state == "kept" for outcome in outcomes)
-    for job in finished:
-        print(job.target)
-    if page and finished:
-        write_text(page, gallery(finished, f"Upscaled by {name}"))
-        print(page)
-    if kept:
-        say(f"{kept} of {len(jobs)} were there and are kept; --overwrite replaces them")
-    for outcome in failed:
-        say(f"hitsr: {outcome.reason}")
-    if failed:
-        say(f"{len(failed)} of {len(jobs)} pictures failed")
+    page = out / "gallery.html" if out and gallery else None
+    if not upscaling.upscale_tasks(model, tasks, settings, overwrite, page, subject.name):
         raise typer.Exit(1)
 
 
-def check_weights(weights: Path) -> None:
-    if not weights.is_file():
-        raise WeightsError(f"{weights}: no such file; check --weights")
+def _format(text: str | None) -> "FileFormat | None":
+    from hitsr.upscaling.user_pictures import FORMATS, format_of
 
-
-def loaded_model(
-    subject: ScaledNetwork, weights: Path, compiled: bool = False, autocast: bool = False
-) -> "SuperResolver":
-    """The network with weights from a file; WeightsError if they are of another one."""
-    from hitsr.models.backbone import create
-    from hitsr.models.checkpoints import load_weights
-    from hitsr.share.pretrained import check_claim
-
-    check_claim(weights, subject)
-    model = create(subject.network, subject.scale, compile=compiled, autocast=autocast)
-    load_weights(model, weights)
-    return model
-
-
-def _model(
-    subject: ScaledNetwork,
-    weights: Path,
-    device: Device,
-    threads: int,
-    compiled: bool,
-    autocast: bool,
-) -> "SuperResolver":
-    import torch
-
-    from hitsr.runtime.devices import pick_device
-
-    torch.set_num_threads(threads)
-    place = pick_device(device)
-    return loaded_model(subject, weights, compiled, autocast).to(place)
-
-
-def _upscaled(model: "SuperResolver", data: bytes, form: "Form | None", manner: "Manner") -> bytes:
-    from hitsr.upscaling.files import upscale_bytes
-
-    return upscale_bytes(model, data, "stdin", form, manner)
-
-
-def _manner(tile: "Tile", self_ensemble: bool) -> "Manner":
-    from hitsr.upscaling.inference import Manner
-
-    return Manner(tile, self_ensemble)
-
-
-def _form(text: str | None) -> "Form | None":
-    from hitsr.upscaling.user_pictures import FORMS, form_of
-
-    form = form_of(f".{text}")
+    form = format_of(f".{text}")
     if text is not None and form is None:
-        raise SpecError(f"--format {text}: must be one of {', '.join(FORMS)}")
+        raise SpecError(f"--format {text}: must be one of {', '.join(FORMATS)}")
     return form
 
 
 def _check_stream(inputs: list[str], out: Path | None, gallery: bool) -> None:
     if len(inputs) > 1:
-        raise SpecError("-: stdin stands alone; drop the other inputs")
+        raise SpecError("-: stdin must be the only input; leave out the others")
     if out or gallery:
-        raise SpecError("-: stdin goes to stdout; drop --out and --gallery")
+        raise SpecError("-: stdin goes to stdout; leave out --out and --gallery")
+
+
+def _tasks(inputs: list[str], out: Path | None, form: "FileFormat | None") -> "list[UpscaleTask]":
+    if out is None:
+        raise SpecError("--out: name a folder for the upscaled pictures")
+    from hitsr.upscaling.tasks import plan_tasks
+
+    return plan_tasks(inputs, out, form)

@@ -1,1 +1,1 @@
-"""Pictures in and out: reading, MATLAB's bicubic, where data come from, training patches."""
+"""Pictures: reading and writing, MATLAB's bicubic, picture sets, packs and training patches."""

@@ -1,8 +1,8 @@
-"""MATLAB's `imresize`, bicubic and antialiased: the downsampling all benchmarks are made with.
+"""MATLAB's `imresize`, bicubic with antialiasing: how the LR pictures of all benchmarks are made.
 
-Each pass resizes the rows of a matrix: a weighted sum of a few input rows per output row, in
-float64 and in a fixed order. At factors 1/2 and 1/4 floats hold all sums exactly, and at 1/3 no sum
-lies half way between two integers: so rounding is the same on every machine, and as MATLAB's.
+One pass resizes along the rows: each output row is a weighted sum of a few input rows, computed in
+float64 and in a fixed order. At factors 1/2 and 1/4 these sums are exact, and at 1/3 none lies half
+way between two integers, so that every machine rounds them as MATLAB does.
 """
 
 import math
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from hitsr.data.images import Picture
 
-_ROWS_AT_ONCE = 32  # the sums of 32 rows of a 2K picture stay in the cache: 1.7 times faster than 8
+_ROWS_AT_ONCE = 32  # the sums for 32 rows of a 2K picture fit in the cache; 1.7x faster than 8
 
 
 def imresize(image: Picture, factor: float) -> Picture:
     """Resize as MATLAB does: (h, w, 3) or (h, w) uint8 -> (ceil(h*factor), ceil(w*factor), ...).
 
-    `factor` is MATLAB's: 1/2 halves, 2 doubles. Rows first, then columns, rounded to uint8 after
-    each pass; borders are mirrored. Reproduces Set5's published X2, X3 and X4 files exactly.
-    Raises ValueError for another shape or type, an empty picture, or a factor not above 0.
+    `factor` is MATLAB's: 1/2 halves, 2 doubles. Rows are resized first, then columns, with rounding
+    to uint8 after each pass; borders are mirrored. Reproduces Set5's published X2, X3 and X4 files
+    exactly. Raises ValueError for another shape or type, an empty picture, or a factor not above 0.
     Source: MathWorks' imresize.m (older versions clamp at the borders instead).
     """
     grey = image.ndim == 2
@@ -36,7 +36,7 @@ def imresize(image: Picture, factor: float) -> Picture:
 
 
 def _resize_rows(image: Picture, factor: float) -> Picture:
-    """(n, m, ...) -> (ceil(n*factor), m, ...), rounded half away from zero."""
+    """Resize along the first axis: (n, m, ...) -> (ceil(n*factor), m, ...); halves round up."""
     flat = image.reshape(len(image), -1)
     rows, weights = _taps(len(image), factor)
     resized = np.empty((len(rows), flat.shape[1]), np.uint8)
@@ -50,11 +50,11 @@ def _resize_rows(image: Picture, factor: float) -> Picture:
 
 
 def _taps(size: int, factor: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Which input rows make each output row, and how much of each: both (outputs, taps).
+    """Indices and weights of the input rows that each output row sums: both (outputs, taps).
 
-    Counts pixels from 1 as imresize.m does, so that its floating-point edge cases come out alike.
+    Positions count from 1, as in imresize.m, to get the same floating-point results in edge cases.
     """
-    shrink = min(factor, 1.0)  # below 1 the kernel is stretched: that is the antialiasing
+    shrink = min(factor, 1.0)  # below 1 the kernel is stretched by 1/shrink: antialiasing
     width = 4 / shrink
     centre = np.arange(1, math.ceil(size * factor) + 1) / factor + 0.5 * (1 - 1 / factor)
     first = np.floor(centre - width / 2)

@@ -1,6 +1,6 @@
-"""Make what coming steps need while one is at work.
+"""Prefetch training batches in background threads.
 
-Threads suffice: copying samples and making floats of them leave the interpreter to the training.
+Threads, not processes: NumPy releases the interpreter lock while it copies and converts samples.
 """
 
 from collections import deque
@@ -9,20 +9,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-Made = TypeVar("Made")
+Batch = TypeVar("Batch")
 
 WORKERS = 2
-_AHEAD = 2 * WORKERS  # one at work and one done for each
+_QUEUED = 2 * WORKERS  # per worker, one batch in the making and one finished
 
 
 @contextmanager
-def made_ahead(
-    make: Callable[[int], Made], steps: Iterable[int], workers: int = WORKERS
-) -> Iterator[Iterator[Made]]:
-    """Yield an iterator over `make(step)` in the order of `steps`, a few of them made ahead.
+def prefetched(
+    make: Callable[[int], Batch], steps: Iterable[int], workers: int = WORKERS
+) -> Iterator[Iterator[Batch]]:
+    """Yield an iterator over `make(step)`, in the order of `steps`, computed a few steps ahead.
 
-    What is made must depend on its step alone. An error within `make` is raised, as it is, when its
-    step's turn comes. However the block is left, nothing more is begun, and no thread stays.
+    `make` runs in threads: its result may depend on its step only. An error inside `make` is raised
+    unchanged when the iterator reaches that step. When the block is left, for whatever reason,
+    queued steps are cancelled and the threads have ended.
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="loader") as pool:
         try:
@@ -32,12 +33,12 @@ def made_ahead(
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, make: Callable[[int], Made], steps: Iterable[int]
-) -> Iterator[Made]:
-    waiting: deque[Future[Made]] = deque()
+    pool: ThreadPoolExecutor, make: Callable[[int], Batch], steps: Iterable[int]
+) -> Iterator[Batch]:
+    queue: deque[Future[Batch]] = deque()
     for step in steps:
-        waiting.append(pool.submit(make, step))
-        if len(waiting) > _AHEAD:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+        queue.append(pool.submit(make, step))
+        if len(queue) > _QUEUED:
+            yield queue.popleft().result()
+    while queue:
+        yield queue.popleft().result()

@@ -1,6 +1,9 @@
-"""Training batches cut at random from pairs, each a pure function of the seed and the step.
+"""Training batches of random patches; each batch is a pure function of the seed and the step.
 
-So a run that resumes at step n sees the batches it would have seen, with no state to save.
+A run that resumes at step n therefore sees the same batches as one that was never interrupted, and
+no state of a random generator has to be saved.
+
+Shapes: b patches of a batch, p side of a patch in LR pixels, h height, w width.
 """
 
 from collections.abc import Sequence
@@ -19,10 +22,11 @@ Source: TypeAlias = Picture | Packed
 
 
 class Patches:
-    """Random aligned patches of LR and HR pictures, in memory or in packs, as uint8.
+    """Random aligned patches of LR and HR pictures, which are in memory or in packs.
 
-    `pictures` are (lr, hr) of (h, w, 3) and (h*scale, w*scale, 3) uint8; `patch` is the side in LR
-    pixels. Raises DataError, by the picture's name, if one is smaller than the patch or no pair.
+    `pictures` are (lr, hr) pairs of shapes (h, w, 3) and (h*scale, w*scale, 3), uint8. `patch` is
+    the side of a patch in LR pixels, `batch` the number of patches in a batch. Raises DataError,
+    naming the picture, if one is smaller than the patch or if LR and HR are not a pair.
     """
 
     def __init__(
@@ -41,7 +45,7 @@ class Patches:
             raise ValueError(f"want patch, batch >= 1, seed >= 0; got {patch}, {batch}, {seed}")
         names = names or [f"picture {number}" for number in range(len(pictures))]
         for name, (lr, hr) in zip(names, pictures, strict=True):
-            _check(name, lr, hr, scale, patch)
+            _check_pair(name, lr, hr, scale, patch)
         self.pictures = list(pictures)
         self.scale, self.patch, self.batch, self.seed = scale, patch, batch, seed
 
@@ -57,7 +61,7 @@ class Patches:
         packs: Path,
         quiet: bool = False,
     ) -> Self:
-        """The pairs of a prepared folder, cut from packs: see `packed_pairs`."""
+        """Patches of all pairs in a prepared folder, read from packs (see `packed_pairs`)."""
         found = packed_pairs(folder, scale, packs, quiet=quiet)
         pictures = [(each.lr, each.hr) for each in found]
         names = [str(each.pair.lr) for each in found]
@@ -66,12 +70,12 @@ class Patches:
     def at(self, step: int) -> tuple[Batch, Batch]:
         """The batch of one step: LR (b, 3, p, p) and HR (b, 3, p*scale, p*scale), in [0, 1].
 
-        Each sample: a picture, then a position in it, then one of the square's eight symmetries,
-        all uniform. Raises ValueError for a negative step.
+        For each sample a picture, a position in it and one of the eight symmetries of the square
+        are drawn, in this order and uniformly. Raises ValueError for a negative step.
         """
         if step < 0:
             raise ValueError(f"step must be 0 or more, got {step}")
-        # Philox is made for this: every key is a stream of its own.
+        # Philox is counter-based: each key (seed, step) gives an independent stream.
         random = np.random.Generator(np.random.Philox(key=[self.seed, step]))
         samples = [self._sample(random) for _ in range(self.batch)]
         lr, hr = (_to_batch(patches) for patches in zip(*samples))
@@ -87,7 +91,7 @@ class Patches:
         )
 
 
-def _check(name: str, lr: Source, hr: Source, scale: int, patch: int) -> None:
+def _check_pair(name: str, lr: Source, hr: Source, scale: int, patch: int) -> None:
     height, width = lr.shape[:2]
     if hr.shape[:2] != (height * scale, width * scale):
         raise DataError(f"{name}: LR is {lr.shape}, HR is {hr.shape}: not a x{scale} pair")
@@ -103,12 +107,12 @@ def _cut(image: Source, top: int, left: int, side: int) -> Picture:
 
 
 def _transform(image: Picture, symmetry: int) -> Picture:
-    """One of the eight symmetries of a square: a rotation by 90 degrees times 0..3, then a flip."""
-    turned = np.rot90(image, symmetry % 4)
-    return turned[:, ::-1] if symmetry >= 4 else turned
+    """Apply symmetry 0..7: rotate by `symmetry % 4` quarter turns, then mirror from 4 on."""
+    rotated = np.rot90(image, symmetry % 4)
+    return rotated[:, ::-1] if symmetry >= 4 else rotated
 
 
 def _to_batch(patches: Sequence[Picture]) -> Batch:
-    """b of (p, p, 3) uint8 -> (b, 3, p, p) float32 in [0, 1], contiguous."""
+    """b patches of (p, p, 3) uint8 -> (b, 3, p, p) float32 in [0, 1], contiguous."""
     planes = np.stack(patches).transpose(0, 3, 1, 2)
     return np.ascontiguousarray(planes, dtype=np.float32) / np.float32(255)

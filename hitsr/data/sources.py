@@ -1,7 +1,7 @@
-"""Where pictures come from: photographs inside two wheels, and folders of HR and LR pairs.
+"""Picture sets: folders of HR and LR pairs, and the demo's photographs from two installed packages.
 
-A folder of pairs is laid out as HiT-SR's data sets are: `HR/<name>.png` at full size, and beside it
-`LR_bicubic/X2/<name>x2.png`, made by `prepare` from the HR cropped to a multiple of the scale.
+A prepared folder has the layout of HiT-SR's data sets: `HR/<name>.png` at full size and
+`LR_bicubic/X2/<name>x2.png`, which `prepare` makes from the HR cropped to a multiple of the scale.
 """
 
 import os
@@ -18,7 +18,15 @@ import numpy as np
 from hitsr.base.errors import DataError, did_you_mean
 from hitsr.base.files import sha256
 from hitsr.data.bicubic import imresize
-from hitsr.data.images import Picture, crop_to_multiple, list_pictures, read_image, write_png
+from hitsr.data.images import (
+    PREPARE_AGAIN,
+    Picture,
+    crop_to_multiple,
+    list_pictures,
+    read_image,
+    size_text,
+    write_png,
+)
 
 Split = Literal["train", "test"]
 
@@ -27,22 +35,22 @@ _WHEELS = {"skimage": "scikit-image 0.26", "matplotlib": "matplotlib 3.11"}
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph shipped inside an installed wheel, known by the hash of its file."""
+    """A photograph that an installed package ships, identified by the hash of its file."""
 
-    file: str  # inside the package
+    file: str  # path inside the package
     sha256: str
     split: Split
-    credit: str  # and licence
-    package: str = "skimage"  # as imported
+    credit: str  # author and licence
+    package: str = "skimage"  # import name
 
     @property
     def name(self) -> str:
         return Path(self.file).stem
 
     def locate(self) -> Path:
-        """The file, found without importing its package.
+        """Path of the file, found without importing the package.
 
-        Raises DataError if the package is missing or ships another file under this name.
+        Raises DataError if the package or the file is missing, or the file has another hash.
         """
         wheel = _WHEELS[self.package]
         package = find_spec(self.package)
@@ -59,16 +67,16 @@ class Photograph:
 def photographs(split: Split) -> tuple[Photograph, ...]:
     """The demo's photographs of one split, sorted by name.
 
-    The wheels' natural photographs (no medical, astronomical or document pictures) are split by
-    rule: every lossless colour photograph without a stereo twin is for testing, all others are for
-    training. So no JPEG or grey picture is scored, and no scene is in both splits.
+    All natural photographs in the two packages are used (no medical, astronomical or document
+    pictures). Lossless colour photographs that are not half of a stereo pair are for testing, all
+    others for training. So no JPEG or grey picture is scored, and no scene is in both splits.
     """
     return tuple(photo for photo in _PHOTOGRAPHS if photo.split == split)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An HR picture's file and that of its downscaled LR."""
+    """The files of an HR picture and of its downscaled LR picture."""
 
     name: str
     lr: Path
@@ -76,7 +84,7 @@ class Pair:
 
 
 class Prepared(NamedTuple):
-    """How many files `prepare` wrote, and how many it found right and kept."""
+    """How many files `prepare` wrote, and how many existing files it checked and kept."""
 
     written: int
     kept: int
@@ -94,19 +102,17 @@ def pairs(folder: Path, scale: int) -> list[Pair]:
     for stem, path in lr_pictures.items():
         if stem not in names:
             hint = did_you_mean(stem, missing or names)
-            raise DataError(f"{path}: no picture in {folder / 'HR'} goes with it; {hint}")
+            raise DataError(f"{path}: no picture in {folder / 'HR'} belongs to it; {hint}")
     if missing:
-        lost = _lr_file(folder, names[missing[0]], scale)
-        raise DataError(
-            f"{lost}: missing ({len(missing)} of {len(names)} are); run `hitsr prepare`"
-        )
+        first = _lr_file(folder, names[missing[0]], scale)
+        raise DataError(f"{first}: missing ({len(missing)} of {len(names)} are); {PREPARE_AGAIN}")
     return [Pair(name, lr_pictures[stem], hr_pictures[name]) for stem, name in names.items()]
 
 
 def read_pair(pair: Pair, scale: int) -> tuple[Picture, Picture]:
     """Read LR (h, w, 3) and HR cropped to (h*scale, w*scale, 3), both uint8.
 
-    Raises DataError if the HR is smaller, or larger than the cropping to a multiple explains.
+    Raises DataError if the HR, cropped to a multiple of the scale, is not `scale` times the LR.
     """
     lr, hr = read_image(pair.lr), read_image(pair.hr)
     height, width = check_sizes(pair, lr.shape, hr.shape, scale)
@@ -116,7 +122,7 @@ def read_pair(pair: Pair, scale: int) -> tuple[Picture, Picture]:
 def check_sizes(
     pair: Pair, lr: tuple[int, ...], hr: tuple[int, ...], scale: int
 ) -> tuple[int, int]:
-    """Height and width to which HR is cropped, of both pictures' shapes; errors as `read_pair`."""
+    """The (height, width) to crop HR to, given both shapes; raises as `read_pair` does."""
     height, width = (side - side % scale for side in hr[:2])
     if (height, width) != (lr[0] * scale, lr[1] * scale):
         raise DataError(
@@ -132,43 +138,44 @@ def prepare(
     scales: tuple[int, ...],
     progress: Callable[[str], None],
 ) -> Prepared:
-    """Lay pictures out as pairs in `out`, on all cores; sources already in `out`/HR stay there.
+    """Write HR pictures and their downscaled LR pictures into the folder `out`, on all cores.
 
-    `hr_sources` maps names to files; `progress` gets a line per picture. A file that is there is
-    checked and kept, so an interrupted run goes on where it stopped. Raises DataError, and
-    overwrites nothing, if such a file is another picture (HR) or of another size (LR), or if a
-    source is smaller than a scale.
+    `hr_sources` maps names to files; a source that lies in `out`/HR is used where it is. `progress`
+    is called with a line of text per picture. Existing outputs are checked and kept, so that an
+    interrupted run can continue. Raises DataError, and overwrites nothing, if an existing output is
+    a different picture (HR) or has a different size (LR), or if a source is smaller than a scale.
     """
     if not hr_sources:
         raise DataError(f"{out}: no pictures to prepare; name a folder that holds some")
     if any(scale < 2 for scale in scales):
         raise ValueError(f"scales must be 2 or more, got {scales}")
-    # Threads suffice: NumPy and Pillow work without the interpreter's lock, 1.7 times as fast on 2.
+    # NumPy and Pillow release the interpreter lock: 2 threads are 1.7 times as fast as one.
     with ThreadPoolExecutor(os.cpu_count()) as workers:
-        done = []
-        one = partial(_prepare_picture, out=out, scales=scales)
-        for name, result in zip(hr_sources, workers.map(one, hr_sources, hr_sources.values())):
+        results = []
+        prepare_one = partial(_prepare_picture, out=out, scales=scales)
+        prepared = workers.map(prepare_one, hr_sources, hr_sources.values())
+        for name, result in zip(hr_sources, prepared):
             progress(f"{out.name}/{name}: {result.written} written, {result.kept} kept")
-            done.append(result)
-    return _total(done)
+            results.append(result)
+    return _total(results)
 
 
 def prepare_demo(out: Path, scales: tuple[int, ...], progress: Callable[[str], None]) -> Prepared:
-    """Lay out the wheels' photographs as `out`/train and `out`/test, as `prepare` does."""
+    """Prepare the packaged photographs as the folders `out`/train and `out`/test."""
     splits: tuple[Split, ...] = ("train", "test")
     sources = {split: {p.name: p.locate() for p in photographs(split)} for split in splits}
     return _total(prepare(sources[split], out / split, scales, progress) for split in splits)
 
 
 def _total(parts: Iterable[Prepared]) -> Prepared:
-    parts = list(parts)
-    return Prepared(sum(part.written for part in parts), sum(part.kept for part in parts))
+    written, kept = zip(*parts)
+    return Prepared(sum(written), sum(kept))
 
 
 def _prepare_picture(name: str, source: Path, out: Path, scales: tuple[int, ...]) -> Prepared:
     hr = read_image(source)
     if min(hr.shape[:2]) < max(scales, default=1):
-        raise DataError(f"{source}: {_size(hr)} is too small for x{max(scales)}; leave it out")
+        raise DataError(f"{source}: {size_text(hr)} is too small for x{max(scales)}; leave it out")
     return _total(
         [_keep_or_write_hr(source, hr, out / "HR" / f"{name}.png")]
         + [_keep_or_write_lr(hr, _lr_file(out, name, scale), scale) for scale in scales]
@@ -182,7 +189,7 @@ def _keep_or_write_hr(source: Path, hr: Picture, path: Path) -> Prepared:
         write_png(path, hr)
         return Prepared(1, 0)
     if not np.array_equal(read_image(path), hr):
-        raise DataError(f"{path}: not the picture in {source}; remove it, or prepare elsewhere")
+        raise DataError(f"{path}: not the picture in {source}; remove it, or choose another folder")
     return Prepared(0, 1)
 
 
@@ -194,7 +201,7 @@ def _keep_or_write_lr(hr: Picture, path: Path, scale: int) -> Prepared:
     lr = read_image(path)
     if (lr.shape[0] * scale, lr.shape[1] * scale) != hr.shape[:2]:
         raise DataError(
-            f"{path}: LR is {_size(lr)}, HR is {_size(hr)}: not a x{scale} pair;"
+            f"{path}: LR is {size_text(lr)}, HR is {size_text(hr)}: not a x{scale} pair;"
             " remove it, and rerun `hitsr prepare`"
         )
     return Prepared(0, 1)
@@ -208,12 +215,7 @@ def _lr_file(folder: Path, name: str, scale: int) -> Path:
     return _lr_folder(folder, scale) / f"{name}x{scale}.png"
 
 
-def _size(image: Picture) -> str:
-    """Width x height, as viewers show it."""
-    return f"{image.shape[1]}x{image.shape[0]}"
-
-
-# Credits as in scikit-image's and matplotlib's documentation.
+# Credits from the documentation of scikit-image and matplotlib.
 _PHOTOGRAPHS = (
     Photograph(
         "data/astronaut.png",

@@ -1,1 +1,1 @@
-"""What is measured: complexity, latency, and the quality of finished pictures."""
+"""Measure networks (complexity, latency, memory, attribution) and score finished pictures."""

@@ -1,8 +1,10 @@
-"""Local attribution maps: what in the LR picture a window of the SR picture owes its detail to.
+"""Local attribution maps (LAM): which LR pixels the detail in an SR window depends on.
 
-LAM (Gu and Dong, CVPR 2021) integrates the gradient of the window's detail along a path from the
-blurred to the sharp picture. Steps of the path do not depend on each other: they run in batches,
-as large as the memory allows, with gradients for pictures and none for parameters.
+LAM (Gu and Dong, CVPR 2021) integrates the gradient of the window's detail along a path of pictures
+from blurred to sharp. The steps of the path are independent of each other. They run in batches as
+large as memory allows, and gradients are computed for the pictures only, not for the parameters.
+
+Shapes: n pictures or sigmas on the path, b pictures, c channels, h height, w width.
 """
 
 from collections.abc import Iterator
@@ -21,43 +23,44 @@ from hitsr.measure import attribution_maps as maps
 from hitsr.records import AttributionSettings
 from hitsr.runtime.tensors import evaluating
 
-Window = tuple[int, int, int]  # x, y, side; in HR pixels
+Window = tuple[int, int, int]  # x, y, side, in HR pixels
 Array = NDArray[np.float64]
 
 PUBLISHED = AttributionSettings()
-REFINED_ERROR = 0.01
-# Kernels that spill less than this are the identity: the steps among them share one gradient. It is
-# 1/20 of an 8-bit level and saves 9 of the field's 50 steps; measured maps change by 1e-7. One more
-# step would be 9e-6 for the networks whose features have kinks.
-_SHARP = 2e-4
-_DOUBLINGS = 7
-# Two steps of 64x64 pixels. Larger batches leave the cache: 8 take 10 % longer per step than 2.
+REFINED_ERROR = 0.01  # largest completeness error of a refined path
+# Blur kernels that spread less than this share of a pixel (1/20 of an 8-bit level) count as the
+# identity, and the steps between them are merged into one. This saves 9 of the 50 steps that the
+# field uses, and changes measured maps by 1e-7. Merging one step more would change them by 9e-6 for
+# networks with piecewise linear activations.
+_IDENTITY_SPREAD = 2e-4
+_MAX_REFINEMENTS = 7
+# Two steps of 64x64 pixels. Larger batches leave the cache: in one of 8, a step takes 10 % longer.
 _CPU_BYTES = 640 * 2**20
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """What each LR sample adds to a window's detail, and how far the sum is from the whole."""
+    """The contribution of each LR sample to the detail in a window of the SR picture."""
 
-    channels: Array  # (3, h, w), signed
-    change: float  # of the objective, from the blurred to the sharp picture
-    settings: AttributionSettings  # that gave it; `steps` and `quadrature` differ once refined
+    channels: Array  # (3, h, w), signed contributions
+    change: float  # of the objective between the blurred and the sharp picture
+    settings: AttributionSettings  # as used: refining changes `steps` and `quadrature`
 
     @property
     def map(self) -> Array:
-        """Importance of each LR pixel: (h, w) in [0, 1], the largest is 1."""
+        """Importance of each LR pixel, |sum over channels|: (h, w), scaled to a maximum of 1."""
         importance: Array = np.abs(self.channels.sum(0))
         importance /= importance.max()
         return importance
 
     @property
     def completeness_error(self) -> float:
-        """|sum of attributions - change of the objective| / |change|; 0 for an exact integral."""
+        """|sum of contributions - change of the objective| / |change|; 0 for an exact integral."""
         return float(abs(self.channels.sum() - self.change) / abs(self.change))
 
     @property
     def diffusion_index(self) -> float:
-        """(1 - Gini) x 100: 100 if all pixels matter alike, 100 / (h w) if one alone does."""
+        """(1 - Gini) x 100: 100 if all pixels matter equally, 100 / (h w) if only one matters."""
         return maps.diffusion_index(self.map)
 
     @property
@@ -76,25 +79,28 @@ def local_attribution(
     memory_bytes: int | None = None,
     progress: Progress | None = None,
 ) -> Attribution:
-    """Local attribution map of one window, with the field's settings unless told otherwise.
+    """The local attribution map of one window; the default settings are those of the paper.
 
     `lr` is (1, 3, h, w) in [0, 1], on any device; `window` is (x, y, side) in HR pixels. The model
-    runs in eval mode and full float32 (float64 if its parameters are), and is left as it was.
-    `refine` takes midpoints instead, and doubles the steps until the completeness error is below
-    1 %. `memory_bytes` bounds what the steps of one batch keep for their gradients: by default
-    640 MiB, on CUDA half of what is free. `progress` advances once per gradient of the first round,
-    `len(BlurPath(...))` of them.
+    runs in eval mode and in full float32 (float64 if its parameters are); afterwards its mode is as
+    before.
 
-    Follows LAM_Demo (X-Lowlevel-Vision), but where two neighbours are equal the magnitude's slope
-    is 0, where LAM_Demo makes it NaN and then drops the whole gradient of that pixel.
+    With `refine`, gradients are taken at the midpoints of steps, and the number of steps doubles
+    until the completeness error is below 1 %. `memory_bytes` limits the tensors that one batch of
+    steps saves for the backward pass: by default 640 MiB, on CUDA half of the free memory.
+    `progress` advances `len(BlurPath(...))` times, once per step before any doubling.
 
-    Raises ValueError for another shape, range, dtype or a window outside the SR picture, DataError
-    where the blur changes nothing or the refined path does not converge, WeightsError where the
-    network is not finite.
+    Follows LAM_Demo (X-Lowlevel-Vision) with one difference. Where two neighbouring pixels are
+    equal, the gradient of the magnitude is 0 here; LAM_Demo's is NaN and discards the whole
+    gradient of that pixel.
+
+    Raises ValueError for another shape, range or dtype and for a window outside the SR picture,
+    DataError if blurring does not change the window or the refined path does not converge, and
+    WeightsError if the gradients are not finite.
     """
     _check(model, lr, window)
     settings = settings.model_copy(update={"quadrature": "midpoint"}) if refine else settings
-    for _ in range(_DOUBLINGS):
+    for _ in range(_MAX_REFINEMENTS):
         found = _integrate(model, lr, window, settings, memory_bytes, progress)
         if not refine or found.completeness_error < REFINED_ERROR:
             return found
@@ -107,39 +113,40 @@ def local_attribution(
 
 
 def objective(sr: Tensor, window: Window) -> Tensor:
-    """Detail within a window: the sum of gradient magnitudes, (b, c, h, w) -> (b,).
+    """The detail in a window, i.e. the sum of gradient magnitudes: (b, c, h, w) -> (b,).
 
-    Forward differences, as LAM_Demo takes them: from each pixel to the next one down and right,
-    where there is one.
+    As in LAM_Demo, the gradient is the forward differences to the next pixels down and right;
+    pixels in the last row and column of the picture have none and are left out.
     """
     x, y, side = window
     part = sr[..., y : y + side + 1, x : x + side + 1]
-    here = part[..., :-1, :-1]
-    steps = torch.stack((part[..., 1:, :-1] - here, part[..., :-1, 1:] - here))
-    detail: Tensor = torch.linalg.vector_norm(steps, dim=0).sum((1, 2, 3))
+    pixels = part[..., :-1, :-1]
+    slopes = torch.stack((part[..., 1:, :-1] - pixels, part[..., :-1, 1:] - pixels))
+    detail: Tensor = torch.linalg.vector_norm(slopes, dim=0).sum((1, 2, 3))
     return detail
 
 
 class BlurPath:
-    """Pictures from the blurred to the sharp, and the steps between them.
+    """The path of integration: pictures from blurred to sharp, with sigma falling linearly.
 
-    sigma falls linearly. The right rule takes the gradient at a step's sharper end (LAM_Demo), the
-    midpoint rule in its middle.
+    `edges` are the sigmas between steps, `nodes` those at which gradients are taken: the sharper
+    end of each step ("right", as in LAM_Demo) or its middle ("midpoint").
     """
 
     def __init__(self, picture: Array, settings: AttributionSettings) -> None:
         self.picture, self.kernel = picture, settings.kernel  # (c, h, w)
         sigmas = np.linspace(settings.sigma, 0, settings.steps + 1)
-        spilled = 1 - _weights(sigmas, self.kernel).max(1) ** 2
-        self.edges = np.append(sigmas[spilled > _SHARP], 0.0)
+        spread = 1 - _weights(sigmas, self.kernel).max(1) ** 2  # weight outside the centre pixel
+        self.edges = np.append(sigmas[spread > _IDENTITY_SPREAD], 0.0)
         middles = (self.edges[1:] + self.edges[:-1]) / 2
         self.nodes = self.edges[1:] if settings.quadrature == "right" else middles
 
     def __len__(self) -> int:
+        """The number of steps."""
         return len(self.nodes)
 
     def steps(self, start: int, stop: int) -> tuple[Array, Array]:
-        """Where steps take their gradients, and how the picture changes: 2 x (n, c, h, w)."""
+        """For n steps, pictures at the nodes and changes over the steps: 2 x (n, c, h, w)."""
         stop = min(stop, len(self))
         changes = np.diff(self.at(self.edges[start : stop + 1]), axis=0)
         return self.at(self.nodes[start:stop]), changes
@@ -153,9 +160,9 @@ class BlurPath:
 
 
 def _weights(sigmas: Array, kernel: int) -> Array:
-    """Normalised Gaussian weights of one axis: (n, kernel)."""
+    """Normalised Gaussian weights along one axis, one row per sigma: (n, kernel)."""
     reach = kernel // 2
-    # LAM_Demo's 1e-5 makes sigma 0 the identity.
+    # LAM_Demo adds 1e-5, with which sigma 0 gives the identity.
     offsets = np.arange(-reach, reach + 1)
     weights: Array = np.exp(-(offsets**2) / (2 * (sigmas[:, None] + 1e-5) ** 2))
     weights /= weights.sum(1, keepdims=True)
@@ -163,7 +170,7 @@ def _weights(sigmas: Array, kernel: int) -> Array:
 
 
 def _blur(weights: Array, side: int) -> Array:
-    """Blurring along an axis as a matrix, whatever its length: (n, kernel) -> (n, side, side)."""
+    """Blurring along an axis of `side` pixels as matrices: (n, kernel) -> (n, side, side)."""
     kernel = weights.shape[1]
     mirrored = np.pad(np.arange(side), kernel // 2, mode="reflect")
     sources = np.lib.stride_tricks.sliding_window_view(mirrored, kernel)  # (side, kernel)
@@ -179,24 +186,25 @@ def _integrate(
     memory_bytes: int | None,
     progress: Progress | None,
 ) -> Attribution:
+    """Sum gradient x change of the picture over all steps of the path."""
     parameter = next(model.parameters(), lr)
     path = BlurPath(lr[0].detach().cpu().double().numpy(), settings)
 
     def load(pictures: Array) -> Tensor:
         return torch.from_numpy(pictures).to(parameter.dtype).to(parameter.device)
 
-    with _attributing(model):
+    with _input_gradients(model):
         change = _change(model, load(path.at(path.edges[[0, -1]])), window)
         channels = np.zeros_like(path.picture)
         batch = done = 0
         while done < len(path):
-            # The first step alone tells what a step keeps.
+            # The first batch is a single step: it shows how much memory a step needs.
             nodes, changes = path.steps(done, done + max(batch, 1))
-            with _keeping() as kept:
+            with _saved_storages() as saved:
                 gradients = _gradients(model, load(nodes), window)
             channels += (gradients.cpu().double().numpy() * changes).sum(0)
             done += len(nodes)
-            batch = batch or _batch(kept, memory_bytes, parameter.device)
+            batch = batch or _batch_size(saved, memory_bytes, parameter.device)
             _advance(progress, len(nodes))
     if not np.isfinite(channels).all():
         raise WeightsError("the network's gradients are not finite: its weights diverged")
@@ -208,7 +216,7 @@ def _integrate(
 
 
 def _change(model: nn.Module, ends: Tensor, window: Window) -> float:
-    """Objective at the end of the path less that at its start."""
+    """The objective at the end of the path minus that at its start."""
     with torch.no_grad():
         sr = model(ends)
         height, width = sr.shape[-2:]
@@ -220,42 +228,42 @@ def _change(model: nn.Module, ends: Tensor, window: Window) -> float:
 
 
 def _gradients(model: nn.Module, pictures: Tensor, window: Window) -> Tensor:
-    """Gradient of each picture's objective: (n, c, h, w), same shape."""
+    """The gradient of each picture's objective: (n, c, h, w) -> (n, c, h, w)."""
     pictures.requires_grad_()
     total = objective(model(pictures), window).sum()
     (gradients,) = torch.autograd.grad(total, pictures)
     return gradients
 
 
-def _batch(kept: dict[int, int], memory_bytes: int | None, device: torch.device) -> int:
-    """How many steps fit, each keeping as much as the first one did."""
+def _batch_size(saved: dict[int, int], memory_bytes: int | None, device: torch.device) -> int:
+    """How many steps fit in memory, given the storages that one step saved."""
     if memory_bytes is None:
         on_cuda = device.type == "cuda"
         memory_bytes = torch.cuda.mem_get_info(device)[0] // 2 if on_cuda else _CPU_BYTES
-    return max(1, memory_bytes // max(1, sum(kept.values())))
+    return max(1, memory_bytes // max(1, sum(saved.values())))
 
 
 @contextmanager
-def _keeping() -> Iterator[dict[int, int]]:
-    """Bytes of each storage that operators inside the block keep for their gradients, by address.
+def _saved_storages() -> Iterator[dict[int, int]]:
+    """Address -> bytes of the storages that the block saves for its backward pass.
 
-    Weights are among them: a little too much, never too little.
+    This includes weights, which overestimates the need of a step a little.
     """
-    kept: dict[int, int] = {}
+    saved: dict[int, int] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
+        saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield kept
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        yield saved
 
 
 @contextmanager
-def _attributing(model: nn.Module) -> Iterator[None]:
-    """Gradients for pictures and none for parameters, in eval mode and without TF32."""
-    asking = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def _input_gradients(model: nn.Module) -> Iterator[None]:
+    """Inside the block: eval mode, no TF32, and gradients for inputs but not for parameters."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     precisions: tuple[Any, ...] = (
         torch.backends.cudnn.conv,  # type: ignore[attr-defined]
         torch.backends.cuda.matmul,
@@ -263,13 +271,13 @@ def _attributing(model: nn.Module) -> Iterator[None]:
     before = [each.fp32_precision for each in precisions]
     with evaluating(model), torch.inference_mode(False), torch.enable_grad():
         try:
-            for parameter in asking:
+            for parameter in trainable:
                 parameter.requires_grad_(False)
             for each in precisions:
                 each.fp32_precision = "ieee"
             yield
         finally:
-            for parameter in asking:
+            for parameter in trainable:
                 parameter.requires_grad_(True)
             for each, precision in zip(precisions, before, strict=True):
                 each.fp32_precision = precision
@@ -282,13 +290,14 @@ def _advance(progress: Progress | None, steps: int) -> None:
 
 
 def _check(model: nn.Module, lr: Tensor, window: Window) -> None:
+    """Raise ValueError for arguments that `local_attribution` does not take."""
     x, y, side = window
     if lr.ndim != 4 or lr.shape[0] != 1 or not lr.is_floating_point():
         raise ValueError(f"want one picture (1, 3, h, w) of floats, got {tuple(lr.shape)}")
     if not (lr.min() >= 0 and lr.max() <= 1):
         raise ValueError(f"samples must be in [0, 1], got {lr.min():.3g} to {lr.max():.3g}")
     if x < 0 or y < 0 or side < 1:
-        raise ValueError(f"window {window}: want (x, y, side), x and y from 0, side from 1")
+        raise ValueError(f"window {window}: want (x, y, side) with x, y >= 0 and side >= 1")
     dtype = next(model.parameters(), lr).dtype
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"parameters are {dtype}, too coarse to integrate; use model.float()")

@@ -1,4 +1,4 @@
-"""From LR pictures in files to attribution maps in files, window by window."""
+"""Compute attribution maps for windows of LR picture files, and write them to files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,22 +17,19 @@ from hitsr.records import AttributionSettings, RefinedAttribution, WindowAttribu
 from hitsr.runtime.tensors import to_batch
 
 
-class Place(NamedTuple):
-    """One window of one LR picture; without a window, the busiest of `side` HR pixels.
-
-    Around the busiest, `crop` LR pixels each way are kept; 0 keeps all.
-    """
+class WindowTask(NamedTuple):
+    """A window of an LR picture to compute an attribution map for."""
 
     name: str
     lr: Path
-    window: Window | None = None
-    side: int = 16
-    crop: int = 0
+    window: Window | None = None  # None: the busiest window of `side` pixels
+    side: int = 16  # of the busiest window, in HR pixels
+    crop: int = 0  # side of the LR picture cut out around the window; 0: the whole picture
 
 
 def attribute(
     model: nn.Module,
-    places: Sequence[Place],
+    tasks: Sequence[WindowTask],
     scale: int,
     out: Path,
     settings: AttributionSettings,
@@ -41,18 +38,18 @@ def attribute(
     memory_bytes: int | None = None,
     quiet: bool = False,
 ) -> tuple[WindowAttribution, ...]:
-    """Map every place into `out`/<name>.<x>-<y>-<side>.npy and .png.
+    """Compute each map and write it as `out`/<name>.<x>-<y>-<side>.npy and .png.
 
-    With `refine`, each is mapped a second time along the refined path, of which the numbers are
-    kept. Raises as `local_attribution` does, with the maps before it written.
+    With `refine`, each map is computed a second time along the refined path, and its indices are
+    recorded too. Raises as `local_attribution` does; the maps before the error are written.
     """
     found = []
-    total = len(places) * len(BlurPath(np.zeros((1, 1, 1)), settings))
+    total = len(tasks) * len(BlurPath(np.zeros((1, 1, 1)), settings))
     with Progress(f"lam {out.name}", total, "gradient", quiet) as progress:
-        for place in places:
-            lr, window, corner = _cut(place, scale)
+        for task in tasks:
+            lr, window, corner = _read(task, scale)
             batch = to_batch(lr)
-            mapped = local_attribution(
+            attribution = local_attribution(
                 model,
                 batch,
                 window,
@@ -60,59 +57,59 @@ def attribute(
                 memory_bytes=memory_bytes,
                 progress=progress,
             )
-            finer = (
+            refined = (
                 local_attribution(
                     model, batch, window, settings=settings, refine=True, memory_bytes=memory_bytes
                 )
                 if refine
                 else None
             )
-            found.append(_keep(place, lr, window, corner, scale, mapped, finer, out))
+            found.append(_save(task, lr, window, corner, scale, attribution, refined, out))
     return tuple(found)
 
 
-def _cut(place: Place, scale: int) -> tuple[Picture, Window, tuple[int, int]]:
-    """The LR picture to attribute, the window within it, and the (x, y) it was cut from."""
-    lr = read_image(place.lr)
-    window = place.window or busiest_window(lr, scale, place.side)
-    if not place.crop:
+def _read(task: WindowTask, scale: int) -> tuple[Picture, Window, tuple[int, int]]:
+    """The (cropped) LR picture, the window in it, and the crop's (x, y) in the whole picture."""
+    lr = read_image(task.lr)
+    window = task.window or busiest_window(lr, scale, task.side)
+    if not task.crop:
         return lr, window, (0, 0)
-    cut, within = crop_around(lr, window, scale, place.crop)
-    return cut, within, ((window[0] - within[0]) // scale, (window[1] - within[1]) // scale)
+    cropped, inside = crop_around(lr, window, scale, task.crop)
+    return cropped, inside, ((window[0] - inside[0]) // scale, (window[1] - inside[1]) // scale)
 
 
-def _keep(
-    place: Place,
+def _save(
+    task: WindowTask,
     lr: Picture,
     window: Window,
     corner: tuple[int, int],
     scale: int,
-    mapped: Attribution,
-    finer: Attribution | None,
+    attribution: Attribution,
+    refined: Attribution | None,
     out: Path,
 ) -> WindowAttribution:
-    name = f"{place.name}.{'-'.join(map(str, window))}"
+    name = f"{task.name}.{'-'.join(map(str, window))}"
     with replacing(out / f"{name}.npy") as temporary:
-        np.save(temporary, mapped.channels.astype(np.float32))
-    write_png(out / f"{name}.png", overlay(lr, mapped.map, window, scale))
+        np.save(temporary, attribution.channels.astype(np.float32))
+    write_png(out / f"{name}.png", overlay(lr, attribution.map, window, scale))
     return WindowAttribution(
-        picture=place.name,
-        lr_sha256=sha256(place.lr),
+        picture=task.name,
+        lr_sha256=sha256(task.lr),
         lr_size=(lr.shape[1], lr.shape[0]),
         window=window,
         corner=corner,
-        diffusion_index=mapped.diffusion_index,
-        information_area=mapped.information_area,
-        completeness_error=mapped.completeness_error,
-        refined=None if finer is None else _refined(finer),
+        diffusion_index=attribution.diffusion_index,
+        information_area=attribution.information_area,
+        completeness_error=attribution.completeness_error,
+        refined=None if refined is None else _refined(refined),
         channels=f"{name}.npy",
         overlay=f"{name}.png",
     )
 
 
-def _refined(finer: Attribution) -> RefinedAttribution:
+def _refined(attribution: Attribution) -> RefinedAttribution:
     return RefinedAttribution(
-        steps=finer.settings.steps,
-        diffusion_index=finer.diffusion_index,
-        completeness_error=finer.completeness_error,
+        steps=attribution.settings.steps,
+        diffusion_index=attribution.diffusion_index,
+        completeness_error=attribution.completeness_error,
     )

@@ -1,4 +1,4 @@
-"""What is read from an attribution map, and where to take one: numbers, no network."""
+"""Indices computed from an attribution map, and the choice of the window to map."""
 
 import math
 
@@ -11,17 +11,16 @@ from hitsr.data.images import Picture
 
 Array = NDArray[np.float64]
 
-# Share of the density that the information area holds.
-HELD = 0.9
-# A narrower kernel would fall between the pixels: its samples would no longer sum to one.
+HELD = 0.9  # share of the density inside the information area
+# In squared pixels. A narrower kernel, sampled at the pixels, would no longer sum to one.
 _LEAST_VARIANCE = 0.25
 
 
 def gini(values: Array) -> float:
     """Gini coefficient of non-negative values: 0 if all are equal, 1 - 1/n if one holds all.
 
-    Half the mean absolute difference of all pairs, over the mean. Raises ValueError if negative or
-    all zero.
+    It is half the mean absolute difference of all pairs, divided by the mean. Raises ValueError if
+    a value is negative or all are zero.
     """
     ordered = np.sort(values, axis=None)
     total = ordered.sum()
@@ -37,16 +36,17 @@ def diffusion_index(importance: Array) -> float:
 
 
 def density(importance: Array) -> Array:
-    """Gaussian kernel density of an (h, w) map at its pixels; Scott's bandwidth (as LAM_Demo).
+    """Gaussian kernel density of an (h, w) map, with Scott's bandwidth as in LAM_Demo: (h, w).
 
-    Equals scipy's `gaussian_kde` with the map as weights, in h w log(h w) instead of (h w)². A map
-    that lies in one pixel or line, which has no kernel there, gets one of a pixel's width.
+    Equals scipy's `gaussian_kde` with the map as weights, but takes h w log(h w) operations instead
+    of (h w)². For maps confined to one pixel or line scipy fails; here the kernel has a minimum
+    width of half a pixel.
     """
     h, w = importance.shape
     weights = importance / importance.sum()
-    concentration = (weights**2).sum()  # one over the effective number of points
-    places = np.mgrid[:h, :w].reshape(2, -1).astype(float)
-    centred = places - (places @ weights.ravel())[:, None]
+    concentration = (weights**2).sum()  # 1 / the effective number of points
+    positions = np.mgrid[:h, :w].reshape(2, -1).astype(float)
+    centred = positions - (positions @ weights.ravel())[:, None]
     unbiased = max(1 - concentration, np.finfo(float).tiny)
     covariance = (centred * weights.ravel()) @ centred.T / unbiased * concentration ** (1 / 3)
 
@@ -68,10 +68,11 @@ def information_area(importance: Array) -> float:
 
 
 def busiest_window(lr: Picture, scale: int, side: int) -> tuple[int, int, int]:
-    """The (x, y, side) window, in HR pixels, over the LR pixels of the largest gradient energy.
+    """The window with the largest gradient energy in the LR picture: (x, y, side) in HR pixels.
 
-    Squared differences to the next pixels down and right, summed over ceil(side / scale) LR pixels
-    each way; the first in reading order among equals. Raises DataError if it does not fit.
+    The energy is the sum of squared differences to the next pixels down and right, over
+    ceil(side / scale) LR pixels each way. Of equal windows, the first in reading order is taken.
+    Raises DataError if the window does not fit into the picture.
     """
     h, w = lr.shape[:2]
     if side > scale * min(h, w):
@@ -87,10 +88,10 @@ def busiest_window(lr: Picture, scale: int, side: int) -> tuple[int, int, int]:
 def crop_around(
     lr: Picture, window: tuple[int, int, int], scale: int, side: int
 ) -> tuple[Picture, tuple[int, int, int]]:
-    """Cut `side` x `side` LR pixels around a window, and the window within; less if LR is less.
+    """Crop `side` x `side` LR pixels around a window; returns the crop and the window in it.
 
-    Diffusion indices compare only on pictures of one size. Raises ValueError if it cannot hold the
-    window.
+    The crop is smaller where the picture is. Crops make diffusion indices comparable: they depend
+    on the size of the picture. Raises ValueError if the crop cannot hold the window.
     """
     x, y, size = window
     if side * scale < size:

@@ -1,4 +1,4 @@
-"""Attribution maps to look at: a map laid over its picture, and many side by side."""
+"""Draw attribution maps: one laid over its picture, or many on a contact sheet."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,20 @@ from hitsr.data.bicubic import imresize
 from hitsr.data.images import Picture
 from hitsr.measure.attribution_maps import density
 
-ALPHA = 0.5  # share of the picture under a map
+ALPHA = 0.5  # opacity of the picture under a map
 _RED = (255, 0, 0)
-_TILE = 256  # height of a sheet's tiles
-_LINE = 20  # height of a sheet's captions
+_PANEL_HEIGHT = 256  # of a picture on a sheet, in pixels
+_CAPTION_HEIGHT = 20
 _FONT_SIZE = 14
 
 
 def overlay(
     lr: Picture, importance: NDArray[np.float64], window: tuple[int, int, int], scale: int
 ) -> Picture:
-    """Three panels: picture with the window framed, map over it, kernel density over it.
+    """Three panels side by side: the window framed, the map, and the map's kernel density.
 
-    (h, w, 3) and an (h, w) map in [0, 1] -> (h*scale, 3*w*scale, 3).
+    All are drawn on the upscaled picture. (h, w, 3) and an (h, w) map in [0, 1]
+    -> (h*scale, 3*w*scale, 3).
     """
     picture = imresize(lr, scale)
     spread = density(importance)
@@ -31,11 +32,13 @@ def overlay(
     return np.concatenate([_framed(picture, window), *mixed], 1)
 
 
-def contact_sheet(tiles: Sequence[Sequence[Picture]], captions: Sequence[Sequence[str]]) -> Picture:
-    """Rows of pictures, each under its caption, every one scaled to the same height."""
+def contact_sheet(
+    pictures: Sequence[Sequence[Picture]], captions: Sequence[Sequence[str]]
+) -> Picture:
+    """Rows of pictures, each with its caption above it, all scaled to the same height."""
     rows = [
-        np.concatenate([_captioned(tile, text) for tile, text in zip(row, texts, strict=True)], 1)
-        for row, texts in zip(tiles, captions, strict=True)
+        np.concatenate([_captioned(*each) for each in zip(row, texts, strict=True)], 1)
+        for row, texts in zip(pictures, captions, strict=True)
     ]
     width = max(row.shape[1] for row in rows)
     padded = [
@@ -46,7 +49,7 @@ def contact_sheet(tiles: Sequence[Sequence[Picture]], captions: Sequence[Sequenc
 
 
 def _heat(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """White, red, dark red for 0, 0.5, 1, as LAM_Demo colours maps: (h, w) -> (h, w, 3)."""
+    """LAM_Demo's colour map, before blending with the picture: (h, w) in [0, 1] -> (h, w, 3)."""
     stops = ((255, 255, 127.5), (255, 0, 0), (255, 0, 0))
     return np.stack([np.interp(values, (0, 0.5, 1), colour) for colour in stops], -1)
 
@@ -64,10 +67,10 @@ def _framed(picture: Picture, window: tuple[int, int, int]) -> Picture:
 
 
 def _captioned(picture: Picture, text: str) -> Picture:
-    width = max(1, round(picture.shape[1] * _TILE / picture.shape[0]))
-    tile = Image.new("RGB", (width, _TILE + _LINE), "white")
-    shown = Image.fromarray(picture).resize((width, _TILE), Image.Resampling.LANCZOS)
-    tile.paste(shown, (0, _LINE))
+    width = max(1, round(picture.shape[1] * _PANEL_HEIGHT / picture.shape[0]))
+    panel = Image.new("RGB", (width, _PANEL_HEIGHT + _CAPTION_HEIGHT), "white")
+    shown = Image.fromarray(picture).resize((width, _PANEL_HEIGHT), Image.Resampling.LANCZOS)
+    panel.paste(shown, (0, _CAPTION_HEIGHT))
     font = ImageFont.load_default(_FONT_SIZE)
-    ImageDraw.Draw(tile).text((4, 2), text, fill="black", font=font)
-    return np.asarray(tile)
+    ImageDraw.Draw(panel).text((4, 2), text, fill="black", font=font)
+    return np.asarray(panel)

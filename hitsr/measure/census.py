@@ -1,7 +1,10 @@
-"""Watch every operator of a forward: what it multiplies, what it puts out, what memory it holds.
+"""Count the FLOPs, activations and memory of a forward, operator by operator.
 
-Torch hands each operator to a dispatch mode, whole where inference mode lets it arrive whole.
-Shapes are enough, so the forward may run on the meta device, where samples are not computed.
+A torch dispatch mode sees every operator that runs. In inference mode composite operators (such as
+attention) arrive whole, else in parts. Only shapes matter: the forward may run on the meta device,
+which computes no values.
+
+Shapes of attention: t queries, s keys, d width of queries and keys, e width of values.
 """
 
 import math
@@ -19,10 +22,10 @@ _COPIES = ("_to_copy", "_unsafe_view", "clone", "copy_", "detach_", "lift_fresh"
 
 
 class Census(TorchDispatchMode):
-    """Counts the operators of `model` that run inside it, by operator and by module.
+    """Counts of all operators that run while the mode is active, by operator and by module.
 
-    A module is charged with all that runs within its call, parts of it included; "" is the model.
-    `refuse` is asked the name of every operator first, and raises for one that it will not have.
+    The counts of a module include those of its submodules; the name of the whole model is "".
+    `refuse` is called with the name of every operator, and raises for those not allowed.
     """
 
     def __init__(self, model: nn.Module, refuse: Callable[[str], None]) -> None:
@@ -36,8 +39,8 @@ class Census(TorchDispatchMode):
         self._refuse = refuse
         self._running: list[str] = []
         for name, module in model.named_modules():
-            module.register_forward_pre_hook(self._entering(name))
-            module.register_forward_hook(self._leaving)
+            module.register_forward_pre_hook(self._enter_hook(name))
+            module.register_forward_hook(self._leave)
 
     def __torch_dispatch__(
         self,
@@ -56,15 +59,16 @@ class Census(TorchDispatchMode):
                 return parts
         result = operator(*args, **kwargs)
         if formula is not None:
-            self._charge(name, formula(*args, **kwargs, out_val=result), result.numel())
+            self._count(name, formula(*args, **kwargs, out_val=result), result.numel())
         elif name == "native_layer_norm":
-            self._charge("layer_norm", _layer_norm_flops(args[0], weight=args[2]), 0)
-        elif not _only_arranges(operator, name, args):
+            self._count("layer_norm", _layer_norm_flops(args[0], weight=args[2]), 0)
+        elif not _computes_nothing(operator, name, args):
             self.uncounted[name] += 1
-        self.memory.take(result, self._running[-1] if self._running else "")
+        self.memory.add(result, self._running[-1] if self._running else "")
         return result
 
-    def _charge(self, operator: str, flops: int, activations: int) -> None:
+    def _count(self, operator: str, flops: int, activations: int) -> None:
+        """Add to the operator's counts and to those of all modules that are running."""
         self.flops[operator] += flops
         if activations:
             self.activations[operator] += activations
@@ -72,27 +76,27 @@ class Census(TorchDispatchMode):
             self.flops_by_module[module] += flops
             self.activations_by_module[module] += activations
 
-    def _entering(self, name: str) -> Callable[[nn.Module, Any], None]:
+    def _enter_hook(self, name: str) -> Callable[[nn.Module, Any], None]:
         return lambda _module, _args: self._running.append(name)
 
-    def _leaving(self, _module: nn.Module, _args: Any, _output: Any) -> None:
+    def _leave(self, _module: nn.Module, _args: Any, _output: Any) -> None:
         self._running.pop()
 
 
 class LiveMemory:
-    """Bytes of the tensors that operators made and that are still held; views share theirs."""
+    """Bytes of the live tensors that operators returned; views share the memory of their base."""
 
     def __init__(self) -> None:
-        self.peak_bytes, self.peak_at = 0, ""
+        self.peak_bytes, self.peak_at = 0, ""  # peak_at: the module that was running
         self._live_bytes = 0
         self._known: set[int] = set()
 
     def ignore(self, tensors: Iterator[Tensor]) -> None:
-        """Leave out what was there before, such as parameters; views of them are no new memory."""
+        """Do not count tensors that existed before, such as parameters, nor views of them."""
         self._known |= {tensor.untyped_storage()._cdata for tensor in tensors}
 
-    def take(self, result: Any, where: str) -> None:
-        """Note what an operator returned while the module `where` was running."""
+    def add(self, result: Any, where: str) -> None:
+        """Add what an operator returned while the module `where` was running."""
         for tensor in _tensors(result):
             storage = tensor.untyped_storage()
             address = storage._cdata
@@ -110,7 +114,7 @@ class LiveMemory:
 
 
 def _formula(operator: Any) -> Callable[..., int] | None:
-    """Multiply-accumulates of a call, for operators that multiply."""
+    """A function that gives the multiply-accumulates of a call; None for other operators."""
     packet = operator._overloadpacket
     if packet is torch.ops.aten.scaled_dot_product_attention:
         return _attention_flops
@@ -122,22 +126,23 @@ def _formula(operator: Any) -> Callable[..., int] | None:
 def _attention_flops(
     query: Tensor, key: Tensor, value: Tensor, *_: object, out_val: Tensor, **__: object
 ) -> int:
-    """The two products of the textbook: (.., t, d) with (.., s, d), (.., t, s) with (.., s, e)."""
+    """The two products of attention: (.., t, d) x (.., d, s) and (.., t, s) x (.., s, e)."""
     queries = math.prod(out_val.shape[:-1])
     return queries * key.shape[-2] * (query.shape[-1] + value.shape[-1])
 
 
 def _layer_norm_flops(x: Tensor, weight: Tensor | None) -> int:
-    """As fvcore estimates: five per element, four without weights of its own."""
+    """fvcore's estimate: five per element, or four without learned weights."""
     return math.prod(x.shape) * (4 if weight is None else 5)
 
 
-def _only_arranges(operator: Any, name: str, args: tuple[Any, ...]) -> bool:
-    """Whether an operator computes no sample: a view, a copy, or a new tensor made of none."""
+def _computes_nothing(operator: Any, name: str, args: tuple[Any, ...]) -> bool:
+    """Whether an operator is a view, a copy, or creates a tensor without any input tensor."""
     return not _tensors(args) or name in _COPIES or cast(bool, operator.is_view)
 
 
 def _tensors(value: Any) -> list[Tensor]:
+    """All tensors in nested lists and tuples."""
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, (list, tuple)):

@@ -1,14 +1,15 @@
-"""Count a network's parameters and FLOPs: what fvcore counts, in seconds instead of minutes.
+"""Count a network's parameters and FLOPs as fvcore does, in seconds instead of minutes.
 
-The field's FLOPs are fvcore's: one per multiply-accumulate, and five per LayerNorm element. fvcore
-traces a forward of real tensors. The `torch` counter asks torch's own formulas on the meta device,
-where shapes are computed and samples are not; tests hold the two to the same integer.
+Papers report fvcore's FLOPs: one per multiply-accumulate, and five per LayerNorm element. fvcore
+traces a forward of real tensors. The `torch` counter uses the formulas built into torch on the meta
+device, which computes shapes but no values. Tests check that both give the same integer.
 """
 
 import copy
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -17,14 +18,15 @@ from torch import nn
 from hitsr.measure.census import Census
 from hitsr.records import Complexity, ModuleCost
 
-Method = Literal["torch", "fvcore"]
-Refuse = Callable[[str], None]
+FlopCounter = Literal["torch", "fvcore"]
+Refuse = Callable[[str], None]  # operator name -> raises ValueError if it is not allowed
 
-_PRODUCTS = ("scaled_dot_product_attention", "baddbmm")  # torch counts them, fvcore sees nothing
-# Of what remains the two would count something else without a word.
+# Products that torch counts and fvcore silently ignores; fused formulations use them.
+_TORCH_ONLY = ("scaled_dot_product_attention", "baddbmm")
+# Operators that torch and fvcore count differently, so they are refused.
 _REFUSED = {
     "einsum": "fvcore rounds it to four digits",
-    **dict.fromkeys(("mv", "dot", "addmv", "addbmm"), "fvcore sees nothing of it"),
+    **dict.fromkeys(("mv", "dot", "addmv", "addbmm"), "fvcore does not count it"),
     **dict.fromkeys(
         ("adaptive_avg_pool2d", "batch_norm", "group_norm", "instance_norm", "grid_sampler",
          "upsample_nearest2d", "upsample_bilinear2d"),
@@ -34,7 +36,7 @@ _REFUSED = {
 
 
 def input_size_for(output_size: tuple[int, int], scale: int) -> tuple[int, int]:
-    """The (width, height) of the LR picture for an output size: 427x240 for 1280x720 at x3."""
+    """The LR (width, height) for an output (width, height): 427x240 for 1280x720 at x3."""
     width, height = (round(side / scale) for side in output_size)
     return width, height
 
@@ -42,20 +44,24 @@ def input_size_for(output_size: tuple[int, int], scale: int) -> tuple[int, int]:
 def count(
     model: nn.Module,
     input_size: tuple[int, int],
-    counter: Method = "torch",
+    counter: FlopCounter = "torch",
     *,
     strict: bool = True,
 ) -> Complexity:
-    """What one picture of (width, height) `input_size` costs in eval mode, first forward.
+    """Cost of the first forward of a model, in eval mode, on one picture of (width, height).
 
-    `torch` takes weights on any device, and needs no memory to speak of unless a size depends on
-    samples; `fvcore` runs a copy of the model on the CPU and tells FLOPs alone. The model itself is
-    left as it is. Of a matrix product whose first factor is broadcast, fvcore counts one of the
-    batch; torch counts all. The attention and batched products of fused formulations only `torch`
-    counts, as the products that they stand for.
+    The `torch` counter also counts activations and peak memory. It takes a model on any device,
+    and runs a copy on the meta device, without memory for values, unless the size of some tensor
+    depends on values. The `fvcore` counter runs a copy on the CPU and counts FLOPs only. The model
+    itself is not changed.
 
-    Raises ValueError for an operator that `counter` does not count, or not as the other one does;
-    if not `strict`, as for networks of unknown make, it is counted as `counter` does, or listed.
+    The counters differ in two cases. In a batched matrix product with a broadcast first factor,
+    fvcore counts one product of the batch, torch all. The attention and baddbmm operators of fused
+    formulations are counted by `torch` only, as the matrix products they consist of.
+
+    Raises ValueError for an operator that `counter` cannot count, or that the two count
+    differently. Unless `strict` (for users' own networks), such operators are counted as `counter`
+    does, or listed as uncounted.
     """
     refuse = _refuse if strict else _allow
     if counter == "torch":
@@ -67,9 +73,9 @@ def _by_torch(model: nn.Module, input_size: tuple[int, int], refuse: Refuse) -> 
     try:
         census = _census(model, input_size, "meta", refuse)
     except RuntimeError as error:
-        # Some sizes depend on samples (nonzero), and the meta device has none.
-        if _has_no_samples(model):
-            raise ValueError(f"cannot count without samples: {error}; use real weights") from error
+        # The size of some tensor depends on values (e.g. of nonzero), which the meta device lacks.
+        if _on_meta_device(model):
+            raise ValueError(f"cannot count on meta device: {error}; use real weights") from error
         census = _census(model, input_size, "cpu", refuse)
     return Complexity(
         counter="torch",
@@ -86,33 +92,33 @@ def _by_torch(model: nn.Module, input_size: tuple[int, int], refuse: Refuse) -> 
 
 
 def _census(model: nn.Module, input_size: tuple[int, int], device: str, refuse: Refuse) -> Census:
-    shadow = copy.deepcopy(model).to(device).eval()
+    """Count all operators of a forward on a device."""
+    copied = copy.deepcopy(model).to(device).eval()
     picture = torch.zeros(_shape(input_size), device=device)
-    census = Census(shadow, refuse)
-    for held in ([picture], shadow.parameters(), shadow.buffers()):
-        census.memory.ignore(iter(held))
+    census = Census(copied, refuse)
+    census.memory.ignore(chain([picture], copied.parameters(), copied.buffers()))
     # In inference mode a composite operator arrives whole, under the name that fvcore would see.
     with torch.inference_mode(), census:
-        shadow(picture)
+        copied(picture)
     return census
 
 
 def _by_fvcore(model: nn.Module, input_size: tuple[int, int], refuse: Refuse) -> Complexity:
-    if _has_no_samples(model):
+    if _on_meta_device(model):
         raise ValueError("fvcore needs a model with real weights, not one on the meta device")
-    shadow = copy.deepcopy(model).to("cpu").eval()
+    copied = copy.deepcopy(model).to("cpu").eval()
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of tracing, and of fvcore's age
+        warnings.simplefilter("ignore")  # about tracing, and from fvcore's own old code
         from fvcore.nn import FlopCountAnalysis
 
-        analysis = FlopCountAnalysis(shadow, torch.zeros(_shape(input_size)))
+        analysis = FlopCountAnalysis(copied, torch.zeros(_shape(input_size)))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         analysis.tracer_warnings("none")
         flops, by_module = _integers(analysis.by_operator()), _integers(analysis.by_module())
         unsupported = analysis.unsupported_ops()
     uncounted = Counter({name.removeprefix("aten::"): n for name, n in unsupported.items()})
     for name in (*flops, *uncounted):
-        if name in _PRODUCTS:
+        if name in _TORCH_ONLY:
             raise ValueError(
                 f"fvcore cannot count {name}; use the torch counter, or the paper formulation"
             )
@@ -130,7 +136,7 @@ def _by_fvcore(model: nn.Module, input_size: tuple[int, int], refuse: Refuse) ->
 def _modules(
     model: nn.Module, flops: Counter[str], activations: Counter[str] | None
 ) -> tuple[ModuleCost, ...]:
-    """Every module but the model itself."""
+    """The cost of every module except the model itself."""
     return tuple(
         ModuleCost(
             name=name,
@@ -145,10 +151,11 @@ def _modules(
 
 
 def _allow(_name: str) -> None:
-    pass
+    """Refuse no operator."""
 
 
 def _refuse(name: str) -> None:
+    """Raise ValueError for an operator that torch and fvcore count differently."""
     if name in _REFUSED:
         raise ValueError(
             f"cannot count {name}: {_REFUSED[name]}; count the paper formulation, "
@@ -156,7 +163,7 @@ def _refuse(name: str) -> None:
         )
 
 
-def _has_no_samples(model: nn.Module) -> bool:
+def _on_meta_device(model: nn.Module) -> bool:
     return any(parameter.is_meta for parameter in model.parameters())
 
 

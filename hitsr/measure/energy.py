@@ -1,7 +1,7 @@
-"""Read a GPU's energy counter, where NVIDIA's driver keeps one and pynvml is there to ask it.
+"""Read the energy counter of an NVIDIA GPU.
 
-The counter is of the whole device, idle power and other processes included, and steps every 20 to
-100 ms: take it over a second or more.
+The counter measures the whole device, including idle power and other processes, and is updated
+every 20 to 100 ms: measure over a second or more.
 """
 
 import time
@@ -15,10 +15,10 @@ from hitsr.records import Energy
 
 
 def start_meter(device: torch.device) -> Callable[[], Energy | None]:
-    """A function that tells what `device` consumed since now; None where nothing counts it.
+    """Start measuring; returns a function that gives the energy `device` has used since.
 
-    Nothing does without the package nvidia-ml-py, for other devices than NVIDIA's, for GPUs before
-    Volta, and for a part of a GPU (MIG).
+    That function returns None unless nvidia-ml-py is installed and `device` is an NVIDIA GPU with
+    an energy counter (Volta or later, and not a MIG partition).
     """
     joules = _counter(device)
     if joules is None:
@@ -28,7 +28,7 @@ def start_meter(device: torch.device) -> Callable[[], Energy | None]:
 
 
 def _counter(device: torch.device) -> Callable[[], float] | None:
-    """Joules since some moment in the past."""
+    """A function that reads the counter, in joules since an arbitrary start; None without one."""
     if device.type != "cuda":
         return None
     try:

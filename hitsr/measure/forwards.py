@@ -1,6 +1,6 @@
-"""Make one forward ready to be measured: placed, checked, compiled, and with its clock.
+"""Prepare a forward for measurement: move, check and compile the model, and choose the clock.
 
-Latency and peak memory are taken of the same forwards, in different processes.
+Latency and peak memory are both measured on these forwards, in different processes.
 """
 
 import copy
@@ -13,8 +13,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hitsr.base.errors import SpecError
+from hitsr.base.errors import HitsrError, SpecError
 from hitsr.runtime.compiling import check_compiler
+from hitsr.runtime.free_memory import is_out_of_memory
 from hitsr.specs.config import Dtype
 
 Clock = Literal["cuda_events", "wall"]
@@ -22,7 +23,7 @@ _PROBE = 64  # pixels a side
 
 
 class Work(NamedTuple):
-    """What one forward is of, and how it is computed."""
+    """The input of one forward, and how it is computed."""
 
     input_size: tuple[int, int]  # width, height
     device: torch.device
@@ -40,12 +41,13 @@ class Work(NamedTuple):
 
     @property
     def words(self) -> str:
+        """For error messages: "320x180 in float32 on cpu"."""
         dtype = self.dtype + ", autocast" * self.autocast
         return f"{self.pictures} in {dtype} on {self.device}"
 
 
 class Forward(NamedTuple):
-    """A forward that is ready: calling `run` computes it once and returns its milliseconds."""
+    """A prepared forward: `run` computes it once and returns its time in milliseconds."""
 
     run: Callable[[], float]
     clock: Clock
@@ -55,7 +57,7 @@ class Forward(NamedTuple):
 class Autocast(nn.Module):
     """A network whose convolutions and matrix products compute in bfloat16.
 
-    Each forward begins anew: what autocast makes of the weights is not kept for the next.
+    Converted weights are not cached between forwards.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -63,16 +65,16 @@ class Autocast(nn.Module):
         self.model = model
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """What the network gives."""
+        """The output of the network."""
         with torch.autocast(pictures.device.type, torch.bfloat16):
             out: Tensor = self.model(pictures)
             return out
 
 
 def ready(model: nn.Module, work: Work) -> Forward:
-    """Move the model to the device, dtype and layout, in place, into eval mode; compile it.
+    """Move the model to device, dtype and layout in place, set eval mode, compile it if asked to.
 
-    The pictures are noise that is the same every time. To be called, and run, within
+    The pictures are noise with a fixed seed. Call `ready`, and the result's `run`, within
     `conditions`. Raises SpecError if device, dtype or compiler cannot run the model.
     """
     if work.compiled:
@@ -89,12 +91,24 @@ def ready(model: nn.Module, work: Work) -> Forward:
 
 @contextmanager
 def conditions(work: Work) -> Iterator[None]:
-    """Inference mode, and a sentence where memory does not hold the work."""
+    """Inference mode, with errors turned into SpecErrors as in `explaining`."""
+    with explaining(work), torch.inference_mode():
+        yield
+
+
+@contextmanager
+def explaining(work: Work) -> Iterator[None]:
+    """Turn any error of the model into a SpecError that says what cannot run."""
     try:
-        with torch.inference_mode():
-            yield
-    except torch.OutOfMemoryError as error:
-        raise SpecError(f"{work.words}: out of memory; use a smaller batch or picture") from error
+        yield
+    except HitsrError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            reason = "out of memory; use a smaller batch or picture"
+        else:
+            reason = f"cannot run this network: {type(error).__name__}: {error}"
+        raise SpecError(f"{work.words}: {reason}") from error
 
 
 def _placed(model: nn.Module, work: Work) -> tuple[nn.Module, Tensor]:
@@ -107,21 +121,23 @@ def _placed(model: nn.Module, work: Work) -> tuple[nn.Module, Tensor]:
 
 
 def _check_runs(model: nn.Module, pictures: Tensor, work: Work) -> None:
-    """Try a corner of one picture, on a copy, so that what is missing is told before long work."""
+    """Run a copy on a corner of one picture, so that missing operators fail before long work."""
     try:
         copy.deepcopy(model)(pictures[:1, :, :_PROBE, :_PROBE])
     except RuntimeError as error:  # among them NotImplementedError
-        raise SpecError(f"{work.words} cannot run this network: {error}; use float32") from error
+        if is_out_of_memory(error):
+            raise
+        raise SpecError(f"{work.words}: cannot run this network: {error}; use float32") from error
 
 
 def _compile(model: nn.Module, pictures: Tensor, timed: "_Timed") -> float:
-    """Compile in place, as the first forward does; how many seconds that took."""
+    """Compile in place by a first forward; returns how many seconds it took."""
     try:
         model.compile(dynamic=False)
         return timed(model, pictures) / 1000
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         raise SpecError(f"torch.compile cannot compile this network here: {error}") from error
 
 
@@ -137,7 +153,7 @@ def _wall_ms(model: nn.Module, pictures: Tensor) -> float:
 
 
 def _mps_ms(model: nn.Module, pictures: Tensor) -> float:
-    """The wall clock, around all that the device's queue does."""
+    """Wall time until the device's queue is empty."""
     torch.mps.synchronize()
     start = time.perf_counter()
     model(pictures)
@@ -146,7 +162,7 @@ def _mps_ms(model: nn.Module, pictures: Tensor) -> float:
 
 
 def _events_ms(model: nn.Module, pictures: Tensor) -> float:
-    """Between two marks in the device's queue, empty before: all kernels, and gaps between them."""
+    """Time between two events in an empty queue: all kernels, and the gaps between them."""
     stream = torch.cuda.current_stream(pictures.device)
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize(pictures.device)

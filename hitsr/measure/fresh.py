@@ -1,43 +1,64 @@
-"""Peak memory of one forward in a process of its own.
+"""Measure the peak memory of one forward in a process of its own.
 
-What one measurement leaves in an allocator, another would reuse: its own peak would not be seen.
+An allocator keeps the memory of earlier measurements, which would hide the peak of the next one.
+Starting Python and importing torch takes seconds; on Linux a server process does it once, and is
+forked for each measurement.
 """
 
 import multiprocessing
+import platform
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from multiprocessing.context import BaseContext
 
 import torch
 from torch import nn
 
 from hitsr.base.errors import SpecError
-from hitsr.measure.forwards import Work, conditions, ready
+from hitsr.measure.forwards import Work, conditions, explaining, ready
 from hitsr.records import PeakMemory
 from hitsr.runtime.memory import watching
 
+# Imported by the server. Importing them neither uses a GPU nor starts threads, which do not survive
+# a fork.
+_IMPORTED = ("torch", "hitsr.measure.fresh")
 
-def peak_in_fresh_process(make: Callable[[], nn.Module], work: Work, threads: int) -> PeakMemory:
-    """Highest use above rest of one forward of what `make` makes, by `threads` CPU threads.
 
-    At rest the process holds model and pictures, and what compiling left. `make` is sent to the
-    process: it must pickle. Raises as `measure` does, and SpecError if the process is killed.
+def peak_in_fresh_process(
+    make: Callable[[], nn.Module], work: Work, threads: int, imported: tuple[str, ...] = ()
+) -> PeakMemory:
+    """Peak memory above rest of one forward of the model that `make` returns.
+
+    At rest the process holds the model, the pictures and compiled code. `make` is pickled and sent
+    to the process, which uses `threads` CPU threads. The server imports the modules `imported` in
+    advance. Raises SpecError if the model cannot run, or if the process is killed.
     """
-    spawn = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(1, spawn) as process:
+        with ProcessPoolExecutor(1, _processes(imported)) as process:
             return process.submit(_peak, make, work, threads).result()
     except BrokenProcessPool as error:
         raise SpecError(
-            f"{work.words}: the process that measures memory was killed, as where there is too "
-            "little of it; use a smaller batch or picture"
+            f"{work.words}: the process that measures memory was killed, probably because "
+            "memory ran out; use a smaller batch or picture"
         ) from error
+
+
+@cache
+def _processes(imported: tuple[str, ...]) -> BaseContext:
+    if platform.system() != "Linux":  # elsewhere torch's libraries do not survive a fork
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*_IMPORTED, *imported])
+    return context
 
 
 def _peak(make: Callable[[], nn.Module], work: Work, threads: int) -> PeakMemory:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    model = make()
+    with explaining(work):
+        model = make()
     with conditions(work):
         forward = ready(model, work)
         with watching(work.device) as memory:

@@ -1,16 +1,17 @@
-"""Time forwards one by one. Every sample is kept.
+"""Time single forwards, and keep every sample.
 
-Forwards of several models take turns, so that what else the machine does meets all of them, and
-ratios of neighbours say what their medians, hours apart, could not.
+Models that are compared take turns, forward by forward: other load on the machine then slows all of
+them alike, and ratios of neighbouring forwards are more exact than ratios of medians.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
+from hitsr.base.errors import HitsrError, SpecError
 from hitsr.base.progress import Progress
 from hitsr.measure.energy import start_meter
 from hitsr.measure.forwards import Forward, Work, conditions, ready
@@ -20,36 +21,79 @@ from hitsr.records import Energy, Timing
 # The warm-up ends early when a model's last five times lie within 5 % of each other.
 STABLE_FORWARDS, STABLE_SPREAD = 5, 0.05
 
-Times = list[list[float]]  # of each model, in ms
+
+class _Turn:
+    """One of the models that take turns. A model that fails is dropped; its memory is freed."""
+
+    def __init__(self) -> None:
+        self.forward: Forward | None = None
+        self.warmup_ms: list[float] = []
+        self.samples_ms: list[float] = []
+        self.error: SpecError | None = None
+
+    def make_ready(self, model: nn.Module, work: Work) -> None:
+        def make() -> None:
+            self.forward = ready(model, work)
+
+        self._try(make, work)
+
+    def take(self, times: list[float], work: Work) -> None:
+        forward = self.forward
+        if forward is not None:
+            self._try(lambda: times.append(forward.run()), work)
+
+    def _try(self, step: Callable[[], None], work: Work) -> None:
+        try:
+            with conditions(work):
+                step()
+        except HitsrError as error:
+            # A copy without the traceback, which would keep the model's tensors alive.
+            self.forward, self.error = None, SpecError(str(error))
 
 
 def measure(
     models: Sequence[nn.Module], work: Work, *, warmup: int, samples: int, quiet: bool = False
 ) -> tuple[Timing, ...]:
-    """Time `samples` forwards of each model, in turns, after at most `warmup` ones of each.
+    """Like `measure_each`, but raises the SpecError of the first model that cannot run."""
+    timings = []
+    for found in measure_each(models, work, warmup=warmup, samples=samples, quiet=quiet):
+        if isinstance(found, SpecError):
+            raise found
+        timings.append(found)
+    return tuple(timings)
 
-    In eval and inference mode, on noise that is the same every time. The models are moved to the
-    work's device, dtype and layout and left there. CUDA is timed by its events, other devices by
-    the wall clock. Warming up ends when the times of each model agree. Energy is of a model that
-    runs alone: counters are too slow to part what forwards in turns consume.
 
-    Raises ValueError if no sample is asked for, SpecError if device, dtype or compiler cannot run
-    a model, or the memory does not hold the batch.
+def measure_each(
+    models: Sequence[nn.Module], work: Work, *, warmup: int, samples: int, quiet: bool = False
+) -> tuple[Timing | SpecError, ...]:
+    """Time `samples` forwards of each model, in turns, after at most `warmup` untimed ones each.
+
+    Models run in eval and inference mode on noise with a fixed seed. They are moved to the work's
+    device, dtype and layout, and stay there. CUDA is timed with events, other devices with the wall
+    clock. The warm-up ends when the times of each model agree. Energy is measured only for a single
+    model: counters are too slow to separate models that take turns.
+
+    A model that cannot run on the device, in the dtype, with the compiler or within memory has its
+    error in place of a timing; the other models are still timed. Raises ValueError for no model, no
+    sample, an empty batch or a negative warm-up.
     """
     if samples < 1 or warmup < 0 or work.batch < 1 or not models:
         raise ValueError(
-            f"want a model, 1 sample or more of 1 picture or more, no negative warm-up; "
+            f"needs models, samples and pictures in a batch, and no negative warm-up; "
             f"got {len(models)}, {samples}, {work.batch}, {warmup}"
         )
     before = machine_state(work.device)
-    with conditions(work):
-        forwards = [ready(model, work) for model in models]
-        warmup_ms = _warm_up(forwards, warmup, work, quiet)
-        samples_ms, energy = _sample(forwards, samples, work, quiet)
-    session = _session(samples_ms) if len(models) > 1 else None
+    turns = [_Turn() for _ in models]
+    for turn, model in zip(turns, models, strict=True):
+        turn.make_ready(model, work)
+    _warm_up(turns, warmup, work, quiet)
+    energy = _sample(turns, samples, work, quiet)
+    finished = [turn.samples_ms for turn in turns if turn.forward]
+    session = _session(finished) if len(finished) > 1 else None
     after = machine_state(work.device)
-    return tuple(
-        Timing(
+
+    def timing(turn: _Turn, forward: Forward) -> Timing:
+        return Timing(
             dtype=work.dtype,
             batch=work.batch,
             channels_last=work.channels_last,
@@ -57,28 +101,34 @@ def measure(
             compile_seconds=forward.compile_seconds,
             autocast=work.autocast,
             clock=forward.clock,
-            warmup=len(warming),
-            warmup_ms=tuple(warming),
-            warmup_stable=_agree(warming),
-            samples_ms=tuple(times),
+            warmup=len(turn.warmup_ms),
+            warmup_ms=tuple(turn.warmup_ms),
+            warmup_stable=_agree(turn.warmup_ms),
+            samples_ms=tuple(turn.samples_ms),
             session=session,
             energy=energy,
             settings=_settings(work.device),
             before=before,
             after=after,
         )
-        for forward, warming, times in zip(forwards, warmup_ms, samples_ms, strict=True)
-    )
+
+    return tuple(turn.error or timing(turn, _running(turn)) for turn in turns)
 
 
-def _warm_up(forwards: Sequence[Forward], limit: int, work: Work, quiet: bool) -> Times:
-    """Times of forwards in turns until the last ones of each agree, at most `limit` of each."""
-    times: Times = [[] for _ in forwards]
+def _running(turn: _Turn) -> Forward:
+    assert turn.forward is not None
+    return turn.forward
+
+
+def _warm_up(turns: Sequence[_Turn], limit: int, work: Work, quiet: bool) -> None:
+    """Run forwards in turns until the last times of each model agree, at most `limit` each."""
     with Progress(f"warm-up at {work.pictures}", limit, "forward", quiet) as progress:
-        while len(times[0]) < limit and not all(map(_agree, times)):
-            _take_turns(forwards, times)
+        for _ in range(limit):
+            if all(_agree(turn.warmup_ms) for turn in turns if turn.forward):
+                break
+            for turn in turns:
+                turn.take(turn.warmup_ms, work)
             progress.advance()
-    return times
 
 
 def _agree(times: list[float]) -> bool:
@@ -86,31 +136,24 @@ def _agree(times: list[float]) -> bool:
     return len(last) == STABLE_FORWARDS and max(last) <= (1 + STABLE_SPREAD) * min(last)
 
 
-def _sample(
-    forwards: Sequence[Forward], samples: int, work: Work, quiet: bool
-) -> tuple[Times, Energy | None]:
-    """Times of forwards in turns, and what the device consumed meanwhile if only one model ran."""
-    times: Times = [[] for _ in forwards]
+def _sample(turns: Sequence[_Turn], samples: int, work: Work, quiet: bool) -> Energy | None:
+    """Time forwards in turns; returns the energy used if there is only one model."""
     with Progress(f"latency at {work.pictures}", samples, "forward", quiet) as progress:
         consumed = start_meter(work.device)
         for _ in range(samples):
-            _take_turns(forwards, times)
+            for turn in turns:
+                turn.take(turn.samples_ms, work)
             progress.advance()
-        return times, consumed() if len(forwards) == 1 else None
+        return consumed() if len(turns) == 1 else None
 
 
-def _take_turns(forwards: Sequence[Forward], times: Times) -> None:
-    for forward, of_model in zip(forwards, times, strict=True):
-        of_model.append(forward.run())
-
-
-def _session(samples_ms: Times) -> str:
-    """A name that no other measurement has: made of all its times, to the last bit."""
+def _session(samples_ms: Sequence[Sequence[float]]) -> str:
+    """A unique name of a measurement: the hash of all its times."""
     return hashlib.sha256(json.dumps(samples_ms).encode()).hexdigest()[:16]
 
 
 def _settings(device: torch.device) -> dict[str, str]:
-    """Switches of torch that trade exactness for speed, or try kernels before they choose."""
+    """Settings of torch that trade exactness for speed, or let it choose kernels by trial."""
     found = {"float32_matmul_precision": torch.get_float32_matmul_precision()}
     if device.type == "cuda":
         found["cudnn.allow_tf32"] = str(torch.backends.cudnn.allow_tf32)

@@ -1,7 +1,6 @@
-"""Ask the platform for its clocks and driver: what a latency depends on and code does not show.
+"""Clock rates, driver and temperature of the machine, which influence latencies.
 
-Linux tells of the CPU under /proc and /sys, NVIDIA's driver of the GPU through nvidia-smi. What
-nobody tells is None.
+Read from /proc and /sys on Linux, and from nvidia-smi for NVIDIA GPUs. Unknown values are None.
 """
 
 import subprocess
@@ -25,19 +24,19 @@ _GPU_QUERIES = {
 
 
 def machine_state(device: torch.device) -> MachineState:
-    """Clocks of the CPU, and of `device` where it is an NVIDIA GPU, as they are now."""
+    """The current state of the CPU, and of `device` if it is an NVIDIA GPU."""
     state = {"cpu_mhz": _cpu_mhz(), "cpu_governor": _cpu_governor()}
     gpu = _gpu(device) if device.type == "cuda" else {}
     return MachineState.model_validate({**state, **gpu})
 
 
 def gpu_uuid(device: torch.device) -> str:
-    """How NVIDIA's tools name a CUDA device, whatever CUDA_VISIBLE_DEVICES renumbers."""
+    """The name of a CUDA device in NVIDIA's tools, independent of CUDA_VISIBLE_DEVICES."""
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
 def _cpu_mhz() -> float | None:
-    """Mean over logical processors."""
+    """Mean clock of the logical processors."""
     lines = _text(_CPUINFO).splitlines()
     found = [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
     if not found:  # ARM
@@ -52,6 +51,7 @@ def _cpu_governor() -> str | None:
 
 
 def _gpu(device: torch.device) -> dict[str, str]:
+    """Fields of MachineState about a GPU; empty if nvidia-smi fails."""
     command = [
         "nvidia-smi",
         f"--id={gpu_uuid(device)}",
@@ -62,13 +62,13 @@ def _gpu(device: torch.device) -> dict[str, str]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
         return {}
-    answers = (answer.strip() for answer in done.stdout.split(","))
-    told = zip(_GPU_QUERIES, answers, strict=False)
-    # Elsewhere it says "[N/A]", "[Not Supported]" or "[Unknown Error]".
-    return {name: answer for name, answer in told if answer[:1].isdecimal()}
+    values = zip(_GPU_QUERIES, map(str.strip, done.stdout.split(",")), strict=False)
+    # Unknown values are "[N/A]", "[Not Supported]" or "[Unknown Error]".
+    return {name: value for name, value in values if value[:1].isdecimal()}
 
 
 def _text(path: Path) -> str:
+    """A file's text; empty if it cannot be read."""
     try:
         return path.read_text()
     except OSError:

@@ -1,6 +1,8 @@
 """PSNR and SSIM as super-resolution papers report them: on unrounded luma, borders cut off.
 
-Scored so, RCAN's released Set5 pictures give the published numbers to the last digit.
+RCAN's released pictures of Set5, scored this way, give the published numbers to the last digit.
+
+Shapes: n planes (channels or products of channels), h height, w width.
 """
 
 import math
@@ -12,17 +14,17 @@ from numpy.typing import NDArray
 Channel = Literal["y", "rgb", "grey"]
 Metric = Literal["psnr", "ssim"]
 
-_RADIUS = 5  # of SSIM's Gaussian window: 11 x 11
+_RADIUS = 5  # SSIM's Gaussian window is 11 x 11
 _GAUSSIAN = np.exp(-(np.arange(-_RADIUS, _RADIUS + 1) ** 2) / (2 * 1.5**2))
 _GAUSSIAN /= _GAUSSIAN.sum()
-_ROWS_AT_ONCE = 8  # what is made of 8 rows of a 2K picture stays in the cache
+_ROWS_AT_ONCE = 8  # the intermediate results for 8 rows of a 2K picture fit in the cache
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     """BT.601 studio-range Y of 8-bit RGB: (h, w, 3) uint8 -> (h, w), 16..235, not rounded.
 
-    As MATLAB's rgb2ycbcr weighs it; rounding would cost 0.09 dB at x2.
+    With the weights of MATLAB's rgb2ycbcr. Rounding it would lower PSNR by 0.09 dB at x2.
     """
     return _weighted(image, (65_481, 128_553, 24_966), 255_000) + 16
 
@@ -33,8 +35,8 @@ def psnr(
     """Peak signal-to-noise ratio in dB, peak 255, after cutting `border` pixels off each side.
 
     Pictures are (h, w, 3) uint8; papers cut `scale` pixels. Infinite for identical pictures.
-    Raises ValueError for other or unlike shapes and types, a negative border or one that leaves
-    nothing, or an unknown channel.
+    Raises ValueError for other types, other or different shapes, a border that is negative or
+    leaves no pixel, and an unknown channel.
     """
     sr_planes, hr_planes = _planes(sr, hr, border, channel, least=1)
     squared_error = float(np.mean((sr_planes - hr_planes) ** 2))
@@ -47,8 +49,8 @@ def ssim(
     """Structural similarity in -1..1, mean over channels, after cutting `border` off each side.
 
     Gaussian 11x11 window of sigma 1.5, valid region only, population covariance, K = 0.01, 0.03
-    (Wang et al. 2004, and their ssim_index.m without its downsampling). Arguments and errors as of
-    `psnr`; 11x11 pixels at least must be left.
+    (Wang et al. 2004, and their ssim_index.m without its downsampling). Arguments and errors are
+    those of `psnr`, but the border must leave at least 11x11 pixels.
     """
     sr_planes, hr_planes = _planes(sr, hr, border, channel, least=2 * _RADIUS + 1)
     return float(np.mean([_ssim_plane(x, y) for x, y in zip(sr_planes, hr_planes)]))
@@ -60,10 +62,10 @@ def signature(
     border: int | Literal["scale"] = "scale",
     lr: str = "matlab-bicubic",
 ) -> str:
-    """How a score was made, to the last choice: scores with unlike signatures do not compare.
+    """A text that states every choice in a metric; compare scores only if their signatures agree.
 
-    Border "scale" says that each picture's is its upscaling factor, as in papers; `lr` says how the
-    pictures that were upscaled had been made.
+    The border "scale" means as many pixels as the upscaling factor, as in papers. `lr` says how the
+    LR pictures were made.
     """
     samples = {
         "y": "y:bt601-studio|round:none",
@@ -82,7 +84,10 @@ def is_grey(image: NDArray[np.uint8]) -> bool:
 def _planes(
     sr: NDArray[np.uint8], hr: NDArray[np.uint8], border: int, channel: Channel, least: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Check, crop and take channels: both (planes, h, w) float64, one plane for y or three."""
+    """Check both pictures, cut the border off and extract channels: (planes, h, w) float64.
+
+    There are three planes for "rgb", else one. At least `least` x `least` pixels must be left.
+    """
     for name, image in (("sr", sr), ("hr", hr)):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"{name} must be (h, w, 3) uint8, got {image.shape} {image.dtype}")
@@ -101,7 +106,7 @@ def _channels(image: NDArray[np.uint8], channel: Channel) -> NDArray[np.float64]
     match channel:
         case "y":
             return luma(image)[None]
-        case "grey":  # of a grey picture, its samples as they are: 0..255
+        case "grey":  # for a grey picture these are its samples, 0..255
             return _weighted(image, (299, 587, 114), 1000)[None]
         case "rgb":
             return image.transpose(2, 0, 1).astype(np.float64)
@@ -111,7 +116,7 @@ def _channels(image: NDArray[np.uint8], channel: Channel) -> NDArray[np.float64]
 def _weighted(
     image: NDArray[np.uint8], weights: tuple[int, int, int], divisor: int
 ) -> NDArray[np.float64]:
-    """A sum over channels, (h, w, 3) -> (h, w): exact in integers, so rounded once."""
+    """Weighted sum over channels, (h, w, 3) -> (h, w): exact in integers, then divided."""
     total = image[..., 0] * np.int32(weights[0])
     total += image[..., 1] * np.int32(weights[1])
     total += image[..., 2] * np.int32(weights[2])
@@ -119,7 +124,7 @@ def _weighted(
 
 
 def _ssim_plane(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Mean over all windows that lie inside."""
+    """Mean SSIM over all windows inside the plane."""
     height, width = (size - 2 * _RADIUS for size in x.shape)
     strips = [
         slice(top, top + _ROWS_AT_ONCE + 2 * _RADIUS) for top in range(0, height, _ROWS_AT_ONCE)
@@ -129,9 +134,9 @@ def _ssim_plane(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 
 def _ssim_windows(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """SSIM of every window that lies inside: (h, w) each -> (h - 10, w - 10).
+    """SSIM of every window inside the plane: (h, w) each -> (h - 10, w - 10).
 
-    Only the sum of the variances counts, so four planes are blurred and not five.
+    The formula uses only the sum of both variances. So four planes are blurred instead of five.
     """
     mean_x, mean_y, squares, product = _blur(np.stack([x, y, x * x + y * y, x * y]))
     mean_squares, mean_product = mean_x**2 + mean_y**2, mean_x * mean_y
@@ -141,12 +146,15 @@ def _ssim_windows(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.
 
 
 def _blur(planes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian means over all windows that lie inside: (n, h, w) -> (n, h - 10, w - 10)."""
+    """Gaussian means of all windows inside: (n, h, w) -> (n, h - 10, w - 10)."""
     return _blur_rows(_blur_rows(planes).swapaxes(1, 2)).swapaxes(1, 2)
 
 
 def _blur_rows(planes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, h, w) -> (n, h - 10, w); rows at equal distances have one weight, so are added first."""
+    """Gaussian means along columns: (n, h, w) -> (n, h - 10, w).
+
+    Two rows at the same distance have the same weight: they are added before the multiplication.
+    """
     size = planes.shape[1] - 2 * _RADIUS
     total: NDArray[np.float64] = planes[:, _RADIUS : _RADIUS + size] * _GAUSSIAN[_RADIUS]
     for above, weight in enumerate(_GAUSSIAN[:_RADIUS]):

@@ -1,4 +1,4 @@
-"""Score finished pictures against what they should be; no network is needed, nor torch."""
+"""Score SR pictures in files against HR pictures in files; needs neither a network nor torch."""
 
 import math
 import os
@@ -9,15 +9,15 @@ from pathlib import Path
 
 from hitsr.base.errors import DataError, did_you_mean
 from hitsr.base.progress import Progress
-from hitsr.data.images import Picture, crop_to_multiple, list_pictures, read_image
+from hitsr.data.images import Picture, crop_to_multiple, list_pictures, read_image, size_text
 from hitsr.measure.metrics import Channel, is_grey, psnr, signature, ssim
 from hitsr.records import ChannelScore, PictureScore
 
-Score = Callable[[Picture, Picture], float]  # (sr, hr), both cropped -> value
+Score = Callable[[Picture, Picture], float]  # (sr, hr), both without border -> value
 
 
 def signatures(lr: str) -> dict[str, str]:
-    """How PSNR and SSIM are taken here, of pictures upscaled from such an LR."""
+    """Signatures of all PSNR and SSIM scores, for LR pictures made as `lr` says."""
     return {
         "psnr": signature("psnr", lr=lr),
         "ssim": signature("ssim", lr=lr),
@@ -38,39 +38,40 @@ def score_folders(
 ) -> tuple[PictureScore, ...]:
     """Score every SR picture on luma and RGB, `scale` pixels cut off each side, on all cores.
 
-    A grey HR picture is scored as grey too. `others` are more metrics, by name.
+    If an HR picture is grey, its grey samples are scored too. `others` are more metrics, by name.
 
-    `hr` holds `<name>.*`, `sr` holds `<name>.*` or `<name>x<scale>.*`; HR is cropped on the right
-    and bottom to a multiple of the scale. Raises DataError where a picture has no partner or more
-    than one, cannot be read, is not of the size that the scale explains, or is too small to score.
+    Pictures are matched by file name: `<name>.*` in `hr` with `<name>.*` or `<name>x<scale>.*` in
+    `sr`. HR is cropped on the right and bottom to a multiple of the scale. Raises DataError if a
+    picture matches none or several, cannot be read, has another size than the cropped HR, or is too
+    small to score.
     """
-    matched = _match(list_pictures(sr), list_pictures(hr), scale, sr)
+    matched = _matched(list_pictures(sr), list_pictures(hr), scale, sr)
     score = partial(_score, scale=scale, others=others or {})
     with (
         Progress(f"quality {sr.name}", len(matched), "picture", quiet) as progress,
         ThreadPoolExecutor(os.cpu_count()) as workers,
     ):
         scores = []
-        for scored in workers.map(score, matched):
-            scores.append(scored)
+        for picture_score in workers.map(score, matched):
+            scores.append(picture_score)
             progress.advance()
     return tuple(scores)
 
 
-def _match(
+def _matched(
     sr: dict[str, Path], hr: dict[str, Path], scale: int, folder: Path
 ) -> list[tuple[str, Path, Path]]:
-    """(name, SR path, HR path) of every HR picture; each SR picture is used once."""
+    """(name, SR path, HR path) of every HR picture; DataError if an SR picture is left over."""
     unused = dict(sr)
     matched = []
     for name, hr_path in hr.items():
-        # `ax2` is the SR of `a`, unless an HR picture has that very name.
+        # `ax2` is the SR of `a`, unless there is an HR picture with the name `ax2`.
         suffixed = f"{name}x{scale}"
         stems = [
             stem for stem in (name, suffixed) if stem in sr and (stem == name or stem not in hr)
         ]
         if len(stems) > 1:
-            raise DataError(f"{folder}: both {stems[0]} and {stems[1]} are {name}; keep one")
+            raise DataError(f"{folder}: both {stems[0]} and {stems[1]} match {name}; keep one")
         if not stems:
             raise DataError(
                 f"{folder}: no SR picture for {hr_path}; want {name} or {suffixed}, "
@@ -78,7 +79,7 @@ def _match(
             )
         matched.append((name, unused.pop(stems[0]), hr_path))
     for stem, path in unused.items():
-        raise DataError(f"{path}: no HR picture goes with it; {did_you_mean(stem, hr)}")
+        raise DataError(f"{path}: no HR picture matches it; {did_you_mean(stem, hr)}")
     return matched
 
 
@@ -90,28 +91,25 @@ def _score(
     hr = crop_to_multiple(whole, scale)
     if sr.shape != hr.shape:
         raise DataError(
-            f"{sr_path}: SR is {_size(sr)}, HR is {_size(whole)}: a x{scale} SR of it would be "
-            f"{_size(hr)}; was it made at another scale?"
+            f"{sr_path}: SR is {size_text(sr)}, HR is {size_text(whole)}: a x{scale} SR of it "
+            f"would be {size_text(hr)}; was it made at another scale?"
         )
     inside = slice(scale, -scale), slice(scale, -scale)
     try:
         return PictureScore(
             name=name,
-            **dict(_on_channel(sr, hr, scale, "y")),
-            rgb=_on_channel(sr, hr, scale, "rgb"),
-            grey=_on_channel(sr, hr, scale, "grey") if is_grey(hr) else None,
+            **dict(_score_channel(sr, hr, scale, "y")),
+            rgb=_score_channel(sr, hr, scale, "rgb"),
+            grey=_score_channel(sr, hr, scale, "grey") if is_grey(hr) else None,
             others={metric: score(sr[inside], hr[inside]) for metric, score in others.items()},
         )
     except (ValueError, DataError) as error:
         raise DataError(f"{sr_path}: cannot be scored: {error}") from None
 
 
-def _on_channel(sr: Picture, hr: Picture, border: int, channel: Channel) -> ChannelScore:
+def _score_channel(sr: Picture, hr: Picture, border: int, channel: Channel) -> ChannelScore:
+    """PSNR and SSIM; an infinite PSNR becomes None, because JSON has no infinity."""
     psnr_db = psnr(sr, hr, border, channel)
     return ChannelScore(
         psnr_db=psnr_db if math.isfinite(psnr_db) else None, ssim=ssim(sr, hr, border, channel)
     )
-
-
-def _size(image: Picture) -> str:
-    return f"{image.shape[1]}x{image.shape[0]}"

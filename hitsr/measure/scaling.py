@@ -1,7 +1,7 @@
-"""How a cost grows with a size: the exponent of a power law, fitted, with its standard error.
+"""Fit how a cost grows with a size: the exponent of a power law, with its standard error.
 
-The paper's claim that correlation is "linear to window sizes" is about one window. At a fixed
-picture there are fewer windows the larger they are, so a cost that grows as tokens^p there grows as
+The paper's claim that correlation is "linear to window sizes" is about one window. A fixed picture
+has fewer windows if they are larger, so a cost that grows as tokens^p for the picture grows as
 tokens^(p + 1) per window: attention tends to p = 1, correlation to p = 0.
 """
 
@@ -17,15 +17,18 @@ from hitsr.measure.latency import measure
 from hitsr.records import PowerLaw, SizeTime, TimeGrowth
 from hitsr.specs.network import NetworkSpec
 
-MIXER = "groups.0.blocks.0.mixer"  # of a network with one block
+MIXER = "groups.0.blocks.0.mixer"  # in a network with one block
 PICTURES = (192, 384, 576, 768)  # sides in LR pixels; windows of 4 to 64 pixels divide them all
-# Those that are timed are smaller: they take their time. Windows up to 64 pixels divide them too.
+# Timed pictures are smaller, to save time. Windows of 4 to 64 pixels divide them too.
 TIMED_PICTURES = (64, 128, 192)
 LARGEST_TIMED_WINDOW = 64
 
 
 class Fed(nn.Module):
-    """A module with its input, whatever picture it is given: sizes can take turns."""
+    """A module that ignores its argument and computes on a stored input.
+
+    This lets inputs of different sizes take turns in `measure`.
+    """
 
     def __init__(self, module: nn.Module, given: Tensor) -> None:
         super().__init__()
@@ -33,7 +36,7 @@ class Fed(nn.Module):
         self.register_buffer("given", given)
 
     def forward(self, _: Tensor) -> Tensor:
-        """The module's output for its own input."""
+        """The module's output for the stored input."""
         out: Tensor = self.module(self.given)
         return out
 
@@ -47,8 +50,8 @@ def time_growth(
     warmup: int,
     samples: int,
 ) -> TimeGrowth:
-    """Time forwards at every size, in turns, and fit the power law of their medians."""
-    # Each model has its own input; that of the work is not looked at.
+    """Time forwards at every size, in turns, and fit a power law to the medians."""
+    # Each model has a stored input, so the size in Work is not used.
     timings = measure(models, Work((1, 1), device), warmup=warmup, samples=samples)
     points = tuple(
         SizeTime(side=side, tokens=side**2, input_size=size, samples_ms=timing.samples_ms)
@@ -59,19 +62,19 @@ def time_growth(
 
 
 def timed_side(networks: Sequence[NetworkSpec]) -> int:
-    """Side of the smallest square that windows of all networks fill, n-grams of them too."""
+    """Side of the smallest square that needs no padding in any of the networks."""
     return math.lcm(*(multiple for network in networks for multiple in network.multiples))
 
 
 def fit_power_law(sizes: Sequence[float], costs: Sequence[float]) -> PowerLaw:
-    """Exponent p of cost ~ size^p: ordinary least squares on the logarithms.
+    """Fit cost ~ size^p by ordinary least squares on the logarithms.
 
-    Raises ValueError for fewer than three different sizes, or numbers that have no logarithm.
+    Raises ValueError for fewer than three different sizes, and for sizes or costs below or at 0.
     """
     if len(set(sizes)) < 3:
-        raise ValueError(f"want 3 different sizes or more to fit, got {sorted(set(sizes))}")
+        raise ValueError(f"a fit needs 3 different sizes or more, got {sorted(set(sizes))}")
     if min(*sizes, *costs) <= 0:
-        raise ValueError("want sizes and costs above zero")
+        raise ValueError("sizes and costs must be above zero")
     x, y = [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
     n, mean_x, mean_y = len(x), math.fsum(x) / len(x), math.fsum(y) / len(y)
     spread = math.fsum((a - mean_x) ** 2 for a in x)
@@ -82,18 +85,18 @@ def fit_power_law(sizes: Sequence[float], costs: Sequence[float]) -> PowerLaw:
 
 
 def windows_of(network: NetworkSpec) -> tuple[int, ...]:
-    """Window sides from a network's base on, as far as the paper's expanding windows go."""
+    """Window sides 1 to 8 times the base window, the largest ratio of the paper's networks."""
     return tuple(network.windows.base * ratio for ratio in (1, 2, 3, 4, 6, 8))
 
 
 def one_block(network: NetworkSpec, window: int) -> NetworkSpec:
-    """A network cut down to one block, with windows of this side; SpecError where none can be."""
+    """The network reduced to one block with windows of this side; SpecError if impossible."""
     windows = {**network.windows.model_dump(), "ratios": (window / network.windows.base,)}
     data = {**network.model_dump(), "depths": (1,), "windows": windows}
     return NetworkSpec.parse(data, f"{network.name} in windows of {window}")
 
 
 def common_picture(windows: Sequence[int]) -> tuple[int, int]:
-    """A (width, height) in LR pixels that whole windows of every side fill, n-grams of them too."""
+    """A (width, height) in LR pixels that windows of every side, and 2-grams of them, divide."""
     side = math.lcm(*windows)
     return 4 * side, 2 * side

@@ -1,7 +1,9 @@
 """The one backbone: shallow features, groups of blocks, and an upsampler.
 
-Features are (b, h, w, c) between blocks; convolutions see the same memory as channels-last
-(b, c, h, w), so nothing is copied from one layout to the other.
+Features are (b, h, w, c) between blocks. Convolutions take the same memory as (b, c, h, w) in
+channels-last order, so nothing is copied between layouts.
+
+Shapes: b batch, h height, w width, c channels.
 """
 
 import math
@@ -19,7 +21,7 @@ from hitsr.specs.zoo import find
 
 
 class Group(nn.Module):
-    """Blocks, then a convolution, around a skip: (b, h, w, c) -> (b, h, w, c)."""
+    """Residual group: blocks, then a convolution, added to x: (b, h, w, c) -> (b, h, w, c)."""
 
     def __init__(self, blocks: list[Block], width: int) -> None:
         super().__init__()
@@ -94,13 +96,13 @@ def create(
 ) -> SuperResolver:
     """Build a network by name or spec, with fresh weights drawn from torch's global generator.
 
-    `formulation` is "fused", or "paper": the same function, computed as the paper writes it.
-    `compile` hands it to torch.compile, which takes its time at the first forward of each size of
-    picture, and gives up after eight. `autocast` lets convolutions and matrix products compute in
-    bfloat16, on weights of any type. docs/speed.md has what both are worth, and what they cost.
+    `formulation` is "fused" (fast) or "paper" (the textbook formula); both compute one function.
+    `compile` uses torch.compile, which compiles at the first forward of each picture size, for at
+    most eight sizes. `autocast` computes convolutions and matrix products in bfloat16, on weights
+    of any type. docs/speed.md has measured speed-ups and differences of both.
 
-    Raises SpecError for an unknown name or formulation, a scale other than 2, 3 and 4, or where
-    there is no compiler to compile with.
+    Raises SpecError for an unknown name or formulation, a scale other than 2, 3 and 4, or with
+    `compile` if no C++ compiler is found.
     """
     if formulation not in ("paper", "fused"):
         raise SpecError(f"formulation {formulation!r}: must be 'paper' or 'fused'")
@@ -119,13 +121,13 @@ def convolve(conv: nn.Conv2d, x_bhwc: Tensor) -> Tensor:
 
 
 def _drop_rates(network: NetworkSpec) -> list[float]:
-    """Rising linearly over all blocks, from 0 to the spec's rate (SwinIR)."""
+    """Drop rate of each block, rising linearly from 0 to the spec's rate (SwinIR)."""
     last = max(network.blocks - 1, 1)
     return [network.stochastic_depth * i / last for i in range(network.blocks)]
 
 
 def _initialise(module: nn.Module) -> None:
-    """Linear layers as in SwinIR; convolutions and norms stay as PyTorch makes them."""
+    """Initialise linear layers as in SwinIR; convolutions and norms keep PyTorch's values."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

@@ -1,4 +1,9 @@
-"""One block: a mixer and a feed-forward network, each with its norm, as residual branches."""
+"""One block: a mixer and a feed-forward network, each with its norm, as residual branches.
+
+Shapes: b batch, h height, w width, c channels.
+"""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -6,15 +11,15 @@ from torch import Tensor, nn
 from hitsr.models.attention import Attention
 from hitsr.models.correlation import Correlation
 from hitsr.models.ffn import FeedForward
+from hitsr.models.fused import block as fused
 from hitsr.models.ngram import NgramContext
-from hitsr.models.strips import Strip, by_strips
 from hitsr.models.transposed import TransposedAttention
 from hitsr.models.windows import extend
 from hitsr.specs import network as spec
 
 
 class Block(nn.Module):
-    """(b, h, w, c) -> (b, h, w, c); extends the mixer's input to whole windows where needed."""
+    """x + norm(branch(x)) or x + branch(norm(x)), for two branches: (b, h, w, c), same shape."""
 
     def __init__(
         self, network: spec.NetworkSpec, index: int, drop_rate: float, formulation: spec.Formulation
@@ -22,10 +27,10 @@ class Block(nn.Module):
         super().__init__()
         width, ffn = network.width, network.ffn
         self.multiple = network.multiples[index]
+        self.pads_mixer = network.padding == "mixer"  # else the picture is whole windows already
         self.norm_after = network.norm == "after"
         self.drop_rate = drop_rate
-        self.fused = formulation == "fused"
-        self.extends = network.padding == "mixer"  # what the mixer is given
+        self.formulation = formulation
         self.norm1 = nn.LayerNorm(width)
         self.mixer = _mixer(network, index, formulation)
         self.norm2 = nn.LayerNorm(width)
@@ -33,47 +38,27 @@ class Block(nn.Module):
         self.ffn = FeedForward(width, ffn.ratio, kernel, formulation)
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
-        """`x + norm(branch(x))` or `x + branch(norm(x))`, for both branches in turn."""
-        if self.training or not self.fused:
-            x_bhwc = x_bhwc + self._whole(x_bhwc)
-            return x_bhwc + self._fed(x_bhwc, Strip())
-        mixer = self.mixer
-        if mixer.in_strips and not (mixer.shift and self.extends):
-            x_bhwc = by_strips(
-                self._mixed,
-                x_bhwc,
-                multiple=self.multiple,
-                halo=mixer.reach,
-                shift=mixer.shift,
-                residual=True,
-            )
-        else:
-            x_bhwc = x_bhwc + self._whole(x_bhwc)
-        return by_strips(self._fed, x_bhwc, halo=self.ffn.reach, residual=True)
+        """Mix tokens within windows, then feed every token forward."""
+        if self.formulation == "fused" and not self.training:
+            return fused.forward_by_strips(self, x_bhwc)
+        x_bhwc = x_bhwc + self._drop(self.normed(self.mix, self.norm1, x_bhwc))
+        return x_bhwc + self._drop(self.normed(self.ffn, self.norm2, x_bhwc))
 
-    def _mixed(self, x_bhwc: Tensor, strip: Strip) -> Tensor:
-        """The first branch of some rows."""
-        width = x_bhwc.shape[2]
-        branch = x_bhwc if self.norm_after else self.norm1(x_bhwc)
-        branch = self.mixer(extend(branch, self.multiple, (2,)), strip)
-        branch = strip.own(branch)[:, :, :width]
-        return self._drop(self.norm1(branch) if self.norm_after else branch)
+    def normed(
+        self, branch: Callable[[Tensor], Tensor], norm: nn.LayerNorm, x_bhwc: Tensor
+    ) -> Tensor:
+        """norm(branch(x)) or branch(norm(x)), as the network has it."""
+        out: Tensor = norm(branch(x_bhwc)) if self.norm_after else branch(norm(x_bhwc))
+        return out
 
-    def _whole(self, x_bhwc: Tensor) -> Tensor:
-        """The same of whole pictures, for mixers that look further than their windows."""
+    def mix(self, x_bhwc: Tensor) -> Tensor:
+        """The mixer, on features extended to whole windows (to pairs of them for n-grams)."""
         _, h, w, _ = x_bhwc.shape
-        branch = x_bhwc if self.norm_after else self.norm1(x_bhwc)
-        branch = self.mixer(extend(branch, self.multiple))[:, :h, :w]
-        return self._drop(self.norm1(branch) if self.norm_after else branch)
-
-    def _fed(self, x_bhwc: Tensor, strip: Strip) -> Tensor:
-        """The second branch."""
-        branch = x_bhwc if self.norm_after else self.norm2(x_bhwc)
-        branch = strip.inner(self.ffn(branch))
-        return self._drop(self.norm2(branch) if self.norm_after else branch)
+        mixed: Tensor = self.mixer(extend(x_bhwc, self.multiple))
+        return mixed[:, :h, :w]
 
     def _drop(self, branch: Tensor) -> Tensor:
-        """Stochastic depth: in training, leave the branch out for some of the batch."""
+        """Stochastic depth: in training, leave the branch out for some pictures of the batch."""
         if not self.training or self.drop_rate == 0:
             return branch
         keep = 1 - self.drop_rate
@@ -84,15 +69,14 @@ class Block(nn.Module):
 def _mixer(
     network: spec.NetworkSpec, index: int, formulation: spec.Formulation
 ) -> Attention | Correlation | TransposedAttention:
-    """What the spec's tag names; where context enters follows from the mixer."""
+    """The mixer that the spec's tag names, for one block of a group."""
     width, mixer, windows = network.width, network.mixer, network.windows
     window = windows.sizes[index]
     context = None
     if network.context:
         shared = mixer.kind == "correlation"
-        context = NgramContext(
-            width, mixer.heads, window, network.context.grams, shared, formulation
-        )
+        grams = network.context.grams
+        context = NgramContext(width, mixer.heads, window, grams, shared, formulation)
     shift = window // 2 if windows.shift and index % 2 else 0
     match mixer:
         case spec.WindowAttention() | spec.PermutedAttention():

@@ -41,7 +41,7 @@ _RENAMES = [
     (r"\.mlp\.fc1\.", ".ffn.expand."),
     (r"\.mlp\.fc2\.", ".ffn.reduce."),
 ]
-# Indices and masks that published checkpoints carry and we compute.
+# Indices and masks that published checkpoints contain and that are computed here.
 _COMPUTED = ("attn_mask", "relative_position_index", "aligned_relative_position_index")
 _WRAPPERS = ("params_ema", "params")
 
@@ -51,7 +51,7 @@ def load_weights(model: nn.Module, source: Path | str | Mapping[str, Any]) -> No
 
     `source` is a .safetensors or .pth file or a state dict, with our names or the published ones,
     plain or wrapped in `params_ema` (preferred) or `params`. Raises WeightsError that names
-    missing, unknown and misshaped keys, or what else is wrong with the file; the model is then
+    missing, unknown and misshaped keys, or says why the file cannot be read; the model is then
     unchanged.
     """
     where = "state dict" if isinstance(source, Mapping) else str(source)
@@ -66,7 +66,7 @@ def load_weights(model: nn.Module, source: Path | str | Mapping[str, Any]) -> No
 
 
 def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:
-    """Write a state dict as safetensors, whole or not at all; same weights, same bytes."""
+    """Write a state dict as safetensors, atomically; equal weights give equal bytes."""
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     write_bytes(path, save(state, metadata))
 
@@ -107,7 +107,7 @@ def _unwrap(state: Mapping[str, Any], where: str) -> dict[str, Tensor]:
 
 
 def _ours(published: dict[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Our names; SRFormer's separate q and kv layers become one. Our names pass unchanged."""
+    """Rename published keys to ours and join SRFormer's q and kv layers; our keys stay."""
     state: dict[str, Tensor] = {}
     for key, value in published.items():
         if key.rsplit(".", 1)[-1] in _COMPUTED:

@@ -1,27 +1,30 @@
 """Spatial-channel correlation (SCC): the mixer of hierarchical windows (HiT-SR, section 3.3).
 
-Spatial self-correlation (S-SC) relates every token of a large window to the cells of a base
-window; channel self-correlation (C-SC) relates channels. Neither has a softmax, so products may be
-re-associated, and that is all that the fused formulation does. With a softmax, which S-SC may have
-in an ablation, it leaves S-SC to `scaled_dot_product_attention`.
+Spatial self-correlation (S-SC) relates every token of a large window to the cells of a base window.
+Channel self-correlation (C-SC) relates channels over all tokens of the window. Neither has a
+softmax, so their cost grows linearly with the window's tokens.
+
+Shapes: b batch, h height, w width, c channels, n windows, t tokens of a window, s base cells of a
+window, m heads, d channels of a head.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hitsr.models.cache import EvalCache
+from hitsr.models.fused import correlation as fused
+from hitsr.models.fused.cache import EvalCache
+from hitsr.models.fused.cpu.strips import Strip
 from hitsr.models.ngram import NgramContext
-from hitsr.models.position import DynamicPosition, TablePosition, averaged_bias, pooled_bias
-from hitsr.models.strips import Strip, by_strips
+from hitsr.models.position import DynamicPosition, TablePosition, averaged_bias
 from hitsr.models.windows import merge, roll, split
 from hitsr.specs import network as spec
 
 
 class DualFeatures(nn.Module):
-    """Dual feature extraction: a narrow convolution branch gated by a linear one (b, c, h, w).
+    """Dual feature extraction: a convolution branch times a linear branch, same shape (b, h, w, c).
 
-    For an ablation "linear" or "conv" is the one branch alone, without the other's layers.
+    For an ablation, kind "conv" or "linear" has that branch alone.
     """
 
     def __init__(self, width: int, kind: spec.Features = "dual") -> None:
@@ -36,7 +39,7 @@ class DualFeatures(nn.Module):
             self.gate = nn.Conv2d(width, width, 1)
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
-        """Features of the same shape."""
+        """Features of each pixel from its 3x3 neighbourhood ("linear": from the pixel alone)."""
         if self.kind == "linear":
             return _pointwise(self.gate, x_bhwc)
         x = F.leaky_relu(_pointwise(self.squeeze, x_bhwc), 0.2)
@@ -46,12 +49,12 @@ class DualFeatures(nn.Module):
 
 
 class Correlation(nn.Module):
-    """SCC in windows of one size: (b, h, w, c) -> (b, h, w, c); sides are multiples of it.
+    """SCC in windows: (b, h, w, c) -> (b, h, w, c); h and w are multiples of `window`.
 
-    With one branch of the two, its c / 2 channels are projected to c: the projection loses the
-    columns of the other branch, and S-SC's absence takes the position bias and base cells along.
-    A `shift` in pixels is cyclic and has no mask, which only a softmax could heed and C-SC not at
-    all: in the windows at the edges, tokens from opposite sides of the picture meet.
+    With one of the two branches, its c / 2 channels are projected to c. Without S-SC there is no
+    position bias and no projection to the base window.
+    A `shift`, in pixels, is cyclic without a mask, which has no meaning without a softmax: windows
+    at the picture's edges mix tokens from opposite edges.
     """
 
     same_head: Tensor
@@ -72,54 +75,35 @@ class Correlation(nn.Module):
         self.channel = "channel" in mixer.branches
         self.ratio = window // min(window, base)  # a window below the base is its own base
         self.formulation = formulation
-        self.reach = 1  # how many pixels beyond its window a token's result depends on
         self.features = DualFeatures(width, mixer.features)
         self.context = context
         self.position = _position(mixer, window)
         self.to_base = nn.Linear(self.ratio**2, 1) if "spatial" in mixer.branches else None
         self.proj = nn.Linear(width // 2 * len(mixer.branches), width)
-        self.register_buffer("same_head", _same_head(width // 2, mixer.heads), persistent=False)
-        self._cache = EvalCache()
-
-    @property
-    def in_strips(self) -> bool:
-        """Whether a window's result depends on little more than that window."""
-        return self.context is None and not self.shift
+        same_head = fused.same_head(width // 2, mixer.heads)
+        self.register_buffer("same_head", same_head, persistent=False)
+        self.cache = EvalCache()
 
     def forward(self, x_bhwc: Tensor, strip: Strip | None = None) -> Tensor:
-        """Mix tokens and channels within windows; with `strip`, of some rows alone."""
-        if strip is not None:
-            return self._windows(strip.inner(self.features(x_bhwc)))
-        if self.formulation == "paper":
-            qv = self.features(x_bhwc)
-        else:
-            qv = by_strips(lambda x, strip: strip.inner(self.features(x)), x_bhwc, halo=self.reach)
-        qv = roll(qv if self.context is None else self.context(qv), -self.shift)
-        if self.formulation == "paper":
-            mixed = self._windows(qv)
-        else:
-            mixed = by_strips(lambda x, _: self._windows(x), qv, multiple=self.window)
-        return roll(mixed, self.shift)
+        """Mix tokens and channels within windows. `strip` is for the fused formulation."""
+        if self.formulation == "fused":
+            return fused.correlation(self, x_bhwc, strip)
+        return self._paper(x_bhwc)
 
-    def _windows(self, qv_bhwc: Tensor) -> Tensor:
-        """Correlate within windows, which are the same at a picture's edges as inside."""
-        _, h, w, _ = qv_bhwc.shape
-        windows = split(qv_bhwc, self.window)
-        mixed = self._paper(windows) if self.formulation == "paper" else self._fused(windows)
-        return merge(mixed, self.window, h, w)
-
-    def _paper(self, qv_ntc: Tensor) -> Tensor:
-        """Equations 3 to 6, step by step: (n, t, c) -> (n, t, c)."""
-        q, v = qv_ntc.chunk(2, -1)
+    def _paper(self, x_bhwc: Tensor) -> Tensor:
+        """Equations 3 to 6, step by step."""
+        _, h, w, _ = x_bhwc.shape
+        qv = self.features(x_bhwc)
+        if self.context is not None:
+            qv = self.context(qv)
+        q, v = split(roll(qv, -self.shift), self.window).chunk(2, -1)
         branches = []
         if self.to_base is not None:
             branches.append(self._spatial(q, v))
         if self.channel:
-            # C-SC: one head, and the values of all tokens.
-            correlation = q.transpose(-2, -1) @ v / q.shape[1]
-            branches.append((correlation @ v.transpose(-2, -1)).transpose(-2, -1))
-        mixed: Tensor = self.proj(torch.cat(branches, -1))
-        return mixed
+            branches.append(self._channel(q, v))
+        mixed = self.proj(torch.cat(branches, -1))
+        return roll(merge(mixed, self.window, h, w), self.shift)
 
     def _spatial(self, q_ntc: Tensor, v_ntc: Tensor) -> Tensor:
         """S-SC. Divides by d, not sqrt(d): the released weights were trained that way."""
@@ -133,55 +117,10 @@ class Correlation(nn.Module):
         mixed: Tensor = correlation @ v
         return mixed.transpose(1, 2).flatten(2)
 
-    def _fused(self, qv_ntc: Tensor) -> Tensor:
-        """The same, with no scores of tokens by base cells unless a softmax needs them.
-
-        Products have tokens last, where they are wide: (n, c / 2, t).
-        """
-        n, t, _ = qv_ntc.shape
-        q, v = (x.transpose(1, 2) for x in qv_ntc.chunk(2, -1))
-        branches = []
-        if self.to_base is not None:
-            base = self._summed_cells(v.transpose(1, 2))
-            branches.append(self._attended(q, base) if self.softmax else self._related(q, base))
-        if self.channel:
-            branches.append((q @ v.transpose(1, 2) / t) @ v)
-        mixed = torch.cat(branches, 1).transpose(1, 2)
-        return torch.baddbmm(self.proj.bias, mixed, self.proj.weight.t().expand(n, -1, -1))
-
-    def _related(self, q_nct: Tensor, base_nsc: Tensor) -> Tensor:
-        """S-SC: (q v↓ᵀ/d + bias) v↓ = q (v↓ᵀ v↓)/d + bias v↓, as (n, c, t).
-
-        Per window, queries then meet one c x c matrix; `bias v↓` is one product for all windows.
-        """
-        n, half, t = q_nct.shape
-        gram = (base_nsc.transpose(1, 2) @ base_nsc) * self.same_head / (half // self.heads)
-        bias = self._bias()
-        if bias is None:
-            return gram @ q_nct
-        heads = base_nsc.unflatten(-1, (self.heads, -1)).permute(2, 0, 3, 1)  # (m, n, d, s)
-        placed = heads.flatten(1, 2) @ bias.transpose(1, 2)  # (m, n d, t)
-        placed = placed.unflatten(1, (n, half // self.heads)).transpose(0, 1)
-        return torch.baddbmm(placed.reshape(n, half, t), gram, q_nct)
-
-    def _attended(self, q_nct: Tensor, base_nsc: Tensor) -> Tensor:
-        """S-SC with a softmax: (n, c, t), whose keys and values are the same base cells."""
-        q = q_nct.unflatten(1, (self.heads, -1)).transpose(2, 3)
-        v = base_nsc.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        bias, scale = self._bias(), 1 / q.shape[-1]
-        mixed = F.scaled_dot_product_attention(
-            q, v, v, None if bias is None else bias[None], scale=scale
-        )
-        return mixed.transpose(2, 3).flatten(1, 2)
-
-    def _bias(self) -> Tensor | None:
-        """Position bias of each token towards each base cell: (m, t, s)."""
-        position = self.position
-        if position is None:
-            return None
-        return self._cache.get(
-            position, "bias", lambda: pooled_bias(position(self.window), self.ratio)
-        )
+    def _channel(self, q_ntc: Tensor, v_ntc: Tensor) -> Tensor:
+        """C-SC: one head, and the values of all tokens."""
+        correlation = q_ntc.transpose(-2, -1) @ v_ntc / q_ntc.shape[1]
+        return (correlation @ v_ntc.transpose(-2, -1)).transpose(-2, -1)
 
     def _base_cells(self, v_ntc: Tensor) -> Tensor:
         """Project values to the base window by a linear layer: (n, t, c) -> (n, s, c)."""
@@ -193,27 +132,10 @@ class Correlation(nn.Module):
         projected: Tensor = self.to_base(blocks)
         return projected.squeeze(-1)
 
-    def _summed_cells(self, v_ntc: Tensor) -> Tensor:
-        """The same as a weighted sum of each cell's tokens, whose channels stay together."""
-        assert self.to_base is not None
-        weight, bias = self.to_base.weight, self.to_base.bias
-        if self.ratio == 1:
-            return torch.addcmul(bias, v_ntc, weight.view(()))
-        side, c = self.window // self.ratio, v_ntc.shape[-1]
-        blocks = v_ntc.unflatten(1, (side, self.ratio, side, self.ratio)).transpose(2, 3)
-        summed: Tensor = weight @ blocks.reshape(-1, self.ratio**2, c) + bias
-        return summed.view(-1, side**2, c)
-
 
 def _pointwise(conv: nn.Conv2d, x_bhwc: Tensor) -> Tensor:
-    """A 1x1 convolution as the matrix product that it is: (b, h, w, c) -> (b, h, w, c')."""
+    """A 1x1 convolution, as a matrix product: (b, h, w, c) -> (b, h, w, c')."""
     return F.linear(x_bhwc, conv.weight.flatten(1), conv.bias)
-
-
-def _same_head(width: int, heads: int) -> Tensor:
-    """1 where two channels share a head, else 0: (width, width)."""
-    head = torch.arange(heads).repeat_interleave(width // heads)
-    return (head[:, None] == head[None, :]).float()
 
 
 def _position(mixer: spec.Correlation, window: int) -> DynamicPosition | TablePosition | None:

@@ -1,9 +1,14 @@
-"""N-gram context: what neighbouring windows say to each window (NGswin, CVPR 2023)."""
+"""N-gram context: what neighbouring windows tell each window (NGswin, CVPR 2023).
+
+Shapes: b batch, h height, w width, c channels; rows and columns are of windows; n side of the
+square of windows that attend to each other.
+"""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hitsr.models.fused import ngram as fused
 from hitsr.models.position import table_bias
 from hitsr.specs.network import Formulation
 
@@ -11,9 +16,10 @@ from hitsr.specs.network import Formulation
 class NgramContext(nn.Module):
     """Adds one context vector per window to its tokens: (b, h, w, c) -> (b, h, w, c).
 
-    Windows are embedded channel pair by channel pair into C/2 channels. Each embedding attends to
-    its neighbours to the right and below, and in a second pass to the left and above; at the ends
-    the neighbour is reflected. Both averages are concatenated and merged.
+    h and w are multiples of `window`. Windows are embedded pair of channels by pair of channels
+    into c / 2 channels. Each embedding attends to its neighbours on the right and below, and in a
+    second pass to those on the left and above; beyond the last window neighbours are reflected.
+    Both averages are concatenated and merged. `shared`: one filter embeds all pairs, not one each.
     """
 
     def __init__(
@@ -29,7 +35,7 @@ class NgramContext(nn.Module):
         self.window, self.grams, self.heads = window, grams, heads
         self.formulation = formulation
         half = width // 2
-        filters = 1 if shared else half  # one for all channel pairs, or one for each
+        filters = 1 if shared else half
         self.embed = nn.Conv2d(2 * filters, filters, window, stride=window, groups=filters)
         self.qkv = nn.Linear(half, 3 * half)
         self.proj = nn.Linear(half, half)
@@ -38,22 +44,11 @@ class NgramContext(nn.Module):
         self.merge = nn.Conv2d(width, width, 1)
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
-        """Features with their context; sides must be multiples of the window."""
-        side = self.window
-        if self.formulation == "paper":
-            context = self._context(self._unigrams(x_bhwc))
-            return x_bhwc + context.repeat_interleave(side, 1).repeat_interleave(side, 2)
-        context = self._context(self._fused_unigrams(x_bhwc))
-        rows, columns = context.shape[1:3]
-        windows = x_bhwc.unflatten(2, (columns, side)).unflatten(1, (rows, side))
-        added: Tensor = windows + context[:, :, None, :, None]
-        return added.view(x_bhwc.shape)
-
-    def _context(self, unigrams: Tensor) -> Tensor:
-        """Of each window: (b, rows, columns, c / 2) -> (b, rows, columns, c)."""
-        both = torch.cat([self._bigrams(unigrams, False), self._bigrams(unigrams, True)], -1)
-        context: Tensor = self.merge(both.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return context
+        """Features plus their window's context."""
+        if self.formulation == "fused":
+            return fused.add_context(self, x_bhwc)
+        context, side = self.context_of(self._unigrams(x_bhwc)), self.window
+        return x_bhwc + context.repeat_interleave(side, 1).repeat_interleave(side, 2)
 
     def _unigrams(self, x_bhwc: Tensor) -> Tensor:
         """Embed windows: (b, h, w, c) -> (b, rows, columns, c / 2)."""
@@ -67,19 +62,14 @@ class NgramContext(nn.Module):
         )
         return x.permute(0, 2, 3, 1)
 
-    def _fused_unigrams(self, x_bhwc: Tensor) -> Tensor:
-        """The same as sums of weighted pixels: kernels of a window are too large a convolution."""
-        assert self.embed.bias is not None
-        b, h, w, c = x_bhwc.shape
-        side, repeats = self.window, c // 2 // self.embed.groups
-        weight = self.embed.weight.permute(2, 3, 0, 1).flatten(2).repeat(1, 1, repeats)
-        pixels = x_bhwc.reshape(b, h // side, side, w // side, side, c) * weight[:, None]
-        sums = pixels.sum(2).sum(3)  # a row of whole lines first: they are long
-        embedded: Tensor = sums.unflatten(-1, (c // 2, 2)).sum(-1)
-        return embedded + self.embed.bias.repeat(repeats)
+    def context_of(self, unigrams: Tensor) -> Tensor:
+        """Context of each window: (b, rows, columns, c / 2) -> (b, rows, columns, c)."""
+        both = torch.cat([self._bigrams(unigrams, False), self._bigrams(unigrams, True)], -1)
+        context: Tensor = self.merge(both.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return context
 
     def _bigrams(self, x_bhwc: Tensor, backward: bool) -> Tensor:
-        """Average of the attention within each n x n neighbourhood: (b, rows, columns, c)."""
+        """Average of the attention within each n x n windows: (b, rows, columns, c)."""
         n = self.grams
         padded = _reflect_ends(x_bhwc, n - 1, backward)
         grams = padded.unfold(1, n, 1).unfold(2, n, 1)  # (b, rows, columns, c, n, n)
@@ -92,7 +82,7 @@ class NgramContext(nn.Module):
 
 
 def _reflect_ends(x_bhwc: Tensor, extra: int, backward: bool) -> Tensor:
-    """Reflect `extra` windows beyond the right and bottom, or before the left and top."""
+    """Reflect `extra` windows beyond the right and bottom, or with `backward` the left and top."""
     for dim in (1, 2):
         length = x_bhwc.shape[dim]
         step = torch.arange(extra, device=x_bhwc.device)

@@ -1,7 +1,7 @@
-"""Networks that are not ours: a Python function that makes one, or a checkpoint for spandrel.
+"""A user's own network: from a Python function that makes it, or a checkpoint for spandrel.
 
-Whatever comes back is a `torch.nn.Module` that upscales (b, 3, h, w) in [0, 1] by its scale, and
-is measured as any other.
+It is a `torch.nn.Module` that maps (b, 3, h, w) in [0, 1] to (b, 3, h*scale, w*scale), and is
+measured like the networks of this package.
 """
 
 import sys
@@ -24,7 +24,8 @@ def load_own(source: str, scale: int) -> nn.Module:
 
     `source` is `path/to/file.py:function` or `package.module:function`, called as
     `function(scale=scale)`, or `spandrel:path/to/checkpoint.pth`. Loading runs the code it names.
-    Raises SpecError if nothing is there, or what is there does not upscale by `scale`.
+    Raises SpecError if there is no such function or file, or the network does not upscale by
+    `scale`.
     """
     if source.startswith(SPANDREL):
         model = _spandrel(Path(source.removeprefix(SPANDREL)))
@@ -53,7 +54,7 @@ def _file_module(path: Path) -> Any:
     if not path.is_file() or spec is None or spec.loader is None:
         raise SpecError(f"{path}: no such file")
     module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses and pickle look a module up
+    sys.modules[spec.name] = module  # dataclasses and pickle look modules up here
     spec.loader.exec_module(module)
     return module
 
@@ -79,7 +80,7 @@ def _spandrel(path: Path) -> nn.Module:
 
 
 def _check_upscales(model: nn.Module, source: str, scale: int) -> None:
-    """Ask for one small picture, so that a wrong network is told before long work."""
+    """Upscale one small picture, so that a wrong network is reported before long work."""
     with torch.inference_mode():
         out = model(torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(0)))
     shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__

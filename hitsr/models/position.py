@@ -1,4 +1,7 @@
-"""Position biases: a learned table of offsets, or a small MLP that makes one (HiT-SR, 3.3)."""
+"""Position biases: a learned table of offsets, or a small MLP that makes one (HiT-SR, 3.3).
+
+Shapes: m heads, t tokens of a window (side²), s keys or base cells of a window.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +30,7 @@ class DynamicPosition(nn.Module):
 
 
 class TablePosition(nn.Module):
-    """A bias of its own for each offset within windows of one side, and each head."""
+    """A learned bias for every offset within windows of one side, per head."""
 
     def __init__(self, side: int, heads: int) -> None:
         super().__init__()
@@ -35,26 +38,15 @@ class TablePosition(nn.Module):
         nn.init.trunc_normal_(self.bias_table, std=0.02)
 
     def forward(self, side: int) -> Tensor:
-        """Biases of every offset within a window, of no other side: (m, 2 side - 1, 2 side - 1)."""
+        """Biases of every offset within a window: (m, 2 side - 1, 2 side - 1); `side` as made."""
         return self.bias_table.t().view(-1, 2 * side - 1, 2 * side - 1)
 
 
-def pooled_bias(table: Tensor, ratio: int) -> Tensor:
-    """Bias of each token towards each base cell: (m, 2H-1, 2H-1) -> (m, t, s).
-
-    A base cell stands for ratio x ratio tokens, and its bias is their mean. Along a cell's tokens
-    offsets are consecutive, so the means are an average pooling of the table, and the offsets of
-    all tokens to one cell are a window of it.
-    """
-    heads, side = table.shape[0], (table.shape[1] + 1) // 2
-    pooled = nn.functional.avg_pool2d(table, ratio, stride=1) if ratio > 1 else table
-    # Windows slide with falling offset of the cell: the first one belongs to the last cell.
-    views = pooled.unfold(1, side, ratio).unfold(2, side, ratio).flip(1, 2)
-    return views.permute(0, 3, 4, 1, 2).reshape(heads, side * side, -1)
-
-
 def averaged_bias(table: Tensor, ratio: int) -> Tensor:
-    """The same, by the textbook: gather every token pair, then average over each cell's tokens."""
+    """Bias of each token towards each base cell: (m, 2 side - 1, 2 side - 1) -> (m, t, s).
+
+    A base cell stands for ratio x ratio tokens: its bias is the mean of the biases towards them.
+    """
     heads, side = table.shape[0], (table.shape[1] + 1) // 2
     row, column = cells(side, table.device).unbind(1)
     down = row[:, None] - row[None, :] + side - 1
@@ -65,7 +57,11 @@ def averaged_bias(table: Tensor, ratio: int) -> Tensor:
 
 
 def table_bias(table: Tensor, side: int, fold: int) -> Tensor:
-    """Gather a learned table: ((2s-1)², m) -> (m, t, s²), s = side / fold key cells a side."""
+    """Bias of each token towards each key, from a learned table: ((2 keys - 1)², m) -> (m, t, s).
+
+    A key stands for fold x fold tokens, so a window has keys = side / fold of them a side (s =
+    keys²), and offsets are between keys.
+    """
     device, keys = table.device, side // fold
     queries = torch.div(cells(side, device), fold, rounding_mode="floor")
     offset = queries[:, None, :] - cells(keys, device)[None, :, :] + keys - 1

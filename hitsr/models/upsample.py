@@ -1,14 +1,14 @@
-"""From features to a picture: one pixel shuffle, or two convolutions around one or two of them.
+"""Upsamplers from features to a picture: one pixel shuffle, or SwinIR's classical one.
 
-Keys within them are the published ones of `upsample`, so that only what stands around them is
-renamed when a classical network's weights are read.
+Layers of the classical one are named so that, in published weights, only its first and last
+convolution need renaming (`checkpoints`).
 """
 
 from torch import nn
 
 from hitsr.specs.network import Scale, Upsampler
 
-_CHANNELS = 64  # of the two-stage upsampler, whatever the features' width
+_CHANNELS = 64  # in the two-stage upsampler, for every width of the network
 
 
 def upsampler(kind: Upsampler, width: int, scale: Scale) -> nn.Sequential:
@@ -21,7 +21,7 @@ def _one_step(width: int, scale: Scale) -> nn.Sequential:
 
 
 def _two_stage(width: int, scale: Scale) -> nn.Sequential:
-    """Narrow, then enlarge by 2 (twice for x4) or by 3, then make colours (SwinIR, classical)."""
+    """Reduce channels, enlarge by 2 (twice for x4) or by 3, map to RGB (SwinIR, classical)."""
     factors = (3,) if scale == 3 else (2,) * (scale // 2)
     shuffles: list[nn.Module] = []
     for factor in factors:

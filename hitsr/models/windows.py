@@ -1,42 +1,42 @@
-"""Window arithmetic on channels-last pictures: extend, split, merge, and what a shift separates."""
+"""Windows of channels-last features: extend, split, merge, and the regions of a cyclic shift.
+
+Shapes: b batch, h height, w width, c channels, n windows, t tokens of a window.
+"""
 
 import torch
 from torch import Tensor
 
-# Added to scores between parts that a shift brought together; exp(-100) is zero beside any score.
+# Added to scores of tokens that must not attend to each other: a softmax makes it a weight of 0.
 SEPARATE = -100.0
 
 
 def reflected(length: int, extra: int, device: torch.device) -> Tensor:
-    """Indices that continue 0..length-1 by `extra` more, as numpy's `reflect` does.
+    """Indices of the `extra` samples after 0..length-1, as numpy's `reflect` pads: (extra,).
 
-    The period is 2 (length - 1), so any extension is defined; a single sample is repeated.
+    The period is 2 (length - 1), so `extra` may be any number; a single sample is repeated.
     """
-    # A tensor, because ONNX knows no remainder by a size.
+    # A tensor, because ONNX has no remainder operator for sizes.
     period = torch.scalar_tensor(2 * (length - 1), dtype=torch.int64, device=device).clamp(min=1)
     index = torch.arange(length, length + extra, device=device) % period
     return torch.minimum(index, period - index)
 
 
-def extend(x_bhwc: Tensor, multiple: int, sides: tuple[int, ...] = (1, 2)) -> Tensor:
-    """Reflect on the right and bottom until both sides are multiples: (b, h, w, c).
-
-    Or until one of them is: `sides` are dimensions.
-    """
+def extend(x_bhwc: Tensor, multiple: int, dims: tuple[int, ...] = (1, 2)) -> Tensor:
+    """Pad by reflection at the bottom (dim 1) and right (dim 2) to multiples: (b, h, w, c)."""
     if multiple == 1:
         return x_bhwc
-    for dim in sides:
+    for dim in dims:
         length = x_bhwc.shape[dim]
         whole = (length + multiple - 1) // multiple * multiple
-        # An exported program serves every size: its tail may be empty.
+        # An exported program has no branch on sizes, so there the padding may be empty.
         if torch.compiler.is_exporting() or whole > length:
-            tail = x_bhwc.index_select(dim, reflected(length, whole - length, x_bhwc.device))
-            x_bhwc = torch.cat([x_bhwc, tail], dim)
+            padding = x_bhwc.index_select(dim, reflected(length, whole - length, x_bhwc.device))
+            x_bhwc = torch.cat([x_bhwc, padding], dim)
     return x_bhwc
 
 
 def split(x_bhwc: Tensor, window: int) -> Tensor:
-    """Cut into windows: (b, h, w, c) -> (n, t, c), t = window²; sides must be multiples."""
+    """Cut into windows: (b, h, w, c) -> (n, t, c), t = window²; h, w must be multiples of it."""
     b, h, w, c = x_bhwc.shape
     rows, columns = h // window, w // window
     x = x_bhwc.view(b, rows, window, columns, window, c)
@@ -44,25 +44,23 @@ def split(x_bhwc: Tensor, window: int) -> Tensor:
 
 
 def merge(x_ntc: Tensor, window: int, height: int, width: int) -> Tensor:
-    """Lay windows back into pictures: (n, t, c) -> (b, h, w, c). Undoes `split`."""
+    """Put windows back into pictures: (n, t, c) -> (b, h, w, c). Undoes `split`."""
     rows, columns, c = height // window, width // window, x_ntc.shape[-1]
     b = x_ntc.shape[0] // (rows * columns)
     x = x_ntc.view(b, rows, columns, window, window, c)
     return x.transpose(2, 3).reshape(b, height, width, c)
 
 
-def roll(x_bhwc: Tensor, shift: int, sides: tuple[int, ...] = (1, 2)) -> Tensor:
-    """Move a picture down and right by `shift` pixels, around its edges; the same for 0.
-
-    Or one of these, by `sides`, which are dimensions.
-    """
-    return x_bhwc.roll([shift] * len(sides), sides) if shift else x_bhwc
+def roll(x_bhwc: Tensor, shift: int, dims: tuple[int, ...] = (1, 2)) -> Tensor:
+    """Roll cyclically by `shift` pixels, down (dim 1) and right (dim 2); x itself for 0."""
+    return x_bhwc.roll([shift] * len(dims), dims) if shift else x_bhwc
 
 
 def regions(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """Number the parts that a cyclic shift brings together: (1, h, w, 1) float.
+    """Number the regions of a cyclically shifted picture: (1, h, w, 1) float.
 
-    Tokens attend to each other only within one part (SwinIR, `calculate_mask`).
+    Tokens of a window may attend to each other only within one region, since others come from the
+    opposite edge of the picture (SwinIR, `calculate_mask`).
     """
 
     def bands(length: int) -> Tensor:
@@ -73,6 +71,6 @@ def regions(height: int, width: int, window: int, shift: int, device: torch.devi
 
 
 def cells(side: int, device: torch.device) -> Tensor:
-    """Row and column of every cell of a square, row by row: (side², 2) integers."""
+    """Row and column of every cell of a side x side square, row by row: (side², 2) integers."""
     line = torch.arange(side, device=device)
     return torch.cartesian_prod(line, line).view(-1, 2)

@@ -1,1 +1,1 @@
-"""Jobs: all that a config and its ablations ask for, and what makes each."""
+"""Jobs: everything that a config and its ablations request, and the files involved."""

@@ -1,13 +1,54 @@
-"""Fingerprint the code a result depends on, so that the pipeline reruns what a change touches.
+"""Hash the code that a result depends on, so that the pipeline reruns jobs whose code changed.
 
-Comments, docstrings and layout do not count: only what Python would execute.
+Comments, docstrings and layout do not count: only code that Python executes.
 """
 
 import ast
 import hashlib
 from pathlib import Path
 
+from hitsr.plan.layout import Kind
+
 PACKAGE = Path(__file__).parents[1]
+
+# Modules that the result of a job depends on, by kind of job.
+_FORWARDS = ("models", "measure/latency.py", "measure/forwards.py", "measure/machine.py")
+_COUNTS = ("models", "measure/complexity.py", "measure/census.py")
+PARTS: dict[Kind | str, tuple[str, ...]] = {
+    "prepare": ("data/bicubic.py", "data/images.py", "data/packs.py", "data/sources.py"),
+    "train": (
+        "models",
+        "training",
+        *(f"data/{part}.py" for part in ("images", "loader", "packs", "patches")),
+        "base/seeds.py",
+    ),
+    "restore": (
+        "models",
+        "upscaling",
+        "runtime/tensors.py",
+        "data/bicubic.py",
+        "data/images.py",
+    ),
+    "quality": ("measure/metrics.py", "measure/quality.py", "data/images.py"),
+    "complexity": _COUNTS,
+    "latency": (*_FORWARDS, "measure/fresh.py", "measure/energy.py", "runtime/memory.py"),
+    "scaling": (*_COUNTS, "measure/scaling.py", "api.py"),
+    "scaling_time": (*_FORWARDS, "measure/scaling.py", "api.py"),
+    "lam": (
+        "models",
+        "measure/attribution.py",
+        "measure/attribution_files.py",
+        "measure/attribution_maps.py",
+        "measure/attribution_pictures.py",
+    ),
+    "lam_sheet": ("measure/attribution_pictures.py",),
+    "report": ("report", "records", "specs/claims.py"),
+}
+
+
+def code_of(kind: Kind | str) -> str:
+    """Hash of the code that a kind of job, `lam_sheet` or `report` depends on."""
+    return fingerprint(*PARTS[kind])
 
 
 def fingerprint(*parts: str) -> str:
@@ -19,7 +60,9 @@ def fingerprint(*parts: str) -> str:
     for part in parts:
         path = PACKAGE / part
         if not path.exists():
-            raise FileNotFoundError(f"{path}: no such module; mend the rule that names it")
+            raise FileNotFoundError(
+                f"{path}: no such module; correct the list of parts that names it"
+            )
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(file.relative_to(PACKAGE).as_posix().encode())
             digest.update(_executed(file.read_text()).encode())

@@ -1,4 +1,4 @@
-"""What a config needs that is not part of it: a device, pictures, released weights."""
+"""Find out which device, pictures and released weights a config needs, and which are missing."""
 
 import csv
 import re
@@ -6,21 +6,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from hitsr.plan.methods import find_weights, methods, weight_names
-from hitsr.specs.config import Config, Device
+from hitsr.plan.subjects import find_weights, weight_names
+from hitsr.specs.config import Config, Device, scaled_networks
 
 
 def available_device(asked: Device) -> Literal["cpu", "cuda", "mps"]:
-    """What `auto` means on this machine, found without torch: a GPU where its driver answers."""
+    """The device that `auto` stands for: CUDA if there is an NVIDIA driver. Needs no torch."""
     if asked != "auto":
         return asked
     return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
 
 
 def missing_data(config: Config, sources: Path, sets: Iterable[str] = ()) -> str | None:
-    """What pictures a config wants and does not find, and where to get them; None if all is there.
+    """A message that lists missing pictures and where to get them; None if nothing is missing.
 
-    `sources` is a CSV of kind, name and url; `sets` are those wanted, by default the config's.
+    `sources` is a CSV of kind, name and url. `sets` are the required sets; default: the config's.
     """
     if config.data.source == "wheels":
         return None
@@ -40,20 +40,21 @@ def missing_data(config: Config, sources: Path, sets: Iterable[str] = ()) -> str
 
 
 def missing_weights(config: Config, sources: Path) -> str | None:
-    """Which released weights a config wants and does not find, and how to get them."""
+    """A message that lists missing released weights and how to get them; None if all exist."""
     if config.weights is None:
         return None
     root = config.weights.root
-    released = [method for method in methods(config).values() if method.kind == "released"]
-    missing = [m for m in released if find_weights(root, m.network, m.scale) is None]
+    released = list(scaled_networks(config, config.weights.scales).values())
+    missing = [(m.network.name, m.scale) for m in released]
+    missing = [cell for cell in missing if find_weights(root, *cell) is None]
     if not missing:
         return None
     lines = [f"{len(missing)} of {len(released)} released weights are missing in {root}:"]
-    for network in dict.fromkeys(method.network for method in missing):
-        scales = ", ".join(f"x{m.scale}" for m in missing if m.network == network)
+    for network in dict.fromkeys(name for name, _ in missing):
+        scales = ", ".join(f"x{scale}" for name, scale in missing if name == network)
         lines.append(f"  {network} {scales}: {_weights_source(sources, network)}")
-    first, second, third = weight_names(root, missing[0].network, missing[0].scale)
-    lines.append(f"`hitsr fetch-weights --out {root}` fetches those that can be; put others there")
+    first, second, third = weight_names(root, *missing[0])
+    lines.append(f"`hitsr fetch-weights --out {root}` fetches most of them; save others there")
     lines.append(f"as {first.name}, {second.name} or {third.parent.name}/{third.name}.")
     return "\n".join(lines)
 
@@ -65,6 +66,6 @@ def _weights_source(sources: Path, network: str) -> str:
 
 
 def _offers(row: dict[str, str], dataset: str) -> bool:
-    """Whether a source holds the HR pictures of a set; its note may list several sets."""
+    """Whether a source offers the HR pictures of a set; the note of a source may list sets."""
     listed = re.search(rf"\b{re.escape(dataset)}[,:]", row["note"]) is not None
     return listed or (row["name"].startswith(dataset) and "_LR_" not in row["name"])

@@ -1,7 +1,7 @@
-"""What was measured, how, by which code: every result file is one class of this module.
+"""Records: one class per kind of result file, with raw samples, units and provenance.
 
-Records keep raw samples; averages belong to the report. Units end the field names. A quantity that
-was not measured is absent (None), never zero or NaN.
+The report averages samples. Field names end with units. A quantity that was not measured is None,
+never zero or NaN.
 """
 
 from hitsr.records.attribution import (
@@ -14,7 +14,6 @@ from hitsr.records.cost import (
     Complexity,
     ComplexityRecord,
     ModuleCost,
-    Over,
     PowerLaw,
     ScalingRecord,
     ScalingTimeRecord,
@@ -23,13 +22,11 @@ from hitsr.records.cost import (
     TimeGrowth,
 )
 from hitsr.records.latency import (
-    OWN,
     Energy,
     LatencyRecord,
     MachineState,
     PeakMemory,
     Timing,
-    latency_setup,
 )
 from hitsr.records.pictures import (
     ChannelScore,
@@ -42,7 +39,6 @@ from hitsr.records.record import Hash, Provenance, Record
 from hitsr.records.training import LogLine, TrainingRecord, read_log
 
 __all__ = [
-    "OWN",
     "AttributionRecord",
     "AttributionSettings",
     "ChannelScore",
@@ -55,7 +51,6 @@ __all__ = [
     "LogLine",
     "MachineState",
     "ModuleCost",
-    "Over",
     "PeakMemory",
     "PictureFile",
     "PictureScore",
@@ -72,6 +67,5 @@ __all__ = [
     "Timing",
     "TrainingRecord",
     "WindowAttribution",
-    "latency_setup",
     "read_log",
 ]

@@ -10,11 +10,11 @@ from hitsr.specs.network import Scale
 
 
 class AttributionSettings(Value):
-    """How local attribution maps are taken; the defaults are those of the field (LAM_Demo)."""
+    """How local attribution maps are computed; the defaults are those of LAM_Demo."""
 
     objective: Literal["gradient_magnitude"] = "gradient_magnitude"  # summed over the window
     path: Literal["gaussian_blur"] = "gaussian_blur"  # from sigma to 0
-    sigma: float = Field(default=1.2, gt=0.25)  # LR pixels; below, nothing would be blurred
+    sigma: float = Field(default=1.2, gt=0.25)  # LR pixels; a smaller sigma would blur nothing
     kernel: PositiveInt = Field(default=9, ge=3)  # LR pixels; odd
     steps: PositiveInt = 50
     quadrature: Literal["right", "midpoint"] = "right"
@@ -27,7 +27,7 @@ class AttributionSettings(Value):
 
 
 class RefinedAttribution(Value):
-    """The same map along a path refined until its completeness error was below 1 %."""
+    """Attribution along a path that was refined until the completeness error was below 1 %."""
 
     steps: PositiveInt
     quadrature: Literal["midpoint"] = "midpoint"
@@ -36,7 +36,7 @@ class RefinedAttribution(Value):
 
 
 class WindowAttribution(Value):
-    """What one window of one picture draws on."""
+    """The attribution of one window of one picture."""
 
     picture: str
     lr_sha256: str
@@ -58,8 +58,8 @@ class AttributionRecord(Record):
 
     network: str
     scale: Scale
-    dataset: str | None  # None where pictures were named one by one
+    dataset: str | None  # None if pictures were listed one by one
     window_rule: Literal["given", "busiest"]
     settings: AttributionSettings
-    weights_sha256: str | None  # None for a network of one's own, which brings its weights
+    weights_sha256: str | None  # None for a user's own network, whose code loads its weights
     windows: tuple[WindowAttribution, ...] = Field(min_length=1)

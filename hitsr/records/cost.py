@@ -6,13 +6,12 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from hitsr.base.values import Value
 from hitsr.records.record import Record
+from hitsr.specs.config import Over
 from hitsr.specs.network import Formulation, Scale
-
-Over = Literal["window", "picture"]  # what a cost grows with
 
 
 class ModuleCost(Value):
-    """What one module adds to a network's cost, what is inside it included."""
+    """The cost of one module, including its submodules."""
 
     name: str  # such as "groups.0.blocks.2.mixer"
     kind: str  # its class
@@ -22,13 +21,13 @@ class ModuleCost(Value):
 
 
 class Complexity(Value):
-    """What one forward of one picture costs.
+    """The cost of one forward of one picture.
 
-    FLOPs are what fvcore counts: multiply-accumulates, plus five per LayerNorm element. Activations
-    are what fvcore counts too: elements that convolutions and matrix products put out. Peak memory
-    is of the tensors that are alive at once between operators, in float32, above weights and
-    picture: found from shapes, so without any kernel's workspace. What the record does not hold
-    was not asked for, or written before it could be.
+    FLOPs and activations follow fvcore. FLOPs are multiply-accumulates, plus five per LayerNorm
+    element. Activations are elements of the outputs of convolutions and matrix products. Peak
+    memory is that of the tensors alive at once between operators, in float32, above weights and
+    picture; it is computed from shapes, so the workspace of kernels is not included. None: the
+    quantity was not requested, or is newer than the record.
     """
 
     counter: Literal["torch", "fvcore"]
@@ -39,12 +38,14 @@ class Complexity(Value):
     activations: NonNegativeInt | None = None
     activations_by_operator: dict[str, int] = Field(default={})  # sums to activations
     peak_activation_bytes: NonNegativeInt | None = None
-    peak_activation_at: str | None = None  # innermost module that was running then
-    modules: tuple[ModuleCost, ...] = ()  # in the order of the network; a part follows its whole
+    peak_activation_at: str | None = None  # innermost module that was running at the peak
+    modules: tuple[
+        ModuleCost, ...
+    ] = ()  # in the order of the network; submodules follow their module
 
 
 class ComplexityRecord(Complexity, Record):
-    """What a network costs at one output size."""
+    """The cost of a network at one output size."""
 
     KIND = "complexity"
 
@@ -52,23 +53,23 @@ class ComplexityRecord(Complexity, Record):
     scale: Scale
     output_size: tuple[PositiveInt, PositiveInt]  # width, height
     input_size: tuple[PositiveInt, PositiveInt]  # width, height
-    formulation: Formulation | None  # None for a network of one's own, which has but one
+    formulation: Formulation | None  # None for a user's own network
     params: PositiveInt
     flops: PositiveInt
 
 
 class PowerLaw(Value):
-    """A cost ~ size^exponent, fitted to the logarithms of both by least squares."""
+    """cost ~ size^exponent, fitted by least squares to the logarithms of both."""
 
     exponent: float
     standard_error: NonNegativeFloat
 
 
 class SizeCost(Value):
-    """What one forward costs where windows, or the picture, have this many tokens."""
+    """The cost of one forward with windows, or a picture, of this many tokens."""
 
-    side: PositiveInt  # of a window, or of the picture, in LR pixels
-    tokens: PositiveInt  # the size whose powers are fitted: side squared
+    side: PositiveInt  # of the window or picture, in LR pixels
+    tokens: PositiveInt  # side squared; the size in the power law
     input_size: tuple[PositiveInt, PositiveInt]  # width, height
     flops: PositiveInt
     activations: PositiveInt
@@ -78,10 +79,10 @@ class SizeCost(Value):
 class ScalingRecord(Record):
     """How a network's cost grows with the size of its windows, or of the picture.
 
-    Over windows: FLOPs and activations of the mixer of a one-block network, peak memory of that
-    network, at one picture that every window divides. A cost of the whole picture that grows as
-    tokens^p grows as tokens^(p + 1) in each window: linear per window is p = 0. Over pictures: all
-    of the whole network.
+    Over windows, FLOPs and activations are those of the mixer of a one-block network, peak memory
+    is that of the one-block network, on one picture that every window divides. A cost that grows as
+    tokens^p on that picture grows as tokens^(p + 1) per window: p = 0 is linear per window. Over
+    pictures, all costs are those of the whole network.
     """
 
     KIND = "scaling"
@@ -97,16 +98,16 @@ class ScalingRecord(Record):
 
 
 class SizeTime(Value):
-    """Raw times of forwards where windows, or the picture, have this many tokens."""
+    """Raw times of forwards with windows, or a picture, of this many tokens."""
 
-    side: PositiveInt  # of a window, or of the picture, in LR pixels
-    tokens: PositiveInt  # the size whose powers are fitted: side squared
+    side: PositiveInt  # of the window or picture, in LR pixels
+    tokens: PositiveInt  # side squared; the size in the power law
     input_size: tuple[PositiveInt, PositiveInt]  # width, height
     samples_ms: tuple[PositiveFloat, ...] = Field(min_length=1)
 
 
 class TimeGrowth(Value):
-    """Times at several sizes, which took turns, and the power law of their medians."""
+    """Times at several sizes that took turns, and the power law fitted to their medians."""
 
     points: tuple[SizeTime, ...] = Field(min_length=3)
     law: PowerLaw
@@ -115,8 +116,8 @@ class TimeGrowth(Value):
 class ScalingTimeRecord(Record):
     """How a network's time grows on one device with the size of its windows, or of the picture.
 
-    Over windows: the mixer of a one-block network, at one picture that every window divides. Over
-    pictures: the whole network.
+    Over windows, the mixer of a one-block network is timed, on one picture that every window
+    divides. Over pictures, the whole network is timed.
     """
 
     KIND = "scaling_time"
@@ -124,5 +125,5 @@ class ScalingTimeRecord(Record):
     network: str
     scale: Scale
     formulation: Formulation
-    windows: TimeGrowth | None  # None where only the other was asked for
-    pictures: TimeGrowth | None
+    windows: TimeGrowth | None  # None if only pictures were requested
+    pictures: TimeGrowth | None  # None if only windows were requested

@@ -8,7 +8,7 @@ from hitsr.specs.network import Scale
 
 
 class PictureFile(Value):
-    """One pair of a prepared set: which files, of what size."""
+    """One LR/HR pair of a prepared set: sizes and hashes of its files."""
 
     name: str
     lr_size: tuple[PositiveInt, PositiveInt]  # width, height
@@ -18,7 +18,7 @@ class PictureFile(Value):
 
 
 class DatasetRecord(Record):
-    """The pairs of one set at one scale, as they were found when the pipeline ran."""
+    """The pairs of one set at one scale, as prepared by the pipeline."""
 
     KIND = "dataset"
 
@@ -27,21 +27,21 @@ class DatasetRecord(Record):
 
 
 class ChannelScore(Value):
-    psnr_db: float | None  # None where the pictures are identical (infinite)
+    psnr_db: float | None  # None: infinite, because the pictures are identical
     ssim: float
 
 
 class PictureScore(ChannelScore):
-    """One picture's scores: PSNR and SSIM on luma, and what else was asked for."""
+    """Scores of one picture: PSNR and SSIM on luma and RGB, and other metrics."""
 
     name: str
     rgb: ChannelScore | None = None
-    grey: ChannelScore | None = None  # of a grey HR picture, scored on its samples as they are
+    grey: ChannelScore | None = None  # of a grey HR picture, scored on its unconverted samples
     others: dict[str, float] = Field(default={})  # metric of pyiqa -> value
 
 
 class QualityRecord(Record):
-    """Scores of finished pictures, one by one."""
+    """Scores of each picture of a set."""
 
     KIND = "quality"
 
@@ -49,6 +49,6 @@ class QualityRecord(Record):
     dataset: str
     scale: Scale
     border: NonNegativeInt
-    signatures: dict[str, str]  # metric -> how it was taken
-    unavailable: dict[str, str] = Field(default={})  # metric -> why not
+    signatures: dict[str, str]  # metric -> how it was computed
+    unavailable: dict[str, str] = Field(default={})  # metric -> why it is missing
     pictures: tuple[PictureScore, ...] = Field(min_length=1)

@@ -1,4 +1,4 @@
-"""Say which code, on which machine, with what, made a record. Loads nothing heavy by itself."""
+"""Collect the provenance of a record: code, machine, versions, command. Loads no heavy package."""
 
 import os
 import platform
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from hitsr.records import Provenance
 
-# What a number may depend on; the lock file has the rest.
+# Packages that numbers depend on; the lock file lists all others.
 PACKAGES = ("hitsr", "torch", "numpy", "scipy", "pillow", "fvcore")
 
 
 def provenance(device: str, seconds: float, seed: int | None = None) -> Provenance:
-    """The facts of this process, for work that took `seconds` on `device` ("cpu", "cuda:0")."""
+    """Provenance from this process, for work that took `seconds` on `device` ("cpu", "cuda:0")."""
     commit, dirty = _checkout()
     return Provenance(
         commit=commit,
@@ -33,8 +33,8 @@ def provenance(device: str, seconds: float, seed: int | None = None) -> Provenan
 def _checkout() -> tuple[str | None, bool | None]:
     """Commit of the checkout that holds this package, and whether the package differs from it.
 
-    (None, None) without git or outside a checkout: also where an installed copy merely lies inside
-    some other project's checkout, whose commit says nothing about this code.
+    (None, None) without git, outside a checkout, and for an installed copy that lies in the
+    checkout of another project.
     """
     folder = Path(__file__).parents[1]
     if _git(folder, "ls-files", "--error-unmatch", __file__) is None:
@@ -57,7 +57,7 @@ def _versions() -> dict[str, str]:
     for package in PACKAGES:
         try:
             found[package] = version(package)
-        except PackageNotFoundError:  # the report and the metrics do without torch
+        except PackageNotFoundError:  # a page can be rebuilt without torch
             continue
     return found
 
@@ -81,7 +81,7 @@ def _cpu_name() -> str:
 
 
 def _apple_name() -> str:
-    """Such as "Apple M2": the chip is CPU and GPU in one."""
+    """Name of an Apple chip, such as "Apple M2"; empty on other systems."""
     if platform.system() != "Darwin":
         return ""
     command = ["sysctl", "-n", "machdep.cpu.brand_string"]
@@ -89,7 +89,7 @@ def _apple_name() -> str:
 
 
 def _threads() -> int:
-    """Threads that torch computes with; a process that never loaded torch computes with one."""
+    """Threads that torch uses; 1 if this process has not loaded torch."""
     if "torch" not in sys.modules:
         return 1
     import torch
@@ -98,6 +98,6 @@ def _threads() -> int:
 
 
 def _command(argv: list[str]) -> str:
-    """The command line without this machine's folders: absolute paths keep their last part."""
+    """The command line, in which absolute paths are reduced to their last part."""
     shown = [Path(part).name if os.path.isabs(part) else part for part in argv]
     return shlex.join([Path(argv[0]).name, *shown[1:]])

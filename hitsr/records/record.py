@@ -1,4 +1,4 @@
-"""A result file: what was measured, which code measured it, on which machine."""
+"""The base class of records, and their provenance."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ Hash = str
 
 
 class Provenance(Value):
-    """Which code, on which machine, with what, and for how long."""
+    """Code, machine, package versions, command and duration of a measurement."""
 
     commit: str | None  # None outside a git checkout
     dirty: bool | None
@@ -28,14 +28,14 @@ class Provenance(Value):
 
 
 class Record(Value):
-    """A result file: its schema, the hash of what it measures, and provenance."""
+    """A result file: its schema, the hash of the job that made it, and provenance."""
 
     KIND: ClassVar[str]
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     schema_: str = Field(alias="schema", default="")
-    subject: str  # name of the run or network that was measured
-    subject_hash: Hash
+    subject: str  # name of the run, network or set that was measured
+    job_hash: Hash  # hash of the job that was measured (`plan.jobs.BaseJob.hash`)
     provenance: Provenance
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
@@ -50,12 +50,12 @@ class Record(Value):
         return f"{cls.KIND}/{cls.VERSION}"
 
     def save(self, path: Path) -> None:
-        """Write whole or not at all."""
+        """Write the file completely, or leave the old one."""
         write_text(path, self.to_json())
 
     @classmethod
-    def load(cls, path: Path, subject_hash: Hash | None = None) -> Self:
-        """Read a record; RecordError if damaged, of another schema or, where given, subject."""
+    def load(cls, path: Path, job_hash: Hash | None = None) -> Self:
+        """Read a record; RecordError if it is damaged, or of another schema or job."""
         try:
             data = json.loads(path.read_text())
             found = data["schema"]
@@ -70,9 +70,9 @@ class Record(Value):
             record = cls.parse(data, str(path))
         except SpecError as error:
             raise RecordError(f"{error}\n{path}: damaged record; delete it and rerun") from None
-        if subject_hash is not None and record.subject_hash != subject_hash:
+        if job_hash is not None and record.job_hash != job_hash:
             raise RecordError(
-                f"{path}: measures {record.subject_hash}, but {record.subject} is now "
-                f"{subject_hash}; delete it and rerun"
+                f"{path}: holds {record.subject} as job {record.job_hash} measured it, but the "
+                f"file belongs to job {job_hash}; delete it and rerun"
             )
         return record

@@ -1,17 +1,20 @@
 """Records of training runs, and the lines of their logs."""
 
+import json
 from pathlib import Path
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from hitsr.base.errors import RecordError
+from hitsr.base.errors import RecordError, SpecError
 from hitsr.base.values import Value
 from hitsr.records.record import Record
-from hitsr.specs.config import RunSpec
+from hitsr.specs.run import RunSpec
+
+_REMEDY = "delete the training’s folder and record, and rerun"
 
 
 class TrainingRecord(Record):
-    """What a training run did; its curve is in the log beside it."""
+    """The result of a training run; the log beside it holds the curve."""
 
     KIND = "training"
 
@@ -37,8 +40,15 @@ def read_log(path: Path) -> list[LogLine]:
     """All lines of a run's log.jsonl; RecordError names a line that is damaged."""
     lines = []
     for number, text in enumerate(path.read_text().splitlines(), 1):
+        where = f"{path}:{number}: damaged log line"
         try:
-            lines.append(LogLine.model_validate_json(text))
-        except ValueError as error:
-            raise RecordError(f"{path}:{number}: damaged log line: {error}") from None
+            data = json.loads(text)
+        except ValueError:
+            raise RecordError(f"{where}: not JSON (got {text!r}); {_REMEDY}") from None
+        if not isinstance(data, dict):
+            raise RecordError(f"{where}: must have keys and values, got {text!r}; {_REMEDY}")
+        try:
+            lines.append(LogLine.parse(data, where))
+        except SpecError as error:
+            raise RecordError(f"{error}; {_REMEDY}") from None
     return lines

@@ -1,12 +1,11 @@
 """The report, made from records alone: tables, figures, words, one HTML page. Loads no torch.
 
-    gather → measures → cells, svg → sections/* → page
+    gather → facts → evidence, estimates → judging, ledger, tables → sections/* → page
 
-Read `gather` for what is on disk, `cells` for what a table may say, `sections/efficiency` for how a
-section is made of both, `page` for the whole.
+Read `facts` for what is known, `evidence` for what is made of it, `judging` for verdicts, `tables`
+and `sections/efficiency` for how a section declares what it shows, `page` for the whole.
 """
 
 from hitsr.report.page import render, render_ablation
-from hitsr.report.tables import collect
 
-__all__ = ["collect", "render", "render_ablation"]
+__all__ = ["render", "render_ablation"]

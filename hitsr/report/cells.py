@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from hitsr.report.names import CONTROLS, Role, family_key, label, role_of
-from hitsr.report.statistics import Estimate
-from hitsr.report.typeset import fixed, signed
+from hitsr.plan.subjects import CONTROLS
+from hitsr.report.estimates import Estimate
+from hitsr.report.names import Role, family_key, label, role_of
+from hitsr.report.typeset import fixed
 
 Mark = Literal["outside", "unjudged"]
 
@@ -22,6 +23,7 @@ class Cell:
     kind: Literal["here", "paper", "difference", "absent", "text"] = "here"
     spread: str = ""
     mark: Mark | None = None
+    reason: str = ""  # of a difference that is not judged: "not judged: 900 of 500 000 iterations"
     rank: Literal["best", "second"] | None = None
 
 
@@ -31,6 +33,7 @@ NO_SOURCE = Cell(text="no source", kind="absent")
 NOT_REACHED = Cell(text="not reached", kind="absent")
 QUOTED = Cell(text="quoted", kind="absent")  # a difference to itself
 NO_BASELINE = Cell(text="baseline", kind="absent")
+UNPAIRED = Cell(text="no pair", kind="absent")  # a network of one's own
 REFERENCE = Cell(text="reference", kind="absent")  # what others are held against
 
 
@@ -80,7 +83,18 @@ class Table:
 
     @property
     def marks(self) -> set[Mark | None]:
-        return {cell.mark for group in self.groups for row in group.rows for cell in row.cells}
+        return {cell.mark for cell in self._cells}
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why some differences are not judged, each reason once."""
+        marked = (cell.reason for cell in self._cells if cell.mark == "unjudged")
+        reasons = (reason.removeprefix("not judged: ") for reason in marked)
+        return list(dict.fromkeys(reason for reason in reasons if reason))
+
+    @property
+    def _cells(self) -> list[Cell]:
+        return [cell for group in self.groups for row in group.rows for cell in row.cells]
 
 
 def listing(name: str, first: str, columns: Sequence[Column], rows: Iterable[Row]) -> Table:
@@ -107,37 +121,10 @@ def estimate(measured: Estimate | None, digits: int) -> Cell:
     return here(measured.value, digits, measured.half) if measured else NOT_RUN
 
 
-def gain(measured: Estimate | None, digits: int) -> Cell:
-    """A difference between two measured values, with its sign."""
-    if measured is None:
-        return NOT_RUN
-    if math.isinf(measured.value):
-        return IDENTICAL
-    return Cell(text=signed(measured.value, digits), value=measured.value)
-
-
 def paper(value: float | None, digits: int = 0) -> Cell:
     if value is None:
         return NO_SOURCE
     return Cell(text=fixed(value, digits), value=value, kind="paper")
-
-
-def difference(
-    measured: float | None, quoted: float | None, digits: int, tolerance: float, judged: bool = True
-) -> Cell:
-    """Here minus paper, at the digits printed: both are rounded first, as a reader would.
-
-    Marked where it is outside the tolerance, or not judged because the budgets differ.
-    """
-    if measured is None:
-        return NOT_RUN
-    if quoted is None:
-        return NO_SOURCE
-    value = round(measured, digits) - round(quoted, digits)
-    mark: Mark | None = None if judged else "unjudged"
-    if judged and round(abs(value), digits) > tolerance:
-        mark = "outside"
-    return Cell(text=signed(value, digits), value=value, kind="difference", mark=mark)
 
 
 def ranked(cells: Sequence[Cell]) -> list[Cell]:

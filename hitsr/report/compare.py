@@ -1,30 +1,44 @@
-"""Compare two results folders, A and B, cell by cell: what differs, what only one of them has.
+"""Compare two results folders, A and B: two tables of facts, cell by cell.
 
 A cell is the same where B lies within a tolerance of A. Tolerances are stated, never learnt from
 the samples; significance is said beside them, as evidence.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from hitsr.base.errors import RecordError
-from hitsr.base.values import Value
-from hitsr.records import ComplexityRecord, LatencyRecord, QualityRecord, TrainingRecord
-from hitsr.report.compared import KINDS, ComparedCell, Comparison, Kind, Tolerances, Verdict
-from hitsr.report.gather import Results, gather
-from hitsr.report.names import method_of
-from hitsr.report.significance import (
-    Metric,
-    PairedDifference,
-    corrected,
-    in_words,
-    mean_score,
-    p_in_words,
-    paired_difference,
+from hitsr.records import Record, TrainingRecord
+from hitsr.report.comparison import (
+    KINDS,
+    RULES,
+    ComparedCell,
+    Comparison,
+    Kind,
+    Rule,
+    Tolerances,
+    Verdict,
 )
-from hitsr.report.statistics import median, quartiles
+from hitsr.report.difference_words import in_words, p_in_words
+from hitsr.report.dotted import at
+from hitsr.report.estimates import Estimate, PairedDifference, corrected, median, quartiles
+from hitsr.report.evidence import difference_of
+from hitsr.report.facts import QUANTITIES, Fact, Quantity, facts_of
+from hitsr.report.gather import Results, gather_folder
+from hitsr.report.published import Published
 from hitsr.report.typeset import MINUS, THIN_SPACE, fixed, listed, signed
+
+
+class Side(NamedTuple):
+    """What one folder has of a quantity of a subject."""
+
+    facts: list[Fact]  # one per seed
+    record: Record  # of the first of them
+
+
+Sides = dict[str, dict[str, Side]]  # subject -> quantity -> what there is
 
 
 def compare_folders(
@@ -35,146 +49,75 @@ def compare_folders(
     RecordError for an empty or damaged one, or where neither has records of these kinds.
     """
     first, second = _read(a), _read(b)
-    cells = [cell for kind in kinds for cell in _compared(kind, first, second, tolerances)]
+    cells = [
+        cell for kind in kinds for cell in _compared(kind, first[kind], second[kind], tolerances)
+    ]
     if not cells:
         raise RecordError(f"{a} and {b}: neither has records of {listed(kinds)}; ask for others")
     return Comparison(a=str(a), b=str(b), tolerances=tolerances, cells=tuple(cells))
 
 
-def _read(folder: Path) -> Results:
-    results = gather(folder)
+def _read(folder: Path) -> dict[Kind, Sides]:
+    """The facts of a folder that some rule compares."""
+    results = gather_folder(folder)
     if not results.records:
-        raise RecordError(f"{folder}: no records; name a results folder such as results/demo")
-    return results
+        hint = "name a results folder such as results/demo, with its jobs/ and records/"
+        raise RecordError(f"{folder}: no records of jobs; {hint}")
+    rules = {rule.quantity: rule for rule in RULES}
+    found: dict[Kind, Sides] = {kind: {} for kind in KINDS}
+    for result in results.done:
+        facts = facts_of(Results(results.layout, (result,), ()), Published(()))
+        for fact in (*facts.rows, *_outcomes(result.record)):
+            if rule := rules.get(fact.quantity):
+                sides = found[rule.kind].setdefault(_subject(rule.kind, fact), {})
+                sides.setdefault(fact.quantity, Side([], result.record)).facts.append(fact)
+    return found
 
 
-def _compared(kind: Kind, a: Results, b: Results, tolerances: Tolerances) -> Iterator[ComparedCell]:
+def _outcomes(record: Record) -> Iterator[Fact]:
+    """What a training came to, by its record; the table of facts has its whole curves."""
+    if isinstance(record, TrainingRecord):
+        for rule in RULES:
+            value = getattr(record, rule.quantity, None) if rule.kind == "training" else None
+            if value is not None:
+                network, scale = record.run.network.name, record.run.scale
+                yield Fact(rule.quantity, network, scale, (value,), subject=record.subject)
+
+
+def _subject(kind: Kind, fact: Fact) -> str:
+    """ "hit_sir-x4", "hit_sir-x4.cpu.fused, batch 4", "hit_sir-x4 on Set5", "hit_sir-x4-s1"."""
+    if kind == "quality":
+        return f"{fact.network}-x{fact.scale} on {fact.dataset}"
+    name = ".".join([fact.subject, *(fact.setup or ())])
+    return f"{name}, {fact.load}" if fact.load else name
+
+
+def _compared(kind: Kind, a: Sides, b: Sides, tolerances: Tolerances) -> Iterator[ComparedCell]:
     """Subjects of one side only, then every quantity of those that both have."""
-    subjects: dict[Kind, Callable[[Results], dict[str, Any]]] = {
-        "complexity": lambda side: {r.subject: r for r in side.complexity.values()},
-        "latency": lambda side: {f"{r.subject}, {r.setup}": r for r in side.latency.values()},
-        "quality": _by_method,
-        "training": lambda side: {r.subject: r for r in side.trainings},
-    }
-    judges: dict[Kind, Callable[[dict[str, Any], Tolerances], Iterator[ComparedCell]]] = {
-        "complexity": _complexity,
-        "latency": _latency,
-        "quality": _quality,
-        "training": _training,
-    }
-    first, second = subjects[kind](a), subjects[kind](b)
-    for subject in sorted(first.keys() ^ second.keys()):
-        verdict: Verdict = "only A" if subject in first else "only B"
+    for subject in sorted(a.keys() ^ b.keys()):
+        verdict: Verdict = "only A" if subject in a else "only B"
         yield ComparedCell(kind=kind, subject=subject, verdict=verdict, words="not in the other")
-    pairs = {subject: (first[subject], second[subject]) for subject in first if subject in second}
-    yield from judges[kind](pairs, tolerances)
+    common = [subject for subject in a if subject in b]
+    cells = []
+    if kind == "training":
+        cells = [_definition(subject, a[subject], b[subject]) for subject in common]
+    for rule in RULES:
+        if rule.kind == kind:
+            pairs = {s: (a[s].get(rule.quantity), b[s].get(rule.quantity)) for s in common}
+            cells += _judged(rule, pairs, tolerances)
+    yield from sorted(cells, key=lambda cell: common.index(cell.subject))
 
 
-def _by_method(results: Results) -> dict[str, list[QualityRecord]]:
-    """The records of a method's seeds, by "hit_sir-x2 on Set5"."""
-    grouped: dict[str, list[QualityRecord]] = {}
-    for (run, dataset), record in results.quality.items():
-        subject = f"{method_of(run)}-x{record.scale} on {dataset}"
-        grouped.setdefault(subject, []).append(record)
-    return grouped
-
-
-def _complexity(
-    pairs: dict[str, tuple[ComplexityRecord, ComplexityRecord]], tolerances: Tolerances
-) -> Iterator[ComparedCell]:
-    for subject, (a, b) in pairs.items():
-        unlike = _unlike(a, b, "output_size", "formulation")
-        for quantity in ("params", "flops"):
-            x, y = getattr(a, quantity), getattr(b, quantity)
-            words = "equal" if x == y else f"{signed(y - x)}, {_share(x, y)}"
-            yield ComparedCell(
-                kind="complexity", subject=subject, quantity=quantity, a=x, b=y,
-                verdict=_verdict(abs(y - x) <= tolerances.counts * x, unlike),
-                words=_but(words, unlike),
-            )  # fmt: skip
-
-
-def _latency(
-    pairs: dict[str, tuple[LatencyRecord, LatencyRecord]], tolerances: Tolerances
-) -> Iterator[ComparedCell]:
-    for subject, (a, b) in pairs.items():
-        machines = _unlike(a.provenance, b.provenance, "device_name", "threads")
-        unlike = _joined(_unlike(a, b, "output_size", "memory_kind"), machines)
-        yield _median_latency(subject, a, b, tolerances.latency, unlike)
-        x, y = a.peak_memory_bytes, b.peak_memory_bytes
-        yield ComparedCell(
-            kind="latency", subject=subject, quantity="peak_memory_bytes", a=x, b=y,
-            verdict=_verdict(abs(y - x) <= tolerances.memory * x, unlike),
-            words=_but(_share(x, y), unlike),
-        )  # fmt: skip
-
-
-def _median_latency(
-    subject: str, a: LatencyRecord, b: LatencyRecord, tolerance: float, unlike: str
-) -> ComparedCell:
-    """Medians differ where they are apart by more than the tolerance and than their spread."""
-    (a_low, x, a_high), (b_low, y, b_high) = quartiles(a.samples_ms), quartiles(b.samples_ms)
-    close = max(x / y, y / x) <= 1 + tolerance
-    overlap = a_low <= b_high and b_low <= a_high
-    words = f"{fixed(y / x, 2)}× as long" if y >= x else f"{fixed(x / y, 2)}× as fast"
-    if overlap and not close:
-        words += ", within the spread of the samples"
+def _definition(subject: str, *sides: dict[str, Side]) -> ComparedCell:
+    """What was trained, and whether the same weights came of it."""
+    a, b = (cast(TrainingRecord, next(iter(side.values())).record) for side in sides)
+    changes = list(_changes(a.run.model_dump(), b.run.model_dump()))
+    weights = "the same" if a.weights_sha256 == b.weights_sha256 else "other"
+    words = f"{listed(changes) or 'one definition'}; {weights} weights, by their bytes"
+    verdict: Verdict = "differs" if changes else "same"
     return ComparedCell(
-        kind="latency", subject=subject, quantity="latency_ms", a=x, b=y,
-        spread=(median(a.samples_ms).half or 0, median(b.samples_ms).half or 0),
-        verdict=_verdict(close or overlap, unlike), words=_but(words, unlike),
-    )  # fmt: skip
-
-
-def _quality(
-    pairs: dict[str, tuple[list[QualityRecord], list[QualityRecord]]], tolerances: Tolerances
-) -> Iterator[ComparedCell]:
-    """A method on a set, over its seeds; p is corrected across all cells of a metric."""
-    allowed: dict[Metric, float] = {"psnr": tolerances.psnr_db, "ssim": tolerances.ssim}
-    for metric, tolerance in allowed.items():
-        found: dict[str, PairedDifference] = {}
-        for subject, (a, b) in pairs.items():
-            try:
-                found[subject] = paired_difference(b, a, metric)
-            except RecordError as error:
-                yield ComparedCell(
-                    kind="quality", subject=subject, quantity=metric, verdict="unlike",
-                    words=str(error),
-                )  # fmt: skip
-        for subject, each in corrected(found).items():
-            a, b = pairs[subject]
-            yield ComparedCell(
-                kind="quality", subject=subject, quantity=metric,
-                a=mean_score(a, metric), b=mean_score(b, metric),
-                verdict=_verdict(each.mean is not None and abs(each.mean) <= tolerance),
-                words=_quality_words(each), significance=each,
-            )  # fmt: skip
-
-
-def _quality_words(found: PairedDifference) -> str:
-    if found.equal == found.pictures:
-        return in_words(found)
-    # One digit more than in papers: tolerances are finer than what papers print.
-    return f"{in_words(found, extra_digits=1)}; {p_in_words(found)}"
-
-
-def _training(
-    pairs: dict[str, tuple[TrainingRecord, TrainingRecord]], tolerances: Tolerances
-) -> Iterator[ComparedCell]:
-    for subject, (a, b) in pairs.items():
-        changes = list(_changes(a.run.model_dump(), b.run.model_dump()))
-        weights = "the same" if a.weights_sha256 == b.weights_sha256 else "other"
-        yield ComparedCell(
-            kind="training", subject=subject, quantity="run",
-            verdict=_verdict(not changes),
-            words=f"{listed(changes) or 'one definition'}; {weights} weights, by their bytes",
-        )  # fmt: skip
-        for quantity, tolerance in (
-            ("pictures", 0.0),
-            ("final_loss", tolerances.loss * a.final_loss),
-            ("final_validation_psnr_db", tolerances.psnr_db),
-        ):
-            yield _outcome(subject, quantity, a, b, tolerance)
+        kind="training", subject=subject, quantity="run", verdict=verdict, words=words
+    )
 
 
 def _changes(a: dict[str, Any], b: dict[str, Any], above: str = "") -> Iterator[str]:
@@ -187,36 +130,120 @@ def _changes(a: dict[str, Any], b: dict[str, Any], above: str = "") -> Iterator[
             yield f"{above}{key} {x} → {y}"
 
 
-def _outcome(
-    subject: str, quantity: str, a: TrainingRecord, b: TrainingRecord, tolerance: float
+def _judged(
+    rule: Rule, pairs: Mapping[str, tuple[Side | None, Side | None]], tolerances: Tolerances
+) -> Iterator[ComparedCell]:
+    """One quantity of all subjects; p is corrected for how many there are."""
+    allowed = getattr(tolerances, rule.tolerance) if rule.tolerance else 0.0
+    differences = {
+        subject: difference_of(b.facts, a.facts)
+        for subject, (a, b) in pairs.items()
+        if a and b and rule.way == "pictures" and not _unlike(rule, a, b)
+    }
+    tested = corrected(differences)
+    for subject, (a, b) in pairs.items():
+        if a or b:
+            yield _cell(rule, subject, a, b, allowed, tested.get(subject))
+
+
+def _cell(
+    rule: Rule,
+    subject: str,
+    a: Side | None,
+    b: Side | None,
+    allowed: float,
+    tested: PairedDifference | None,
 ) -> ComparedCell:
-    x, y = getattr(a, quantity), getattr(b, quantity)
     verdict: Verdict
-    if x is None or y is None:
-        verdict = "same" if x == y else ("only B" if x is None else "only A")
-        words = "not measured"
+    unlike = _unlike(rule, a, b) if a and b else ""
+    if not a or not b:
+        verdict, words = "only A" if a else "only B", "not measured"
+    elif unlike and rule.way == "pictures":
+        # Scores that were taken otherwise have no difference; side by side they would suggest one.
+        a, b, verdict, words = None, None, "unlike", unlike
     else:
-        verdict = _verdict(abs(y - x) <= tolerance)
-        words = _share(x, y) if quantity == "final_loss" else signed(y - x, 3)
+        is_within, words = _outcome(rule, a, b, allowed, tested)
+        verdict = "unlike" if unlike else "same" if is_within else "differs"
+        words = f"{words}, but {unlike}" if unlike else words
+    x, y = (_number(rule, side) if side else Estimate(math.inf, None) for side in (a, b))
     return ComparedCell(
-        kind="training", subject=subject, quantity=quantity, a=x, b=y, verdict=verdict, words=words
+        kind=rule.kind,
+        subject=subject,
+        quantity=rule.name or rule.quantity,
+        verdict=verdict,
+        a=x.value if math.isfinite(x.value) else None,
+        b=y.value if math.isfinite(y.value) else None,
+        spread=(x.half or 0, y.half or 0) if rule.way == "times" else None,
+        words=words,
+        significance=tested,
     )
 
 
-def _unlike(a: Value, b: Value, *fields: str) -> str:
+def _number(rule: Rule, side: Side) -> Estimate:
+    """The median of times with its spread, else the mean over seeds; whole where facts count."""
+    if rule.way == "times":
+        return median(side.facts[0].samples)
+    value = math.fsum(fact.value for fact in side.facts) / len(side.facts)
+    return Estimate(value if rule.unit == 1 else round(value * rule.unit), None)
+
+
+def _outcome(
+    rule: Rule, a: Side, b: Side, allowed: float, tested: PairedDifference | None
+) -> tuple[bool, str]:
+    """Whether B is within tolerance of A, and B against A in words."""
+    x, y = (_number(rule, side).value for side in (a, b))
+    match rule.way:
+        case "count":
+            words = "equal" if x == y else f"{signed(y - x)}, {_share(x, y)}"
+            return abs(y - x) <= allowed * x, words
+        case "share":
+            return abs(y - x) <= allowed * x, _share(x, y)
+        case "difference":
+            return abs(y - x) <= allowed, "equal" if x == y else signed(y - x, 3)
+        case "times":
+            return _slower(a.facts[0].samples, b.facts[0].samples, allowed)
+        case "pictures":
+            assert tested is not None
+            is_within = tested.mean is not None and abs(tested.mean) <= allowed
+            return is_within, _difference_words(tested, QUANTITIES[rule.quantity])
+
+
+def _slower(a: Sequence[float], b: Sequence[float], allowed: float) -> tuple[bool, str]:
+    """Medians differ where they are apart by more than the tolerance and than their spread."""
+    (a_low, x, a_high), (b_low, y, b_high) = quartiles(a), quartiles(b)
+    is_close = max(x / y, y / x) <= 1 + allowed
+    overlap = a_low <= b_high and b_low <= a_high
+    words = f"{fixed(y / x, 2)}× as long" if y >= x else f"{fixed(x / y, 2)}× as fast"
+    if overlap and not is_close:
+        words += ", within the spread of the samples"
+    return is_close or overlap, words
+
+
+def _difference_words(found: PairedDifference, known: Quantity) -> str:
+    # One digit more than in papers: tolerances are finer than what papers print.
+    words = in_words(found, known.unit, known.digits + 1)
+    return words if found.equal == found.pictures else f"{words}; {p_in_words(found)}"
+
+
+def _unlike(rule: Rule, a: Side, b: Side) -> str:
     """What was not measured alike: "threads 2 and 4"; empty if all was."""
-    pairs = ((field.replace("_", " "), getattr(a, field), getattr(b, field)) for field in fields)
-    return ", ".join(f"{name} {_plain(x)} and {_plain(y)}" for name, x, y in pairs if x != y)
+    ways = {name: [_plain(at(s.record, path)) for s in (a, b)] for name, path in rule.alike.items()}
+    words = ", ".join(f"{name} {x} and {y}" for name, (x, y) in ways.items() if x != y)
+    if rule.way != "pictures":
+        return words
+    if words:
+        return f"{words}, which do not compare; score both by one version of `hitsr quality`"
+    # Within a folder, all seeds were scored alike, or it could not be read.
+    x, y = (side.facts[0].items for side in (a, b))
+    if x != y:
+        return f"not the same pictures ({len(x)} and {len(y)}); score both on the same"
+    return ""
 
 
 def _plain(value: object) -> str:
+    if value is None:
+        return "absent"
     return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _verdict(within: bool, unlike: str = "") -> Verdict:
-    if unlike:
-        return "unlike"
-    return "same" if within else "differs"
 
 
 def _share(x: float, y: float) -> str:
@@ -226,11 +253,3 @@ def _share(x: float, y: float) -> str:
     if x == 0:
         return "from zero"
     return f"{100 * (y / x - 1):+.2g}{THIN_SPACE}%".replace("-", MINUS)
-
-
-def _but(words: str, unlike: str) -> str:
-    return f"{words}, but {unlike}" if unlike else words
-
-
-def _joined(*parts: str) -> str:
-    return ", ".join(filter(None, parts))

@@ -1,14 +1,15 @@
 """Show a comparison of two results folders: as text for a terminal, as one self-contained page."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from hitsr.report.compared import KINDS, ComparedCell, Comparison
+from hitsr.report.comparison import KINDS, ComparedCell, Comparison, Verdict
 from hitsr.report.templating import fill
 from hitsr.report.typeset import THIN_SPACE, counted, fixed, listed, sentence
 
-Row = tuple[str, str, str, str, str, str]  # subject, quantity, A, B, verdict, words
+CellRow = tuple[str, str, str, str, str, str]  # subject, quantity, A, B, verdict, words
 
 
 class _Style(NamedTuple):
@@ -34,16 +35,16 @@ _STYLES = {
 _ORDER = ("differs", "unlike", "only A", "only B", "same")
 
 
-class Part(NamedTuple):
-    """The cells of one kind."""
+class KindView(NamedTuple):
+    """The cells of one kind, as rows."""
 
     kind: str
     summary: str  # "3 of 12 cells differ"
-    apart: list[Row]
-    same: list[Row]
+    apart: list[CellRow]
+    same: list[CellRow]
 
 
-def parts(comparison: Comparison) -> list[Part]:
+def kind_views(comparison: Comparison) -> list[KindView]:
     """Kinds of which there are cells, what is worst first."""
     found = []
     for kind in KINDS:
@@ -52,25 +53,25 @@ def parts(comparison: Comparison) -> list[Part]:
         apart = [_row(cell) for cell in cells if cell.verdict != "same"]
         same = [_row(cell) for cell in cells if cell.verdict == "same"]
         if cells:
-            found.append(Part(kind, summary(cells), apart, same))
+            found.append(KindView(kind, summary(cells), apart, same))
     return found
 
 
 def summary(cells: Sequence[ComparedCell]) -> str:
     """ "3 of 12 cells differ, 1 is in A alone"; "all 12 cells are the same"."""
-    counts = {verdict: sum(cell.verdict == verdict for cell in cells) for verdict in _ORDER}
-    if counts["same"] == len(cells):
-        return f"all {counted(len(cells), 'cell')} are the same"
-    said = {
+    said: dict[Verdict, tuple[str, str]] = {
         "differs": ("differs", "differ"),
         "unlike": ("was not measured alike", "were not measured alike"),
         "only A": ("is in A alone", "are in A alone"),
         "only B": ("is in B alone", "are in B alone"),
     }
+    counts = Counter(cell.verdict for cell in cells)
+    if counts["same"] == len(cells):
+        return f"all {counted(len(cells), 'cell')} are the same"
     words = [
-        f"{counts[verdict]} {one if counts[verdict] == 1 else many}"
+        f"{count} {one if count == 1 else many}"
         for verdict, (one, many) in said.items()
-        if counts[verdict]
+        if (count := counts[verdict])
     ]
     return f"of {counted(len(cells), 'cell')}, {listed(words)}"
 
@@ -94,9 +95,9 @@ def to_text(comparison: Comparison, show_same: bool = False) -> str:
         f"B  {comparison.b}",
         f"tolerance: {tolerances_words(comparison)}",
     ]
-    for part in parts(comparison):
-        lines += ["", f"{part.kind}: {part.summary}"]
-        lines += _aligned(part.apart + (part.same if show_same else []))
+    for view in kind_views(comparison):
+        lines += ["", f"{view.kind}: {view.summary}"]
+        lines += _aligned(view.apart + (view.same if show_same else []))
     return "\n".join([*lines, "", sentence(f"{summary(comparison.cells)}.")])
 
 
@@ -106,12 +107,12 @@ def to_html(comparison: Comparison, templates: Path) -> str:
         "comparison": comparison,
         "summary": sentence(f"{summary(comparison.cells)}."),
         "tolerances": tolerances_words(comparison),
-        "parts": parts(comparison),
+        "kinds": kind_views(comparison),
     }
     return fill(templates, "compare.html", values)
 
 
-def _row(cell: ComparedCell) -> Row:
+def _row(cell: ComparedCell) -> CellRow:
     style = _STYLES[cell.quantity]
     spread = cell.spread or (None, None)
     a, b = (_value(style, *each) for each in zip((cell.a, cell.b), spread))
@@ -126,7 +127,7 @@ def _value(style: _Style, value: float | None, half: float | None) -> str:
     return fixed(value / style.divisor, style.digits) + spread + unit
 
 
-def _aligned(rows: list[Row]) -> list[str]:
+def _aligned(rows: list[CellRow]) -> list[str]:
     """Verdict, subject, quantity, A, B and words, in columns."""
     shown = [(row[4], *row[:4], row[5]) for row in rows]
     widths = [max(map(len, column)) for column in zip(*shown)]

@@ -84,17 +84,19 @@ def _grey(image: Array) -> NDArray[np.int16]:
 
 def lossless(image: Array) -> bytes:
     """WebP with every pixel as it is; 5 % larger than slow settings make it, in a quarter."""
-    return _webp(Image.fromarray(image), lossless=True, quality=50, method=2, exact=True)
+    return _webp(Image.fromarray(image), is_lossless=True, quality=50, method=2)
 
 
 def overview(image: Array) -> bytes:
-    """Small and lossy: the crops beside it carry the pixels."""
+    """Small and lossy WebP: the crops beside it carry the pixels."""
     picture = Image.fromarray(image)
     picture.thumbnail((_OVERVIEW_WIDTH, _OVERVIEW_WIDTH))
-    return _webp(picture, lossless=False, quality=85, method=4, exact=False)
+    return _webp(picture, is_lossless=False, quality=85, method=4)
 
 
-def _webp(picture: Image.Image, *, lossless: bool, quality: int, method: int, exact: bool) -> bytes:
+def _webp(picture: Image.Image, *, is_lossless: bool, quality: int, method: int) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", lossless=lossless, quality=quality, method=method, exact=exact)
+    picture.save(
+        buffer, "WEBP", lossless=is_lossless, quality=quality, method=method, exact=is_lossless
+    )
     return buffer.getvalue()

@@ -45,8 +45,8 @@ class Summary(Value):
             raise DataError(f"{error}; rerun `hitsr report`") from None
 
 
-class Run(NamedTuple):
-    """A folder of results; without a summary, it has no report yet."""
+class Entry(NamedTuple):
+    """A results folder; without a summary, it has no report yet."""
 
     folder: str
     records: int  # files
@@ -57,7 +57,7 @@ class Run(NamedTuple):
 def write_index(results: Path, templates: Path) -> None:
     """Write `results`/index.html. DataError for a summary or template that cannot be read."""
     found = runs(results)
-    finished = sum(run.summary is not None for run in found)
+    finished = sum(entry.summary is not None for entry in found)
     values = {
         "heading": f"{counted(finished, 'report')} of {counted(len(found), 'run')}",
         "runs": found,
@@ -67,16 +67,16 @@ def write_index(results: Path, templates: Path) -> None:
     write_text(results / "index.html", fill(templates, "index.html", values, filters))
 
 
-def runs(results: Path) -> list[Run]:
-    """Its folders with a report or records, by name."""
-    found = [_run(folder) for folder in sorted(results.iterdir()) if folder.is_dir()]
-    return [run for run in found if run.summary or run.records]
+def runs(results: Path) -> list[Entry]:
+    """Folders in `results` with a report or records, by name."""
+    found = [_entry(folder) for folder in sorted(results.iterdir()) if folder.is_dir()]
+    return [entry for entry in found if entry.summary or entry.records]
 
 
-def _run(folder: Path) -> Run:
+def _entry(folder: Path) -> Entry:
     report = folder / "report"
     pages = [*sorted(report.glob("compare*.html")), *sorted(report.glob("ablations/*.html"))]
-    return Run(
+    return Entry(
         folder=folder.name,
         records=sum(len(list(folder.glob(kind))) for kind in _RECORDS),
         summary=Summary.load(report),

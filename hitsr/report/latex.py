@@ -15,7 +15,7 @@ _ESCAPES = str.maketrans(
 
 _MARKS: dict[Mark, tuple[str, str]] = {
     "outside": ("$^{*}$", "outside the tolerance"),
-    "unjudged": (r"$^{\circ}$", "not judged, other budget"),
+    "unjudged": (r"$^{\circ}$", "not judged"),
 }
 
 
@@ -26,7 +26,10 @@ def escape(text: str) -> str:
 def to_latex(table: Table, caption: str) -> str:
     """A table environment; needs `\\usepackage{booktabs}`."""
     marks = table.marks
-    legend = [f"{sign}: {meaning}." for mark, (sign, meaning) in _MARKS.items() if mark in marks]
+    meanings = {mark: meaning for mark, (_, meaning) in _MARKS.items()}
+    if table.reasons:
+        meanings["unjudged"] += f": {escape('; '.join(table.reasons))}"
+    legend = [f"{_MARKS[mark][0]}: {meanings[mark]}." for mark in _MARKS if mark in marks]
     columns = "".join("l" if column.is_text else "r" for _, column in table.columns)
     lines = [
         r"\begin{table}",

@@ -1,10 +1,11 @@
-"""Attribution maps to look at: a row per picture, the window, then every network's map of it.
+"""Sheets of attribution maps: per picture, the window, then every network's map of it.
 
-All maps of a sheet share one scale, so that dark is dark for whoever it is. It is logarithmic:
-a few pixels around the window hold nearly all of a map, and the question is what lies beyond.
+All maps of a sheet share one scale, so equal colours are equal shares. The scale is
+logarithmic: a few pixels around the window hold nearly all of a map, and the question is what lies
+beyond.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitsr.base.errors import DataError
-from hitsr.records import AttributionRecord, WindowAttribution
-from hitsr.report.attributed import Place, attributed
-from hitsr.report.crops import Box, cut, lossless, overview, read
+from hitsr.records import AttributionRecord
+from hitsr.report.crops import lossless, overview, read
 from hitsr.report.embedding import PagePicture
-from hitsr.report.measures import Evidence
+from hitsr.report.evidence import Evidence
+from hitsr.report.facts import QUANTITIES
+from hitsr.specs.network import Scale
 
 SHOWN = 3  # pictures of a sheet: the first by name
 _PANELS = 3  # of an overlay: the window framed, the map, its density
@@ -27,73 +29,76 @@ DECADES = 5  # of the scale, down from the largest share of a sheet to white
 Array = NDArray[np.float64]
 
 
-class MapCell(NamedTuple):
+class MappedSet(NamedTuple):
+    """Where networks were mapped: one set at one scale."""
+
+    dataset: str
+    scale: Scale
+
+
+class NetworkMap(NamedTuple):
+    """One network's map of one window, and its numbers as shown."""
+
     network: str
     map: PagePicture
-    window: WindowAttribution
+    diffusion_index: str
+    information_area: str
 
 
-class SheetRow(NamedTuple):
+class MappedPicture(NamedTuple):
     picture: str
     side: int  # of the window, in HR pixels
-    target: PagePicture
-    cells: tuple[MapCell, ...]
+    target: PagePicture  # the picture with the window framed
+    maps: tuple[NetworkMap, ...]
 
 
-@dataclass(frozen=True)
-class Sheet:
-    place: Place
-    rows: tuple[SheetRow, ...]
+class Sheet(NamedTuple):
+    place: MappedSet
+    rows: tuple[MappedPicture, ...]
     pictures: int  # that were mapped, shown or not
     largest: float  # share of a map's total in one LR pixel: the dark end of the scale
 
     @property
     def page_pictures(self) -> list[PagePicture]:
-        return [
-            picture
-            for row in self.rows
-            for picture in (row.target, *(cell.map for cell in row.cells))
-        ]
+        return [each for row in self.rows for each in (row.target, *(m.map for m in row.maps))]
 
 
-def sheet(evidence: Evidence, place: Place) -> Sheet:
-    """Of the first seed of each network; DataError for a map that cannot be read."""
-    records = {
-        network: found[0]
-        for network in evidence.networks
-        if (found := attributed(evidence, network, place))
-    }
-    folders = {n: _folder(evidence.results.folder, r) for n, r in records.items()}
-    pictures = next(iter(records.values())).windows
+def mapped_sets(evidence: Evidence) -> list[MappedSet]:
+    """Sets and scales at which at least one network was mapped."""
+    config = evidence.config
+    rows = evidence.facts.find("diffusion_index")
+    found = {(row.dataset, row.scale) for row in rows if row.network in evidence.networks}
+    sets = dict.fromkeys([*(config.lam.sets if config.lam else ()), *config.data.test])
+    places = (MappedSet(dataset, scale) for dataset in sets for scale in config.scales)
+    return [place for place in places if place in found]
+
+
+def sheet(evidence: Evidence, place: MappedSet) -> Sheet:
+    """Maps of the first seed of each network; DataError for a map that cannot be read."""
+    first = _first_maps(evidence, place)
+    folder, record = next(iter(first.values()))
+    shown = record.windows[:SHOWN]
     shares = {
-        (network, index): share(_channels(folders[network] / record.windows[index].channels))
-        for network, record in records.items()
-        for index in range(min(SHOWN, len(pictures)))
+        (network, index): share(_channels(where / maps.windows[index].channels))
+        for network, (where, maps) in first.items()
+        for index in range(len(shown))
     }
     largest = max(float(each.max()) for each in shares.values())
     rows = []
-    for index, window in enumerate(pictures[:SHOWN]):
+    for index, window in enumerate(shown):
         name = f"maps-{place.dataset}-x{place.scale}/{window.picture}"
-        cells = [
-            MapCell(
-                network,
-                PagePicture(
-                    f"{name}.{network}.webp", lossless(coloured(shares[network, index] / largest))
-                ),
-                record.windows[index],
-            )
-            for network, record in records.items()
-        ]
-        overlay = read(folders[cells[0].network] / window.overlay)
-        # Its first panel: the picture with the window framed.
-        framed = cut(overlay, Box(0, 0, overlay.shape[1] // _PANELS, overlay.shape[0]))
-        target = PagePicture(f"{name}.webp", overview(framed))
-        rows.append(SheetRow(window.picture, window.window[2], target, tuple(cells)))
-    return Sheet(place, tuple(rows), len(pictures), largest)
+        maps = []
+        for network in first:
+            data = lossless(coloured(shares[network, index] / largest))
+            picture = PagePicture(f"{name}.{network}.webp", data)
+            maps.append(NetworkMap(network, picture, *_written(evidence, place, network, index)))
+        target = PagePicture(f"{name}.webp", overview(_framed(folder / window.overlay)))
+        rows.append(MappedPicture(window.picture, window.window[2], target, tuple(maps)))
+    return Sheet(place, tuple(rows), len(record.windows), largest)
 
 
 def share(channels: Array) -> Array:
-    """What of a map's total each pixel holds: (3, h, w), signed -> (h, w), sums to 1."""
+    """Each pixel's share of a map's total: (3, h, w), signed -> (h, w), sums to 1."""
     importance: Array = np.abs(channels.sum(0, dtype=np.float64))
     importance /= importance.sum()
     return importance
@@ -107,8 +112,27 @@ def coloured(values: Array) -> NDArray[np.uint8]:
     return np.stack(channels, -1).round().astype(np.uint8)
 
 
-def _folder(results: Path, record: AttributionRecord) -> Path:
-    return results / "lam" / f"{record.subject}.{record.dataset}"
+def _first_maps(evidence: Evidence, place: MappedSet) -> dict[str, tuple[Path, AttributionRecord]]:
+    """By network, the record of its first seed, and the folder of its maps."""
+    found: dict[str, tuple[Path, AttributionRecord]] = {}
+    for job, record, _ in evidence.results.done:
+        if isinstance(record, AttributionRecord) and (record.dataset, record.scale) == place:
+            assert job.output is not None
+            found.setdefault(record.network, (job.output.parent, record))
+    return {network: found[network] for network in evidence.networks if network in found}
+
+
+def _written(evidence: Evidence, place: MappedSet, network: str, index: int) -> Iterator[str]:
+    """Diffusion index and information area of the picture at `index`, first seed."""
+    for quantity in ("diffusion_index", "information_area"):
+        row = evidence.facts.find(quantity, network, **place._asdict())[0]
+        yield QUANTITIES[quantity].write(row.samples[index])
+
+
+def _framed(overlay: Path) -> NDArray[np.uint8]:
+    """The first panel of an overlay: the picture with the window framed."""
+    panels = read(overlay)
+    return panels[:, : panels.shape[1] // _PANELS]
 
 
 def _channels(path: Path) -> Array:

@@ -2,6 +2,8 @@
 
 from typing import Literal, NamedTuple
 
+from hitsr.plan.subjects import CONTROLS
+from hitsr.specs.network import Formulation
 from hitsr.specs.zoo import BASELINE
 
 Role = Literal["baseline", "conversion", "control", "quoted"]
@@ -23,10 +25,8 @@ FAMILIES = tuple(
     Family(conversion.removeprefix("hit_"), baseline, conversion)
     for conversion, baseline in BASELINE.items()
 )
-
-BICUBIC = "bicubic"
-HR = "hr"
-CONTROLS = (BICUBIC, HR)  # the least a network should reach, and the most it could
+BICUBIC, HR = CONTROLS
+FORMULATIONS: dict[Formulation, str] = {"paper": "step by step", "fused": "fused"}
 
 _LABELS = {
     BICUBIC: "Bicubic",
@@ -38,6 +38,29 @@ _LABELS = {
     "hit_sng": "HiT-SNG",
     "hit_srf": "HiT-SRF",
 }
+_DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+
+
+class Setup(NamedTuple):
+    """How forwards are timed: "cpu", "fused"; a network that is not ours counts as fused."""
+
+    device: str
+    formulation: Formulation
+
+    @property
+    def words(self) -> str:
+        """ "CPU, fused"."""
+        return f"{device_name(self.device)}, {FORMULATIONS[self.formulation]}"
+
+    @property
+    def key(self) -> str:
+        """In names of figures."""
+        return f"{self.device}-{self.formulation}"
+
+
+def device_name(device: str) -> str:
+    """ "CPU"."""
+    return _DEVICES.get(device, device)
 
 
 def label(network: str) -> str:
@@ -47,6 +70,12 @@ def label(network: str) -> str:
 def short_label(network: str) -> str:
     """For figures, where SwinIR-Light is SwinIR-L, as in the paper's Table 2."""
     return label(network).replace("-Light", "-L")
+
+
+def printed_name(method: str) -> str:
+    """Our name of a network that the paper prints as SwinIR-L; any other method's as printed."""
+    known = {short_label(name): name for name in _LABELS}
+    return known.get(method, method)
 
 
 def family_of(network: str) -> Family | None:
@@ -64,8 +93,3 @@ def role_of(network: str) -> Role:
     if family is None:
         return "control"
     return "conversion" if network == family.conversion else "baseline"
-
-
-def method_of(run: str) -> str:
-    """The network of hit_sir-x2-s1, the control of bicubic-x2."""
-    return run.rpartition("-x")[0]

@@ -15,14 +15,17 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from hitsr.base.files import write_bytes, write_text
+from hitsr.plan.planning import Plan
 from hitsr.report.abstract import abstract
 from hitsr.report.budget import Budget, budget_of
+from hitsr.report.csv_tables import frames, to_csv
 from hitsr.report.embedding import PagePicture, data_uri, fits, relative_uri, write_beside
+from hitsr.report.evidence import Evidence, Resolved
 from hitsr.report.explorer import explorer_data
-from hitsr.report.gather import gather, select
+from hitsr.report.facts import facts_of
+from hitsr.report.gather import gather
 from hitsr.report.index import Summary
 from hitsr.report.latex import to_latex
-from hitsr.report.measures import Evidence
 from hitsr.report.names import family_key, label, role_of, short_label
 from hitsr.report.published import read_published
 from hitsr.report.section import Section
@@ -30,88 +33,81 @@ from hitsr.report.sections import protocol_section, sections
 from hitsr.report.sections.ablations import ablation_finding, ablations_section
 from hitsr.report.sections.provenance import commit_words, machine_words, work_words
 from hitsr.report.svg import inline, standalone, to_pdf
-from hitsr.report.tables import frames, to_csv, with_quotes
 from hitsr.report.templating import fill
 from hitsr.report.typeset import counted, size
-from hitsr.specs.ablation import Resolved
+from hitsr.specs.ablation import Ablation
 from hitsr.specs.claims import read_claims
-from hitsr.specs.config import Config
 
 _SCRIPTS = ("script.js", "pictures.js")
 
 
 def render(
-    config: Config,
-    results: Path,
-    reports: Path,
-    out: Path,
-    ablations: Mapping[str, Resolved] = MappingProxyType({}),
+    plan: Plan, reports: Path, out: Path, ablations: Mapping[str, Ablation] = MappingProxyType({})
 ) -> None:
     """Write `out`/index.html, *.csv, *.tex, figures/*.svg and *.pdf and, if need be, pictures/.
 
     Each is written whole or not at all, the page last.
 
-    `results` is a results folder such as results/demo; `reports` holds templates/, published/ and
-    claims.yaml.
-    What was not measured is shown as "not run". RecordError for a damaged or outdated record,
-    DataError for an unreadable picture, template, claim or published table, OSError where nothing
-    can be written.
+    `reports` holds templates/, published/ and claims.yaml; `ablations` are those of the plan's
+    config, by name. What was not measured is shown as "not run". RecordError for a record that is
+    damaged or of another job, DataError for an unreadable picture, template, claim or published
+    table, OSError where nothing can be written.
     """
-    claims = read_claims(reports / "claims.yaml")
-    evidence = replace(_evidence(config, results, reports, ablations), claims=claims)
+    evidence = evidence_of(plan, reports, ablations)
     budget = budget_of(evidence)
-    shown = sections(evidence, budget)
-    words = Words(config.title, abstract(evidence, budget))
+    page = Page(
+        evidence, budget, plan.config.title, abstract(evidence, budget), sections(evidence, budget)
+    )
     comparisons = sorted(path.name for path in out.glob("compare*.html"))
-    page = to_html(evidence, budget, shown, reports / "templates", words, comparisons)
-    for name, frame in frames(evidence.results).items():
-        write_text(out / f"{name}.csv", to_csv(with_quotes(name, frame, evidence.published)))
-    _write_companions(shown, out)
-    summary(evidence, budget, words).save(out)
-    write_beside(_beside(shown), out)
-    write_text(out / "index.html", page)
+    html = to_html(page, reports / "templates", comparisons)
+    for name, frame in frames(evidence).items():
+        write_text(out / f"{name}.csv", to_csv(frame))
+    _write_companions(page.sections, out)
+    summary(page).save(out)
+    write_beside(page.beside, out)
+    write_text(out / "index.html", html)
 
 
-def render_ablation(
-    config: Config, results: Path, reports: Path, out: Path, name: str, resolved: Resolved
-) -> Path:
+def render_ablation(plan: Plan, reports: Path, out: Path, name: str, ablation: Ablation) -> Path:
     """Write one ablation alone: `out`/<name>.html, its table as LaTeX, its figures as SVG and PDF.
 
     Returns the page; raises as `render` does.
     """
-    evidence = _evidence(config, results, reports, {name: resolved})
+    alone = replace(plan, config=plan.config.model_copy(update={"ablations": (name,)}))
+    evidence = evidence_of(alone, reports, {name: ablation})
     budget = budget_of(evidence)
+    finding = ablation_finding(evidence, evidence.ablations[name])
     shown = [ablations_section(evidence, budget), protocol_section()]
-    words = Words(resolved.ablation.question, [ablation_finding(evidence, resolved)])
-    page = to_html(evidence, budget, shown, reports / "templates", words)
+    page = Page(evidence, budget, ablation.question, [finding], shown)
+    html = to_html(page, reports / "templates")
     _write_companions(shown, out)
-    write_text(out / f"{name}.html", page)
+    write_text(out / f"{name}.html", html)
     return out / f"{name}.html"
 
 
-class Words(NamedTuple):
-    """What stands above the sections."""
+class Page(NamedTuple):
+    """A page before it is laid out."""
 
+    evidence: Evidence
+    budget: Budget
     title: str
     abstract: list[str]
+    sections: list[Section]
+
+    @property
+    def beside(self) -> list[PagePicture]:
+        """Pictures that lie beside the page: none where all fit into it."""
+        pictures = [picture for section in self.sections for picture in section.pictures]
+        return [] if fits(pictures) else pictures
 
 
-def to_html(
-    evidence: Evidence,
-    budget: Budget,
-    shown: list[Section],
-    templates: Path,
-    above: Words,
-    comparisons: Sequence[str] = (),
-) -> str:
+def to_html(page: Page, templates: Path, comparisons: Sequence[str] = ()) -> str:
     """The page; `comparisons` are pages of `hitsr compare` that lie beside it."""
-    beside = bool(_beside(shown))
-    address = relative_uri if beside else data_uri
+    address = relative_uri if page.beside else data_uri
     of_names = (label, short_label, family_key, role_of)
     of_records = (commit_words, machine_words, work_words)
-    words = (counted, size, *of_names, *of_records)
     filters = {
-        **{word.__name__: word for word in words},
+        **{word.__name__: word for word in (counted, size, *of_names, *of_records)},
         "inline": inline,
         "breakable": _breakable,
         "number": _number,
@@ -119,40 +115,46 @@ def to_html(
         "explorer_data": partial(explorer_data, address=address),
     }
     values = {
-        "config": evidence.config,
-        "records": evidence.results.records,
-        "budget": budget,
-        "title": above.title,
-        "abstract": above.abstract,
-        "sections": shown,
-        "beside": beside,
+        **page._asdict(),
+        "config": page.evidence.config,
+        "records": page.evidence.results.records,
+        "beside": bool(page.beside),
         "comparisons": comparisons,
     }
     return fill(templates, "page.html", values, filters, _SCRIPTS)
 
 
-def summary(evidence: Evidence, budget: Budget, above: Words) -> Summary:
-    config, records = evidence.config, evidence.results.records
+def summary(page: Page) -> Summary:
+    config, records = page.evidence.config, page.evidence.results.records
     return Summary(
         name=config.name,
-        title=above.title,
-        networks=tuple(label(network) for network in evidence.networks),
+        title=page.title,
+        networks=tuple(label(network) for network in page.evidence.networks),
         scales=config.scales,
-        tested=tuple(evidence.set_name(dataset) for dataset in config.data.test),
-        budget=budget.steps + (", reduced in size" if budget.reduction else ""),
-        abstract=tuple(above.abstract),
+        tested=tuple(page.evidence.set_name(dataset) for dataset in config.data.test),
+        budget=page.budget.steps + (", reduced in size" if page.budget.reduction else ""),
+        abstract=tuple(page.abstract),
         records=len(records),
         machine=machine_words(records),
         code=commit_words(records),
     )
 
 
-def _evidence(
-    config: Config, results: Path, reports: Path, ablations: Mapping[str, Resolved]
+def evidence_of(
+    plan: Plan, reports: Path, ablations: Mapping[str, Ablation] = MappingProxyType({})
 ) -> Evidence:
-    rows = [row for resolved in ablations.values() for row in resolved.rows]
-    selected = select(config, gather(results), rows)
-    return Evidence(config, selected, read_published(reports / "published"), ablations)
+    """Read all that a page is written from; raises as `render` does."""
+    results, published = gather(plan), read_published(reports / "published")
+    return Evidence(
+        plan=plan,
+        results=results,
+        published=published,
+        facts=facts_of(results, published),
+        ablations={
+            name: Resolved(ablation, plan.ablations[name]) for name, ablation in ablations.items()
+        },
+        claims=read_claims(reports / "claims.yaml"),
+    )
 
 
 def _write_companions(shown: list[Section], out: Path) -> None:
@@ -165,12 +167,6 @@ def _write_companions(shown: list[Section], out: Path) -> None:
         for panel in section.panels:
             write_text(out / f"figures/{panel.name}.svg", standalone(panel))
             write_bytes(out / f"figures/{panel.name}.pdf", to_pdf(panel))
-
-
-def _beside(shown: list[Section]) -> list[PagePicture]:
-    """Pictures that lie beside the page: none where all fit into it."""
-    pictures = [picture for section in shown for picture in section.pictures]
-    return [] if fits(pictures) else pictures
 
 
 def _breakable(text: str) -> Markup:

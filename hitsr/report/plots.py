@@ -1,4 +1,4 @@
-"""What figures with two axes share: a plot of fixed width, light rules, lines named at their ends.
+"""What figures share: a head, light rules, and lines of networks that are named at their ends.
 
 Labels stand beside the plot rather than in a key, moved apart and led to from their lines.
 """
@@ -6,17 +6,19 @@ Labels stand beside the plot rather than in a key, moved apart and led to from t
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from hitsr.report.names import family_key, role_of
-from hitsr.report.svg import PALETTE, SANS, blank, style
+from hitsr.report.names import family_key, role_of, short_label
+from hitsr.report.svg import PALETTE, SANS, TEXT_COLOUR, blank, style
 from hitsr.report.typeset import fixed
 
-WIDTH = 330  # of a panel, in units of its SVG
+WIDTH = 330  # of a panel with a plot, in units of its SVG
+WIDE = 380  # of a panel of rows
+DOTTED = (0, (1, 2))
 MARKERS = {"sir": "o", "sng": "s", "srf": "^", "ctl": "v"}  # of each family
 
 
@@ -50,6 +52,16 @@ class End(NamedTuple):
     colour: str
 
 
+def rows_panel(title: str, unit: str, height: float) -> tuple[Figure, Axes]:
+    """An empty panel of rows: axes in units of the SVG, origin at the top left, y downwards."""
+    figure = blank(WIDE, height)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDE), ylim=(height, 0))
+    axes.set_axis_off()
+    axes.text(0, 14, title, **style("ink", 13.5, 700))
+    axes.text(WIDE, 14, unit, ha="right", **style("ink3", 12))
+    return figure, axes
+
+
 def plot(title: str, quantity: str, against: str, frame: Frame) -> tuple[Figure, Axes]:
     """Axes with light horizontal rules, and room for labels at their right."""
     height = frame.panel_height
@@ -77,28 +89,40 @@ def plot(title: str, quantity: str, against: str, frame: Frame) -> tuple[Figure,
     return figure, axes
 
 
-def log_ticks(axes: Axes, which: str, values: Sequence[float]) -> None:
-    """A log axis about `values`, with round ticks: the scale and the limits are set."""
+def log_ticks(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
+    """Make an axis logarithmic about `values`, with round ticks: sets its scale and limits."""
     low, high = min(values), max(values)
+    ratio = high / low
+    air = ratio**0.08 if ratio > 1 else 1.5
+    axes.set(**{f"{which}scale": "log", f"{which}lim": (low / air, high * air)})
+    digits = (1,) if ratio > 300 else (1, 3) if ratio > 30 else (1, 2, 5)
     axis = axes.xaxis if which == "x" else axes.yaxis
-    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-    air = (high / low) ** 0.08 if high > low else 1.5
-    (axes.set_xlim if which == "x" else axes.set_ylim)(low / air, high * air)
-    decades = high / low
-    parts = (1,) if decades > 300 else (1, 3) if decades > 30 else (1, 2, 5)
-    axis.set_major_locator(LogLocator(subs=parts if decades > 3 else range(1, 10)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+    axis.set_major_locator(LogLocator(subs=digits if ratio > 3 else range(1, 10)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
     axis.set_minor_formatter(NullFormatter())
     axes.tick_params(which="minor", length=0)
 
 
-def plain(value: float) -> str:
+def _plain(value: float) -> str:
     """A round number without needless decimals: "0.5", "20", "5 000"."""
     return fixed(value) if value >= 1 else f"{value:g}"
 
 
+def draw_line(axes: Axes, network: str, x: Sequence[float], y: Sequence[float], note: str) -> End:
+    """Draw a network's line, solid for a conversion, else dashed.
+
+    Returns its end, with `note` under the network's name. Limits of the axes are set before.
+    """
+    key, converted = family_key(network), role_of(network) == "conversion"
+    dashes: Any = "solid" if converted else (0, (5, 3))
+    axes.plot(x, y, color=PALETTE[key], linestyle=dashes, linewidth=2.2 if converted else 1.7)
+    across, height = fractions(axes, x[-1], y[-1])
+    text = f"{short_label(network)}\n{note}"
+    return End(height, across, text, 700 if converted else 400, TEXT_COLOUR[key])
+
+
 def name_ends(axes: Axes, ends: Sequence[End], gap: float) -> None:
-    """Labels beside the plot, moved apart, each led to from the end of its line."""
+    """Write labels beside the plot, moved apart, each led to from the end of its line."""
     ordered = sorted(ends)
     heights = apart([max(end.y, gap / 2) for end in ordered], gap, top=1)
     for end, height in zip(ordered, heights):
@@ -125,13 +149,31 @@ def fractions(axes: Axes, x: float, y: float) -> tuple[float, float]:
     return float(across), float(height)
 
 
+def fill_colour(network: str) -> str:
+    """A family's hue; its tint for the baseline."""
+    key = family_key(network)
+    return PALETTE[f"{key}0" if role_of(network) == "baseline" else key]
+
+
 def marker(network: str) -> dict[str, Any]:
     """How a network's points look: a family's shape and hue, filled for its conversion."""
     key = family_key(network)
-    converted = role_of(network) == "conversion" or key == "ctl"
     return {
+        "linestyle": "none",
         "marker": MARKERS[key],
-        "markerfacecolor": PALETTE[key if converted else f"{key}0"],
+        "markerfacecolor": fill_colour(network),
         "markeredgecolor": PALETTE[key],
         "markeredgewidth": 1.5,
+    }
+
+
+def quote_marker(size: float, edge: float) -> dict[str, Any]:
+    """How a quoted number looks: an open diamond."""
+    return {
+        "linestyle": "none",
+        "marker": "D",
+        "markersize": size,
+        "markerfacecolor": PALETTE["paper"],
+        "markeredgecolor": PALETTE["quote"],
+        "markeredgewidth": edge,
     }

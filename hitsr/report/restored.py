@@ -1,17 +1,19 @@
-"""Which restored pictures there are: of each method on a set, those of its first seed."""
+"""Restored pictures: of each method on a set, those of its first seed."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 from pathlib import Path
 
+import pandas as pd
+
 from hitsr.base.errors import DataError
-from hitsr.plan.methods import methods
-from hitsr.records import QualityRecord
+from hitsr.plan.jobs import QualityJob
+from hitsr.plan.subjects import CONTROLS
 from hitsr.report.crops import Array, read
-from hitsr.report.measures import Evidence, psnr_db
+from hitsr.report.evidence import Evidence
+from hitsr.report.facts import Fact
 from hitsr.report.names import HR
 from hitsr.specs.network import Scale
 
@@ -20,73 +22,54 @@ from hitsr.specs.network import Scale
 class Restored:
     """The scored pictures of each method on one set at one scale."""
 
-    evidence: Evidence
-    dataset: str
+    key: str  # "Set5-x2": in ids and names of folders
+    title: str  # "Set5 ×2"
     scale: Scale
-    runs: dict[str, tuple[str, QualityRecord]]  # method -> its run, its scores
+    psnr_db: pd.DataFrame  # a row per picture, a column per method; infinite if identical to HR
+    folders: dict[str, Path]  # method -> where its pictures are
 
-    @property
-    def key(self) -> str:
-        """Of ids and folders."""
-        return f"{self.dataset}-x{self.scale}"
-
-    @property
-    def title(self) -> str:
-        return f"{self.evidence.set_name(self.dataset)} ×{self.scale}"
-
-    def psnr_db(self, method: str) -> dict[str, float]:
-        """By picture; infinite where it is identical to HR."""
-        if method not in self.runs:
-            return {}
-        return {picture.name: psnr_db(picture) for picture in self.runs[method][1].pictures}
-
-    def file(self, method: str, picture: str) -> Path | None:
-        """None if the method was not run on the set, or its pictures are gone."""
-        if method not in self.runs:
-            return None
-        folder = f"{self.runs[method][0]}.{self.dataset}"
-        path = self.evidence.results.folder / "pictures" / folder / f"{picture}.png"
-        return path if path.is_file() else None
+    def scores_db(self, picture: str) -> dict[str, float]:
+        """PSNR of one picture by method."""
+        scores: dict[str, float] = self.psnr_db.T.to_dict()[picture]
+        return scores
 
     def images(self, picture: str) -> dict[str, Array]:
-        """One picture of every method that has it, HR first, as (h, w, 3) uint8 of one size.
+        """One picture of every method that has it, as (h, w, 3) uint8 of one size.
 
-        None at all without the HR control. DataError for a picture that cannot be read or does not
-        fit.
+        Empty without the HR control. DataError for a picture that cannot be read or does not fit.
         """
-        reference = self.file(HR, picture)
-        if reference is None:
+        every = {method: folder / f"{picture}.png" for method, folder in self.folders.items()}
+        paths = {method: path for method, path in every.items() if path.is_file()}
+        if HR not in paths:
             return {}
-        hr = read(reference)
-        files = {method: self.file(method, picture) for method in self.runs if method != HR}
-        paths = {method: path for method, path in files.items() if path}
         with ThreadPoolExecutor() as pool:  # decoding leaves Python free
-            images = pool.map(partial(_fitting, shape=hr.shape), paths.values())
-            return {HR: hr, **dict(zip(paths, images))}
+            images = dict(zip(paths, pool.map(read, paths.values())))
+        height, width, _ = images[HR].shape
+        for method, image in images.items():
+            if image.shape != images[HR].shape:
+                raise DataError(
+                    f"{paths[method]}: {image.shape[1]} x {image.shape[0]}, but its HR is "
+                    f"{width} x {height}; rerun restore"
+                )
+        return images
 
 
 def restored_sets(evidence: Evidence) -> Iterator[Restored]:
     """The config's sets at its scales of which anything was scored, the first scale first."""
+    jobs = [job for job, _, _ in evidence.results.done if isinstance(job, QualityJob)]
+    folders = {(job.subject.name, job.dataset): job.inputs["sr"] for job in jobs}
     for scale, dataset in product(evidence.config.scales, evidence.config.data.test):
-        runs = _runs(evidence, scale, dataset)
-        if runs:
-            yield Restored(evidence, dataset, scale, runs)
-
-
-def _runs(evidence: Evidence, scale: Scale, dataset: str) -> dict[str, tuple[str, QualityRecord]]:
-    found: dict[str, tuple[str, QualityRecord]] = {}
-    for method in methods(evidence.config).values():
-        record = evidence.results.quality.get((method.name, dataset))
-        if method.scale == scale and record:
-            found.setdefault(method.network, (method.name, record))
-    return found
-
-
-def _fitting(path: Path, shape: tuple[int, ...]) -> Array:
-    image = read(path)
-    if image.shape != shape:
-        raise DataError(
-            f"{path}: {image.shape[1]} x {image.shape[0]}, but its HR is {shape[1]} x {shape[0]}; "
-            "rerun restore"
-        )
-    return image
+        first: dict[str, Fact] = {}
+        for row in evidence.facts.find("psnr_db", scale=scale, dataset=dataset):
+            if row.network in (*CONTROLS, *evidence.networks):
+                first.setdefault(row.network, row)
+        if first:
+            yield Restored(
+                key=f"{dataset}-x{scale}",
+                title=f"{evidence.set_name(dataset)} ×{scale}",
+                scale=scale,
+                psnr_db=pd.DataFrame(
+                    {method: pd.Series(row.samples, row.items) for method, row in first.items()}
+                ),
+                folders={method: folders[row.subject, dataset] for method, row in first.items()},
+            )

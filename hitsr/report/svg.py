@@ -6,7 +6,7 @@ Panels are drawn 330 to 380 units wide and stacked by the page, so type keeps it
 import io
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -36,9 +36,6 @@ PALETTE = {
 TEXT_COLOUR = {"sir": "sir-t", "sng": "sng-t", "srf": "srf", "ctl": "ink2"}
 LETTER = 6.6  # width of a letter of a label, on average
 
-_POINTS_PER_INCH = 72  # one unit of an SVG is one point, and one CSS pixel in the page
-# What makes the bytes the same each time, and leaves text as text.
-_SETTINGS: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "hitsr", "pdf.fonttype": 42}
 # Matplotlib lays out with the fonts it ships; files and page then name their own.
 SANS, SERIF = "DejaVu Sans", "DejaVu Serif"
 _FONTS = {
@@ -46,16 +43,19 @@ _FONTS = {
     SERIF: "'Source Serif 4', Charter, Georgia, serif",
 }
 _VARIABLES = {SANS: "var(--sans)", SERIF: "var(--serif)"}
-# Without these four, matplotlib writes no metadata at all: neither date nor version.
-_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-
-
-_NO_PDF_METADATA = {"CreationDate": None, "Creator": None, "Producer": None}
+_POINTS_PER_INCH = 72  # one unit of an SVG is one point, and one CSS pixel in the page
+# These make the bytes the same each time, and leave text as text.
+_SETTINGS: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "hitsr", "pdf.fonttype": 42}
+# Matplotlib writes dates and versions unless each is named here.
+_NO_METADATA = {
+    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 
 
 @dataclass(frozen=True)
 class Panel:
-    name: str
+    name: str  # of its files
     svg: str
     description: str
     figure: Figure
@@ -67,45 +67,50 @@ def blank(width: float, height: float) -> Figure:
 
 
 def style(colour: str, size: float = 12.5, weight: int = 400) -> dict[str, Any]:
-    """How matplotlib writes a text, by a name of the palette."""
+    """Text properties for matplotlib; `colour` is a name of the palette."""
     return {"color": PALETTE[colour], "size": size, "weight": weight, "fontfamily": SANS}
 
 
+def quote_style(colour: str, size: float = 12.5) -> dict[str, Any]:
+    """Text properties of what is quoted: serif italic."""
+    return style(colour, size) | {"fontstyle": "italic", "fontfamily": SERIF}
+
+
 def to_panel(figure: Figure, name: str, description: str) -> Panel:
-    """Its ids begin with `name`, so that many can stand in one page."""
-    buffer = io.StringIO()
-    with mpl.rc_context(_SETTINGS):
-        figure.savefig(buffer, format="svg", metadata=_NO_METADATA, transparent=True)
-    svg = re.sub(r"<!--.*?-->\n?", "", buffer.getvalue(), flags=re.DOTALL)
+    """Ids in its SVG begin with `name`, so that many panels can stand in one page."""
+    svg = re.sub(r"<!--.*?-->\n?", "", _saved(figure, "svg").decode(), flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = svg.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
     return Panel(name, svg, description, figure)
 
 
 def standalone(panel: Panel) -> str:
-    """With the font stacks of the page, for a file that is opened on its own."""
+    """SVG that names the page's fonts, for a file that is opened on its own."""
     return _with_fonts(panel.svg, _FONTS)
 
 
 def to_pdf(panel: Panel) -> bytes:
-    """For papers: as the SVG, with matplotlib's own fonts embedded."""
-    buffer = io.BytesIO()
-    with mpl.rc_context(_SETTINGS):
-        panel.figure.savefig(buffer, format="pdf", metadata=_NO_PDF_METADATA, transparent=True)
-    return buffer.getvalue()
+    """PDF with matplotlib's own fonts embedded, for papers."""
+    return _saved(panel.figure, "pdf")
 
 
 def inline(panel: Panel) -> Markup:
     """An <svg> element for the page: fluid, described, in the colours and fonts of its theme."""
-    element = panel.svg[panel.svg.index("<svg") :]
-    box = re.search(r'viewBox="[^"]*"', element)
+    opening, _, drawn = panel.svg[panel.svg.index("<svg") :].partition(">")
+    box = re.search(r'viewBox="([^"]*)"', opening)
     assert box is not None
-    title = panel.description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    opening = f'<svg {box.group()} role="img" aria-label="{title}">'
-    themed = re.sub(r"<svg[^>]*>", lambda _: opening, element, count=1)
     for variable, value in PALETTE.items():
-        themed = themed.replace(value, f"var(--{variable})")
-    return Markup(_with_fonts(themed, _VARIABLES).replace("xlink:href", "href").strip())
+        drawn = drawn.replace(value, f"var(--{variable})")
+    drawn = _with_fonts(drawn, _VARIABLES).replace("xlink:href", "href").strip()
+    described = Markup('<svg viewBox="{}" role="img" aria-label="{}">')
+    return described.format(box.group(1), panel.description) + Markup(drawn)
+
+
+def _saved(figure: Figure, kind: Literal["svg", "pdf"]) -> bytes:
+    buffer = io.BytesIO()
+    with mpl.rc_context(_SETTINGS):
+        figure.savefig(buffer, format=kind, metadata=_NO_METADATA[kind], transparent=True)
+    return buffer.getvalue()
 
 
 def _with_fonts(svg: str, fonts: dict[str, str]) -> str:

@@ -1,273 +1,213 @@
-"""Tidy tables of what was measured: one row per measurement, units in column names, CSV files.
+"""Tables as declarations: rows of networks, columns of quantities, one function to fill them.
 
-A quantity that was not measured is an empty field. Quoted numbers join only in the report's copies,
-in columns that say so.
+A column says which quantity it shows and how it is compared; it never touches HTML or LaTeX.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-import pandas as pd
-
-from hitsr.base.files import write_text
-from hitsr.records import (
-    ComplexityRecord,
-    LatencyRecord,
-    ScalingRecord,
-    ScalingTimeRecord,
-    SizeCost,
-    SizeTime,
-    TrainingRecord,
-    WindowAttribution,
+from hitsr.report.cells import (
+    IDENTICAL,
+    NO_BASELINE,
+    NO_SOURCE,
+    NOT_RUN,
+    UNPAIRED,
+    Cell,
+    Column,
+    Group,
+    Mark,
+    Row,
+    Span,
+    Table,
+    estimate,
+    here,
+    paper,
+    ranked,
+    row,
 )
-from hitsr.report.gather import Results, gather
-from hitsr.report.measures import (
-    fused_gains,
-    mean_psnr_db,
-    mean_ssim,
-    over_bicubic_db,
-    pictures_per_second,
-    psnr_db,
-)
-from hitsr.report.names import method_of
-from hitsr.report.published import PAPER_RUNTIME_SCALE, Published
-from hitsr.report.statistics import quartiles
-from hitsr.specs.network import Formulation, Scale
+from hitsr.report.estimates import Quartiles
+from hitsr.report.evidence import Evidence
+from hitsr.report.facts import QUANTITIES, digits_for
+from hitsr.report.judging import JudgedNumber, printed_number
+from hitsr.report.names import HR, Family, Setup, family_of
+from hitsr.report.typeset import signed
 
-T = TypeVar("T")
-Columns = dict[str, Callable[[T], object]]  # name -> what stands there, made of one record
-
-_PLACE: Columns[ComplexityRecord | LatencyRecord] = {
-    "network": lambda record: record.network,
-    "scale": lambda record: record.scale,
-    "output_width_px": lambda record: record.output_size[0],
-    "output_height_px": lambda record: record.output_size[1],
-}
-_COUNTS: Columns[ComplexityRecord] = {
-    **_PLACE,
-    "params": lambda record: record.params,
-    "flops": lambda record: record.flops,
-    "counter": lambda record: record.counter,
-}
-_TIMES: Columns[LatencyRecord] = {
-    **_PLACE,
-    "device": lambda record: record.provenance.device,
-    "device_name": lambda record: record.provenance.device_name,
-    "threads": lambda record: record.provenance.threads,
-    "formulation": lambda record: record.formulation,
-    "samples": lambda record: len(record.samples_ms),
-    "latency_median_ms": lambda record: quartiles(record.samples_ms)[1],
-    "latency_lower_quartile_ms": lambda record: quartiles(record.samples_ms)[0],
-    "latency_upper_quartile_ms": lambda record: quartiles(record.samples_ms)[2],
-    "peak_memory_bytes": lambda record: record.peak_memory_bytes,
-    "memory_kind": lambda record: record.memory_kind,
-}
-_GAINS = ("gain_lower_quartile", "gain_median", "gain_upper_quartile")
-_BATCHES: Columns[LatencyRecord] = {
-    **_TIMES,
-    "batch": lambda record: record.batch,
-    "dtype": lambda record: record.dtype,
-    "channels_last": lambda record: record.channels_last,
-    "compiled": lambda record: record.compiled,
-    "autocast": lambda record: record.autocast,
-    "pictures_per_second": pictures_per_second,
-}
-_TRAINING: Columns[TrainingRecord] = {
-    "run": lambda record: record.run.name,
-    "network": lambda record: record.run.network.name,
-    "scale": lambda record: record.run.scale,
-    "seed": lambda record: record.run.seed,
-    "params": lambda record: record.params,
-    "training_pictures": lambda record: record.pictures,
-    "steps": lambda record: record.run.recipe.steps,
-    "batch": lambda record: record.run.recipe.batch,
-    "patch_px": lambda record: record.run.recipe.patch,
-    "learning_rate": lambda record: record.run.recipe.learning_rate,
-    "final_loss": lambda record: record.final_loss,
-    "final_validation_psnr_db": lambda record: record.final_validation_psnr_db,
-    "seconds": lambda record: record.provenance.seconds,
-    "device": lambda record: record.provenance.device,
-    "threads": lambda record: record.provenance.threads,
-    "weights_sha256": lambda record: record.weights_sha256,
-}
-_SCORED = ("method", "scale", "run", "dataset")
-_QUALITY = (*_SCORED, "pictures", "psnr_db", "ssim", "psnr_over_bicubic_db")
-_PICTURES = (*_SCORED, "picture", "psnr_db", "ssim")
-_WINDOW: Columns[WindowAttribution] = {
-    "picture": lambda window: window.picture,
-    "window_x_px": lambda window: window.window[0],
-    "window_y_px": lambda window: window.window[1],
-    "window_side_px": lambda window: window.window[2],
-    "diffusion_index": lambda window: window.diffusion_index,
-    "information_area": lambda window: window.information_area,
-    "completeness_error": lambda window: window.completeness_error,
-    "refined_steps": lambda window: window.refined and window.refined.steps,
-    "refined_diffusion_index": lambda window: window.refined and window.refined.diffusion_index,
-    "refined_completeness_error": (
-        lambda window: window.refined and window.refined.completeness_error
-    ),
-}
-_GROWTH: Columns[ScalingRecord] = {
-    "network": lambda record: record.network,
-    "scale": lambda record: record.scale,
-    "over": lambda record: record.over,
-    "formulation": lambda record: record.formulation,
-}
-_POINT: Columns[SizeCost] = {
-    "side_px": lambda point: point.side,
-    "tokens": lambda point: point.tokens,
-    "input_width_px": lambda point: point.input_size[0],
-    "input_height_px": lambda point: point.input_size[1],
-    "flops": lambda point: point.flops,
-    "activations": lambda point: point.activations,
-    "peak_activation_bytes": lambda point: point.peak_activation_bytes,
-}
-_GROWTH_TIME: Columns[ScalingTimeRecord] = {
-    "network": lambda record: record.network,
-    "scale": lambda record: record.scale,
-    "formulation": lambda record: record.formulation,
-    "device": lambda record: record.provenance.device,
-    "device_name": lambda record: record.provenance.device_name,
-    "threads": lambda record: record.provenance.threads,
-}
-_POINT_TIME: Columns[SizeTime] = {
-    "side_px": lambda point: point.side,
-    "tokens": lambda point: point.tokens,
-    "input_width_px": lambda point: point.input_size[0],
-    "input_height_px": lambda point: point.input_size[1],
-    "samples": lambda point: len(point.samples_ms),
-    "time_median_ms": lambda point: quartiles(point.samples_ms)[1],
-    "time_lower_quartile_ms": lambda point: quartiles(point.samples_ms)[0],
-    "time_upper_quartile_ms": lambda point: quartiles(point.samples_ms)[2],
-}
-# Whole numbers where some rows have none.
-_WHOLE = {"params", "flops", "threads", "samples", "peak_memory_bytes", "batch", "refined_steps"}
+Where = dict[str, Any]  # fields that facts must have, besides their quantity and network
+Fill = Callable[[Evidence, str, Where], Cell]
 
 
-def collect(results: Path) -> None:
-    """Write `results`/tables/*.csv from the records of a results folder such as results/demo.
+@dataclass(frozen=True)
+class Shown:
+    """A declared column: its head, and what it shows of a network."""
 
-    RecordError for a damaged record; OSError where nothing can be written.
-    """
-    for name, frame in frames(gather(results)).items():
-        write_text(results / "tables" / f"{name}.csv", to_csv(frame))
-
-
-def frames(results: Results) -> dict[str, pd.DataFrame]:
-    """All tables by name."""
-    quality, pictures = [], []
-    for (run, dataset), record in results.quality.items():
-        place = (method_of(run), record.scale, run, dataset)
-        gain_db = over_bicubic_db(results, record)
-        means = (len(record.pictures), mean_psnr_db(record), mean_ssim(record), gain_db)
-        quality.append(dict(zip(_QUALITY, place + means, strict=True)))
-        for picture in record.pictures:
-            scores = (picture.name, psnr_db(picture), picture.ssim)
-            pictures.append(dict(zip(_PICTURES, place + scores, strict=True)))
-    return {
-        "efficiency": _efficiency(results),
-        "quality": _frame(quality, _QUALITY),
-        "quality_pictures": _frame(pictures, _PICTURES),
-        "training": _frame([_fields(_TRAINING, r) for r in results.trainings], _TRAINING),
-        "attribution": _attribution(results),
-        "scaling": _scaling(results),
-        "scaling_time": _scaling_time(results),
-        "throughput": _frame([_fields(_BATCHES, r) for r in results.special], _BATCHES),
-    }
+    column: Column
+    fill: Fill
+    is_ranked: bool = False  # the best and second best of a group are marked
 
 
-def with_quotes(name: str, frame: pd.DataFrame, published: Published) -> pd.DataFrame:
-    """The efficiency or quality table with what the paper prints beside each row."""
-    if name == "efficiency":
-        costs = [published.cost(*row) for row in zip(frame["network"], frame["scale"])]
-        quoted = {
-            "params_paper_k": [quote and quote.params_k for quote in costs],
-            "flops_paper_g": [quote and quote.flops_g for quote in costs],
-            "runtime_paper_a100_ms": [
-                quote.runtime_ms if quote and scale == PAPER_RUNTIME_SCALE else None
-                for quote, scale in zip(costs, frame["scale"])
-            ],
-            "paper_source": [quote and quote.source for quote in costs],
-        }
-    elif name == "quality":
-        places = zip(frame["method"], frame["scale"], frame["dataset"])
-        scores = [published.quality(*place) for place in places]
-        quoted = {
-            "psnr_paper_db": [quote and quote.psnr_db for quote in scores],
-            "ssim_paper": [quote and quote.ssim for quote in scores],
-            "paper_source": [quote and quote.source for quote in scores],
-        }
-    else:
-        return frame
-    return frame.join(pd.DataFrame(quoted))
+@dataclass(frozen=True)
+class Shelf:
+    """Neighbouring declared columns under one title."""
+
+    columns: tuple[Shown, ...]
+    title: str = ""
+    unit: str = ""
 
 
-def to_csv(frame: pd.DataFrame) -> str:
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+@dataclass(frozen=True)
+class Lines:
+    """A group of rows: networks, and the fields that all their facts have."""
+
+    title: str
+    networks: Sequence[str]
+    where: Where
 
 
-def _efficiency(results: Results) -> pd.DataFrame:
-    """One row per network, scale and latency setup, or one without any."""
-    counts, times = results.complexity, results.latency
-    rows = []
-    for place in sorted({*counts, *((network, scale) for network, scale, _, _ in times)}):
-        counted = _fields(_COUNTS, counts.get(place))
-        timed = [
-            _fields(_TIMES, record) | _gains(results, key)
-            for key, record in times.items()
-            if key[:2] == place
-        ]
-        rows += [counted | fields for fields in timed or [{}]]
-    return _frame(rows, [*{**_COUNTS, **_TIMES}, *_GAINS])
+def fill(
+    evidence: Evidence, name: str, first: str, shelves: Sequence[Shelf], lines: Iterable[Lines]
+) -> Table:
+    """The table that declared columns and rows make."""
+    spans = tuple(
+        Span(tuple(shown.column for shown in shelf.columns), shelf.title, shelf.unit)
+        for shelf in shelves
+    )
+    shown = [column for shelf in shelves for column in shelf.columns]
+    return Table(name, first, spans, tuple(_group(evidence, shown, each) for each in lines))
 
 
-def _gains(results: Results, key: tuple[str, Scale, str, Formulation]) -> dict[str, object]:
-    """Of the fused formulation over the other, where both took turns."""
-    network, scale, device, formulation = key
-    gains = fused_gains(results, network, scale, device) if formulation == "fused" else ()
-    return dict(zip(_GAINS, quartiles(gains))) if gains else {}
+def _group(evidence: Evidence, shown: Sequence[Shown], lines: Lines) -> Group:
+    columns = []
+    for each in shown:
+        cells = [each.fill(evidence, network, lines.where) for network in lines.networks]
+        columns.append(_ranked(cells, lines.networks) if each.is_ranked else cells)
+    rows = zip(lines.networks, zip(*columns))
+    return Group(lines.title, tuple(row(network, cells) for network, cells in rows))
 
 
-def _attribution(results: Results) -> pd.DataFrame:
-    """One row per window."""
-    rows = [
-        dict(zip(_SCORED, (method_of(run), record.scale, run, dataset)))
-        | {"steps": record.settings.steps}
-        | _fields(_WINDOW, window)
-        for (run, dataset), record in results.attribution.items()
-        for window in record.windows
-    ]
-    return _frame(rows, [*_SCORED, "steps", *_WINDOW])
+def _ranked(cells: Sequence[Cell], networks: Sequence[str]) -> list[Cell]:
+    """HR stands aside: it is what the others are measured by."""
+    marked = iter(ranked([c for c, network in zip(cells, networks) if network != HR]))
+    return [c if network == HR else next(marked) for c, network in zip(cells, networks)]
 
 
-def _scaling(results: Results) -> pd.DataFrame:
-    """One row per size."""
-    rows = [
-        _fields(_GROWTH, record) | _fields(_POINT, point)
-        for record in results.scaling.values()
-        for point in record.points
-    ]
-    return _frame(rows, [*_GROWTH, *_POINT])
+def measured(
+    quantity: str,
+    head: str,
+    unit: str = "",
+    *,
+    digits: int | None = None,
+    spread: Literal["seeds", "items", ""] = "",
+    has_room: bool = True,  # False leaves the spread to LaTeX
+    is_ranked: bool = False,
+    **where: Any,
+) -> Shown:
+    """A network's number; with `spread`, half its interval over seeds or over pictures."""
+
+    def cell(evidence: Evidence, network: str, also: Where) -> Cell:
+        make = evidence.over_items if spread == "items" else evidence.level
+        found = make(quantity, network, **{**also, **where})
+        value = found.value if found else 0.0
+        places = digits_for(quantity, value) if digits is None else digits
+        shown = estimate(found, places)
+        return shown if spread else replace(shown, spread="")
+
+    return Shown(Column(head, unit, room="spread" if spread and has_room else ""), cell, is_ranked)
 
 
-def _scaling_time(results: Results) -> pd.DataFrame:
-    """One row per size."""
-    rows = [
-        {"over": over} | _fields(_GROWTH_TIME, record) | _fields(_POINT_TIME, point)
-        for record in results.scaling_time.values()
-        for over, growth in (("window", record.windows), ("picture", record.pictures))
-        if growth
-        for point in growth.points
-    ]
-    return _frame(rows, ["over", *_GROWTH_TIME, *_POINT_TIME])
+def printed(quantity: str, head: str, unit: str = "", **where: Any) -> Shown:
+    """What the paper prints."""
+
+    def cell(evidence: Evidence, network: str, also: Where) -> Cell:
+        place = {key: also[key] for key in ("scale", "dataset") if key in also} | where
+        value = evidence.facts.value(quantity, network, speaker="paper", **place)
+        return paper(value, QUANTITIES[quantity].digits)
+
+    return Shown(Column(head, unit), cell)
 
 
-def _fields(columns: Columns[T], record: T | None) -> dict[str, object]:
-    return {} if record is None else {name: make(record) for name, make in columns.items()}
+def to_print(quantity: str, head: str, unit: str = "", **where: Any) -> Shown:
+    """Here less printed, both rounded as they are shown; marked by the claim's verdict."""
+
+    def cell(evidence: Evidence, network: str, also: Where) -> Cell:
+        both = {**also, **where}
+        judged = printed_number(evidence, quantity, network, both["scale"], both.get("dataset"))
+        return _difference(judged, evidence, quantity, network, both)
+
+    return Shown(Column(head, unit, room="mark"), cell)
 
 
-def _frame(rows: Iterable[Mapping[str, object]], columns: Iterable[str]) -> pd.DataFrame:
-    """Keep whole numbers whole where some are absent."""
-    frame = pd.DataFrame(list(rows), columns=list(columns))
-    return frame.astype(dict.fromkeys(_WHOLE.intersection(frame.columns), "Int64"))
+def _difference(
+    judged: JudgedNumber | None, evidence: Evidence, quantity: str, network: str, where: Where
+) -> Cell:
+    level = evidence.level(quantity, network, **where)
+    if level is None:
+        return NOT_RUN
+    quoted = evidence.facts.value(quantity, network, speaker="paper", **where)
+    if quoted is None:
+        return NO_SOURCE
+    digits, mark = QUANTITIES[quantity].digits, _mark(judged)
+    value = round(level.value, digits) - round(quoted, digits)
+    if mark == "outside" and judged and judged.expected.holds(quoted + value):
+        digits, value = digits + 1, level.value - quoted  # rounding would hide why it is marked
+    text, reason = signed(value, digits), _reason(judged) if mark == "unjudged" else ""
+    return Cell(text=text, value=value, kind="difference", mark=mark, reason=reason)
+
+
+def _mark(judged: JudgedNumber | None) -> Mark | None:
+    if judged is None or judged.verdict == "not_testable":
+        return "unjudged"
+    return "outside" if judged.verdict == "not_reproduced" else None
+
+
+def _reason(judged: JudgedNumber | None) -> str:
+    return judged.judgement.reason if judged else "not judged: no claim is about it"
+
+
+def over_bicubic(quantity: str, head: str, unit: str = "", **where: Any) -> Shown:
+    """A network's score less that of the control."""
+
+    def cell(evidence: Evidence, network: str, also: Where) -> Cell:
+        found = evidence.over_bicubic(quantity, network, **{**also, **where})
+        if found is None:
+            return NOT_RUN
+        if found.value == float("inf"):
+            return IDENTICAL
+        text = signed(found.value, QUANTITIES[quantity].digits)
+        return Cell(text=text, value=found.value)
+
+    return Shown(Column(head, unit), cell)
+
+
+def of_conversion(column: Column, make: Callable[[Evidence, Family, Where], Cell]) -> Shown:
+    """What a conversion is beside its baseline; baselines say that they are it."""
+
+    def cell(evidence: Evidence, network: str, where: Where) -> Cell:
+        family = family_of(network)
+        if family is None:
+            return UNPAIRED
+        if network != family.conversion:
+            return NO_BASELINE
+        return make(evidence, family, where)
+
+    return Shown(column, cell)
+
+
+def times_as_fast(head: str, device: str) -> Shown:
+    def make(evidence: Evidence, family: Family, where: Where) -> Cell:
+        setup = Setup(device, where["formulation"])
+        ratio = evidence.speedup(family, where["scale"], setup)
+        return ratio_cell(ratio)
+
+    return of_conversion(Column(head, room="spread"), make)
+
+
+def ratio_cell(ratio: Quartiles | None) -> Cell:
+    """A ratio of times with half the interquartile range of neighbours."""
+    if ratio is None:
+        return NOT_RUN
+    return here(ratio.median, 1, (ratio.upper - ratio.lower) / 2)
+
+
+def quoted_row(name: str, cells: Iterable[Cell]) -> Row:
+    return Row(name, tuple(cells), "ctl", "quoted")

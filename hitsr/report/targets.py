@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hitsr.report.cells import NOT_REACHED, Cell, Column, Group, Row, Span, Table, here, row
-from hitsr.report.measures import Curve, Evidence, curve, reached_at
+from hitsr.report.cells import NOT_REACHED, Column, Group, Row, Span, Table, here, row
+from hitsr.report.evidence import Evidence
+from hitsr.report.facts import QUANTITIES
 from hitsr.report.names import Family
-from hitsr.report.typeset import counted, number_word
+from hitsr.report.typeset import number_word, sentence, share
 from hitsr.specs.network import Scale
 
 
@@ -17,19 +18,32 @@ class Target(NamedTuple):
     psnr_db: float
     baseline: tuple[int, float]  # steps and seconds of its whole training
     conversion: tuple[int, float] | None  # until it is reached; None if it never is
+    last_step: int  # of the conversion
+
+    @property
+    def is_early(self) -> bool:
+        """Whether the conversion reaches it before its own last step."""
+        return self.conversion is not None and self.conversion[0] < self.last_step
 
 
 def targets(evidence: Evidence, scale: Scale) -> list[Target]:
     """One for each family of which both members were trained."""
-    found = []
-    for family in evidence.families:
-        before, after = (
-            curve(evidence.results, network, scale, "validation_psnr_db")
-            for network in family.networks
-        )
-        if before and after:
-            found.append(_target(family, before, after))
-    return found
+    found = (target_of(evidence, family, scale) for family in evidence.families)
+    return [target for target in found if target]
+
+
+def target_of(evidence: Evidence, family: Family, scale: Scale) -> Target | None:
+    """None before both members were trained."""
+    before, after = (
+        evidence.curve("validation_psnr_db", network, scale) for network in family.networks
+    )
+    if not before or not after:
+        return None
+    goal = before.mean[-1]
+    position = after.reached_at(goal)
+    reached = None if position is None else (after.steps[position], after.seconds[position])
+    whole = (before.steps[-1], before.seconds[-1])
+    return Target(family, goal, whole, reached, after.steps[-1])
 
 
 def target_finding(found: Sequence[Target]) -> str:
@@ -37,10 +51,15 @@ def target_finding(found: Sequence[Target]) -> str:
     sooner = [t for t in reached if t.conversion and t.conversion[1] < t.baseline[1]]
     if not reached:
         return "No conversion reaches its baseline’s final PSNR."
-    return (
-        f"Of {counted(len(found), 'conversion')}, {number_word(len(reached))} "
-        f"{'reach' if len(reached) > 1 else 'reaches'} the baseline’s final PSNR, "
-        f"{number_word(len(sooner)) if sooner else 'none'} in less time than the baseline trained."
+    if len(found) == 1:
+        time = "in less time" if sooner else "but not in less time"
+        return (
+            f"The conversion reaches the baseline’s final PSNR, {time} than the baseline trained."
+        )
+    return sentence(
+        f"in {share(len(reached), len(found))} pairs the conversion reaches the baseline’s final "
+        f"PSNR, in {number_word(len(sooner)) if sooner else 'none'} of them in less time than the "
+        "baseline trained."
     )
 
 
@@ -58,24 +77,14 @@ def target_table(by_scale: dict[Scale, list[Target]]) -> Table:
     return Table("targets", "Conversion", spans, groups)
 
 
-def _target(family: Family, before: Curve, after: Curve) -> Target:
-    goal = before.mean[-1]
-    position = reached_at(after, goal)
-    reached = None if position is None else (after.steps[position], after.seconds[position])
-    return Target(family, goal, (before.steps[-1], before.seconds[-1]), reached)
-
-
 def _row(target: Target) -> Row:
-    cells = [here(target.psnr_db, 2)]
-    for position in (0, 1):
-        cells += _way(target, position)
+    """Steps, then seconds: those of the baseline, those until reached, and their ratio."""
+    cells = [here(target.psnr_db, QUANTITIES["validation_psnr_db"].digits)]
+    for position, whole in enumerate(target.baseline):
+        cells.append(here(whole))
+        if target.conversion is None:
+            cells += [NOT_REACHED, NOT_REACHED]
+        else:
+            reached = target.conversion[position]
+            cells += [here(reached), here(whole / reached, 1)]
     return row(target.family.conversion, cells)
-
-
-def _way(target: Target, position: int) -> list[Cell]:
-    """In steps or in seconds."""
-    baseline = target.baseline[position]
-    if target.conversion is None:
-        return [here(baseline), NOT_REACHED, NOT_REACHED]
-    reached = target.conversion[position]
-    return [here(baseline), here(reached), here(baseline / reached, 1)]

@@ -6,12 +6,15 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from hitsr.report.svg import PALETTE, Panel, blank, style, to_panel
+from hitsr.report.facts import QUANTITIES
+from hitsr.report.plots import WIDE, rows_panel
+from hitsr.report.svg import PALETTE, Panel, style, to_panel
 from hitsr.report.typeset import signed
 
-_WIDTH, _ROW, _TOP = 380.0, 26.0, 30.0
+_ROW, _TOP = 26.0, 30.0
 _GLYPH_LEFT, _LEFT, _RIGHT = 128.0, 190.0, 330.0  # of the glyphs, and of the plot
 _LARGEST_GLYPH = 15.0  # side of the largest window's square
+_PSNR = QUANTITIES["psnr_db"]
 
 
 class Whisker(NamedTuple):
@@ -26,15 +29,11 @@ class Whisker(NamedTuple):
 
 
 def whisker_panel(name: str, title: str, whiskers: Sequence[Whisker]) -> Panel:
-    """In dB; each row has a glyph of its windows, drawn by their sides where they differ."""
+    """Each row has a glyph of its windows, drawn by their sides where they differ."""
     height = _TOP + _ROW * len(whiskers) + 8
-    figure = blank(_WIDTH, height)
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, _WIDTH), ylim=(height, 0))
-    axes.set_axis_off()
-    axes.text(0, 14, title, **style("ink", 13.5, 700))
-    axes.text(_WIDTH, 14, "dB", ha="right", **style("ink3", 12))
-    reach = max(max(abs(end) for end in _ends(each)) for each in whiskers) or 1.0
-    middle, unit = (_LEFT + _RIGHT) / 2, (_RIGHT - _LEFT) / 2 / reach
+    figure, axes = rows_panel(title, _PSNR.unit, height)
+    reach = max(abs(end) for each in whiskers for end in (each.value, *(each.interval or ())))
+    middle, unit = (_LEFT + _RIGHT) / 2, (_RIGHT - _LEFT) / 2 / (reach or 1.0)
     axes.plot([middle] * 2, [_TOP - 4, height - 8], color=PALETTE["rule2"], linewidth=1, zorder=0)
     largest = max(side for each in whiskers for side in each.windows)
     for index, each in enumerate(whiskers):
@@ -42,10 +41,11 @@ def whisker_panel(name: str, title: str, whiskers: Sequence[Whisker]) -> Panel:
         axes.text(0, y + 4, each.name, **style("ink2", weight=700 if each.is_reference else 400))
         _draw_windows(axes, each, y, largest)
         _draw(axes, each, y, middle, unit)
-        text = "base" if each.is_reference else signed(each.value, 2)
+        text = "base" if each.is_reference else signed(each.value, _PSNR.digits)
         colour = "ink3" if each.is_reference else "ink"
-        axes.text(_WIDTH, y + 4, text, ha="right", **style(colour, weight=700))
-    return to_panel(figure, name, f"{title} in dB: {', '.join(map(_described, whiskers))}")
+        axes.text(WIDE, y + 4, text, ha="right", **style(colour, weight=700))
+    described = ", ".join(map(_described, whiskers))
+    return to_panel(figure, name, f"{title} in {_PSNR.unit}: {described}")
 
 
 def _draw(axes: Axes, each: Whisker, y: float, middle: float, unit: float) -> None:
@@ -72,12 +72,8 @@ def _draw_windows(axes: Axes, each: Whisker, y: float, largest: int) -> None:
         left += pitch
 
 
-def _ends(each: Whisker) -> tuple[float, ...]:
-    return (each.value, *(each.interval or ()))
-
-
 def _described(each: Whisker) -> str:
     if each.is_reference:
         return f"{each.name} is the base"
-    ends = " to ".join(signed(end, 2) for end in each.interval or ())
-    return f"{each.name} {signed(each.value, 2)}" + (f", {ends}" if ends else "")
+    ends = " to ".join(signed(end, _PSNR.digits) for end in each.interval or ())
+    return f"{each.name} {signed(each.value, _PSNR.digits)}" + (f", {ends}" if ends else "")

@@ -1,1 +1,1 @@
-"""What a process runs on: devices, the compiler, memory, and tensors made of pictures."""
+"""Devices, the C++ compiler, free and peak memory, and conversion of pictures to tensors."""

@@ -1,21 +1,24 @@
-"""Whether torch.compile has the compiler that it needs. Told before long work, in a sentence."""
+"""Check for the C++ compiler that torch.compile needs, before long work starts."""
 
 import os
 import shutil
 
 from hitsr.base.errors import SpecError
 
-_NAMES = ("g++", "clang++", "cl")
+_COMPILERS = ("g++", "clang++", "cl")
 
 
 def check_compiler() -> None:
-    """SpecError where neither CXX nor the path names a C++ compiler: kernels are built by it."""
-    asked = os.environ.get("CXX")
-    if any(map(shutil.which, [asked] if asked else _NAMES)):
+    """Raise SpecError if no C++ compiler is found: that in CXX, or else a usual one on PATH."""
+    chosen = os.environ.get("CXX")
+    if any(map(shutil.which, [chosen] if chosen else _COMPILERS)):
         return
-    found = (
-        f"CXX is {asked!r}, which is not there" if asked else f"found none of {', '.join(_NAMES)}"
+    reason = (
+        f"CXX is {chosen!r}, which does not exist"
+        if chosen
+        else f"found none of {', '.join(_COMPILERS)}"
     )
     raise SpecError(
-        f"torch.compile needs a C++ compiler: {found}; install one, such as g++, or do not compile"
+        f"torch.compile needs a C++ compiler: {reason}; "
+        "install one, such as g++, or run without compiling"
     )

@@ -1,4 +1,4 @@
-"""Turn the device a user asks for into the one that is there."""
+"""Turn the device name that a user gives into a torch device that exists."""
 
 import torch
 
@@ -7,9 +7,9 @@ from hitsr.specs.config import Device
 
 
 def pick_device(name: Device) -> torch.device:
-    """`auto` is the current CUDA device where there is one, else the CPU.
+    """The device of that name; `auto` means the current CUDA device if there is one, else the CPU.
 
-    Raises SpecError if CUDA or Apple's GPU (mps) is asked for and torch finds none.
+    Raises SpecError if `cuda` or `mps` (Apple's GPU) is asked for and torch finds none.
     """
     if name == "mps":
         return _mps()
@@ -18,9 +18,9 @@ def pick_device(name: Device) -> torch.device:
     if not torch.cuda.is_available():
         built = torch.version.cuda
         reason = (
-            f"no GPU answers (torch is built for CUDA {built})" if built else "a CPU-only torch"
+            f"torch, built for CUDA {built}, finds no GPU" if built else "this torch is CPU-only"
         )
-        raise SpecError(f"device 'cuda': {reason}; mend the driver or torch, or use 'cpu'")
+        raise SpecError(f"device 'cuda': {reason}; check the driver and torch, or use 'cpu'")
     return torch.device("cuda", torch.cuda.current_device())
 
 
@@ -28,5 +28,5 @@ def _mps() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     built = torch.backends.mps.is_built()
-    reason = "no GPU of Apple's answers" if built else "a torch without it"
+    reason = "torch finds no Apple GPU" if built else "this torch is built without it"
     raise SpecError(f"device 'mps': {reason}; use 'cpu'")

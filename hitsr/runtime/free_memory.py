@@ -1,6 +1,7 @@
-"""How much memory this process can still take on a device.
+"""How much more memory this process can take on a device.
 
-Linux kills a process that takes more than there is, rather than refuse it: so ask first.
+Linux may kill a process that allocates more than there is, instead of refusing the allocation. So
+the free memory has to be known beforehand.
 """
 
 import re
@@ -11,65 +12,77 @@ from typing import NamedTuple
 import psutil
 import torch
 
-_REFUSALS = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "alloc_failed",
+)
 
 
-class _Files(NamedTuple):
-    """Where a control group says what it may take, takes, and takes for files it can let go."""
+class _CgroupFiles(NamedTuple):
+    """Names of a cgroup's files for memory limit and usage, and of its reclaimable cache."""
 
     limit: str
     usage: str
-    inactive: str  # a line of memory.stat
+    reclaimable: str  # key in memory.stat: page cache that the kernel can drop
 
 
-_VERSION_2 = _Files("memory.max", "memory.current", "inactive_file")
-_VERSION_1 = _Files("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_VERSION_2 = _CgroupFiles("memory.max", "memory.current", "inactive_file")
+_VERSION_1 = _CgroupFiles("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: PyTorch has a class for it on CUDA alone."""
-    told = str(error).lower()
-    refused = isinstance(error, RuntimeError) and any(text in told for text in _REFUSALS)
-    return refused or isinstance(error, MemoryError)
+    """Whether an error means that memory ran out.
+
+    PyTorch has an exception class for this on CUDA only; elsewhere the message has to tell.
+    """
+    message = str(error).lower()
+    by_message = isinstance(error, RuntimeError) and any(t in message for t in _OUT_OF_MEMORY)
+    return by_message or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def free_bytes(device: torch.device) -> int:
-    """What this process can still take on a device, with what torch keeps there for reuse."""
+    """Bytes that this process can still allocate on a device, never negative.
+
+    Includes what torch's allocator has reserved and not handed out. On a CPU, cgroup limits count.
+    """
     match device.type:
         case "cuda":
-            kept: int = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-            free: int = torch.cuda.mem_get_info(device)[0]
-            return free + kept
+            reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+            return int(torch.cuda.mem_get_info(device)[0] + reserved)
         case "mps":  # shares the machine's memory
             allowed = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
             return max(0, min(int(allowed), int(psutil.virtual_memory().available)))
         case _:
-            groups = Path("/proc/self/cgroup")
-            rooms = [*rooms_of(groups.read_text())] if groups.is_file() else []
-            return max(0, min([int(psutil.virtual_memory().available), *rooms]))
+            listing = Path("/proc/self/cgroup")
+            headrooms = [*cgroup_headrooms(listing.read_text())] if listing.is_file() else []
+            return max(0, min([int(psutil.virtual_memory().available), *headrooms]))
 
 
-def rooms_of(groups: str, mount: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
-    """Bytes left in the control groups of a process that limit memory: its own and those above.
+def cgroup_headrooms(listing: str, mount: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
+    """Bytes left below each memory limit of a process's cgroup and of the cgroups above it.
 
-    `groups` is what Linux says in /proc/self/cgroup. In a container it may name a path of the
-    host; then the container's own group is what lies at the mount.
+    `listing` is the content of /proc/self/cgroup. In a container its paths may be those of the
+    host; the container's own cgroup is then the one at the mount point.
     """
-    for line in groups.splitlines():
+    for line in listing.splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
+        # Version 2 has one hierarchy and lists no controllers; version 1 has one per controller.
         root, files = (mount / "memory", _VERSION_1) if controllers else (mount, _VERSION_2)
         own = root / path.lstrip("/")
         for folder in (own, *own.parents):
             if folder.is_relative_to(root) and (folder / files.limit).is_file():
-                yield from _room(folder, files)
+                yield from _headroom(folder, files)
 
 
-def _room(folder: Path, files: _Files) -> Iterator[int]:
+def _headroom(folder: Path, files: _CgroupFiles) -> Iterator[int]:
+    """Bytes left below one cgroup's limit; nothing if it has no limit."""
     limit = (folder / files.limit).read_text().strip()
     if limit == "max":
         return
     used = int((folder / files.usage).read_text())
-    found = re.search(rf"^{files.inactive} (\d+)$", (folder / "memory.stat").read_text(), re.M)
+    found = re.search(rf"^{files.reclaimable} (\d+)$", (folder / "memory.stat").read_text(), re.M)
     yield int(limit) - used + (int(found[1]) if found else 0)

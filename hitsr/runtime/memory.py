@@ -1,8 +1,8 @@
-"""Watch how much memory some work takes above what was held when it began.
+"""Measure the peak memory of some work, above the memory in use before it.
 
-On CUDA torch's allocator keeps the peak. On Linux the kernel does, of the resident set, and can be
-told to start anew. Elsewhere a thread looks every 5 ms, at the resident set or at what torch holds
-on Apple's GPU: a short peak may slip through.
+On CUDA, torch's allocator records the peak. On Linux, the kernel records the peak resident set and
+lets us reset it. Elsewhere a thread polls the resident set, or what torch has allocated on Apple's
+GPU, every 5 ms: it may miss a short peak.
 """
 
 import ctypes
@@ -21,38 +21,39 @@ import torch
 MemoryKind = Literal["resident_set", "cuda_allocator", "mps_allocator"]
 
 _PROCESS = Path("/proc/self")
-_LOOK_EVERY_S = 0.005
+_POLL_INTERVAL_S = 0.005
 
 
 class Watch(ABC):
-    """The peak since the watch began; `peak_bytes` is above what was held then."""
+    """Records the peak memory since its creation; see `watching`."""
 
     kind: MemoryKind = "resident_set"
 
     def __init__(self) -> None:
         gc.collect()
-        _return_what_is_free()
+        _trim_heap()
         self.start()
-        self.resting_bytes = self.highest()
+        self._baseline_bytes = self.highest()
 
     @property
     def peak_bytes(self) -> int:
-        return max(0, self.highest() - self.resting_bytes)
+        """The peak so far, less what was in use at the start."""
+        return max(0, self.highest() - self._baseline_bytes)
 
     @abstractmethod
     def start(self) -> None:
-        """Forget earlier peaks."""
+        """Reset the recorded peak."""
 
     @abstractmethod
     def highest(self) -> int:
-        """Highest number of bytes held since the start."""
+        """The peak since the start, in bytes, including what was in use before."""
 
-    def stop(self) -> None:  # noqa: B027  (most watches have nothing to stop)
-        """End what the watch keeps running."""
+    def stop(self) -> None:  # noqa: B027  (only a polling watch has something to stop)
+        """Stop the watch's thread, if it has one."""
 
 
 class CudaWatch(Watch):
-    """Bytes of tensors (and of libraries' workspaces) that torch has allocated on a device."""
+    """Bytes that torch's allocator has handed out on a CUDA device, library workspaces included."""
 
     kind: MemoryKind = "cuda_allocator"
 
@@ -69,55 +70,61 @@ class CudaWatch(Watch):
 
 
 class KernelWatch(Watch):
-    """The resident set's high-water mark, as Linux keeps it."""
+    """The peak resident set as the Linux kernel records it (VmHWM), without the pages of files.
+
+    Those pages are code, which is mapped when it first runs: how much of it was mapped before
+    depends on what the process has done, and not on the work.
+    """
 
     def start(self) -> None:
-        (_PROCESS / "clear_refs").write_text("5")
+        (_PROCESS / "clear_refs").write_text("5")  # resets VmHWM
 
     def highest(self) -> int:
-        found = re.search(r"VmHWM:\s+(\d+) kB", (_PROCESS / "status").read_text())
-        if found is None:
-            raise OSError(f"{_PROCESS}/status: no VmHWM")
-        return int(found[1]) * 1024
+        status = (_PROCESS / "status").read_text()
+        found = re.findall(r"^(VmHWM|RssFile):\s+(\d+) kB", status, re.M)
+        kilobytes = {name: int(number) for name, number in found}
+        if len(kilobytes) < 2:
+            raise OSError(f"{_PROCESS}/status: no VmHWM or RssFile")
+        return (kilobytes["VmHWM"] - kilobytes["RssFile"]) * 1024
 
 
-class ThreadWatch(Watch):
-    """The resident set as a thread of this process sees it, look by look."""
+class PollingWatch(Watch):
+    """The peak resident set, polled by a thread."""
 
     def start(self) -> None:
         self._process, self._highest, self._end = psutil.Process(), 0, threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._poll, daemon=True)
         self._thread.start()
 
     def highest(self) -> int:
-        self._highest = max(self._highest, self.held())
+        self._highest = max(self._highest, self.current())
         return self._highest
 
-    def held(self) -> int:
-        """Bytes held now."""
+    def current(self) -> int:
+        """Bytes in use now."""
         return int(self._process.memory_info().rss)
 
     def stop(self) -> None:
         self._end.set()
         self._thread.join()
 
-    def _look(self) -> None:
-        while not self._end.wait(_LOOK_EVERY_S):
+    def _poll(self) -> None:
+        while not self._end.wait(_POLL_INTERVAL_S):
             self.highest()
 
 
-class MpsWatch(ThreadWatch):
-    """Bytes that torch has allocated on Apple's GPU, look by look."""
+class MpsWatch(PollingWatch):
+    """The peak of what torch has allocated on Apple's GPU, polled by a thread."""
 
     kind: MemoryKind = "mps_allocator"
 
-    def held(self) -> int:
+    def current(self) -> int:
         return torch.mps.current_allocated_memory()
 
 
 @contextmanager
 def watching(device: torch.device) -> Iterator[Watch]:
-    """Watch the memory of the work inside the block; read `peak_bytes` before it ends."""
+    """Measure the peak memory of the block; read `peak_bytes` before the block ends."""
     watch = _watch(device)
     try:
         yield watch
@@ -125,9 +132,12 @@ def watching(device: torch.device) -> Iterator[Watch]:
         watch.stop()
 
 
-def _return_what_is_free() -> None:
-    """glibc keeps freed memory resident; work done before must not hide what comes."""
-    with suppress(OSError, AttributeError):  # no glibc
+def _trim_heap() -> None:
+    """Return freed memory to the system, so that earlier work does not hide what comes.
+
+    glibc keeps freed memory resident and reuses it: new allocations would not raise the peak.
+    """
+    with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
@@ -138,5 +148,5 @@ def _watch(device: torch.device) -> Watch:
         return MpsWatch()
     try:
         return KernelWatch()
-    except OSError:  # not Linux, or a container that hides it
-        return ThreadWatch()
+    except OSError:  # not Linux, or a container without write access to /proc
+        return PollingWatch()

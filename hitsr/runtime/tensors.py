@@ -1,4 +1,4 @@
-"""From pictures to tensors and back, and networks in eval mode for a while."""
+"""Convert pictures to tensors and back; put a network in eval mode for a block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from hitsr.data.images import Picture, Samples
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model in eval mode for the block, and back as it was."""
+    """Put a model in eval mode inside the block; afterwards its mode is as before."""
     before = model.training
     model.eval()
     try:
@@ -25,19 +25,24 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def to_batch(samples: Samples) -> Tensor:
     """A picture as a batch of one: (h, w) or (h, w, 3) -> (1, 3, h, w) float32 in [0, 1].
 
-    Grey becomes three equal channels; uint8 and uint16 are divided by their largest value.
+    Grey becomes three equal channels. Samples are divided by 255 (uint8) or 65535 (uint16).
     """
     floats = samples.astype(np.float32) / np.iinfo(samples.dtype).max
     rgb = np.repeat(floats[None], 3, 0) if samples.ndim == 2 else floats.transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(rgb))[None]
 
 
+def check_finite(output: Tensor) -> None:
+    """Raise WeightsError if a sample of a network's output is not finite."""
+    if not output.isfinite().all():
+        raise WeightsError("the network's output is not finite: its weights diverged; train again")
+
+
 def to_picture(batch: Tensor) -> Picture:
     """A batch of one as a picture: (1, 3, h, w) in [0, 1] -> (h, w, 3) uint8, clamped, rounded.
 
-    Raises WeightsError where a sample is not finite.
+    Raises WeightsError if a sample is not finite.
     """
-    if not batch.isfinite().all():
-        raise WeightsError("the network's output is not finite: its weights diverged; train again")
+    check_finite(batch)
     samples = (batch[0].clamp(0, 1) * 255).round().to(torch.uint8)
     return samples.permute(1, 2, 0).contiguous().cpu().numpy()

@@ -1,1 +1,1 @@
-"""Hand networks to others, and take what others released."""
+"""Export networks for others to use, and load or download published ones."""

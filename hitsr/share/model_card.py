@@ -1,6 +1,6 @@
-"""The README.md of exported weights: what they are, how they came about, how good they are.
+"""The model card (README.md) of exported weights: network, usage, training and scores.
 
-Only what a file says is told; the rest is called not recorded.
+It states only what records say; anything else is "Not recorded." or "Not measured.".
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from hitsr.specs.network import ScaledNetwork
 
 ExportFormat = Literal["safetensors", "onnx", "torch"]
 
-_CODE: dict[ExportFormat, str] = {
+_USAGE: dict[ExportFormat, str] = {
     "safetensors": """\
 import hitsr
 
 model = hitsr.from_pretrained("{folder}")  # (b, 3, h, w) in [0, 1] -> x{scale}
-large = hitsr.upscale(model, picture)  # (h, w, 3) uint8, in tiles where memory asks for it""",
+large = hitsr.upscale(model, picture)  # (h, w, 3) uint8; in tiles if memory is short""",
     "onnx": """\
 import onnxruntime
 
@@ -32,19 +32,22 @@ model = torch.export.load("model.pt2").module()  # (b, 3, h, w) in [0, 1] -> x{s
 def model_card(
     subject: ScaledNetwork,
     params: int,
-    form: ExportFormat,
+    export_format: ExportFormat,
     folder: str,
     training: TrainingRecord | None = None,
     quality: Sequence[QualityRecord] = (),
 ) -> str:
-    """Markdown with the metadata that the Hugging Face hub reads."""
+    """The card as Markdown, with the metadata that the Hugging Face hub reads.
+
+    `folder` is the name of the exported folder, shown in the usage example.
+    """
     network, scale = subject.network, subject.scale
     parts = [
         "---\nlibrary_name: hitsr\npipeline_tag: image-to-image\n"
         f"tags:\n- super-resolution\n- {network.name}\n---",
         f"# {network.name}, x{scale}",
         f"Upscales RGB pictures {scale} times; {params:,} parameters.",
-        f"```python\n{_CODE[form].format(folder=folder, scale=scale)}\n```",
+        f"```python\n{_USAGE[export_format].format(folder=folder, scale=scale)}\n```",
         "## Training",
         _training(training) if training else "Not recorded.",
         "## Metrics",
@@ -74,7 +77,7 @@ def _training(record: TrainingRecord) -> str:
 
 
 def _metrics(records: Sequence[QualityRecord]) -> str:
-    """A row a set; a mean only over pictures that all have the number."""
+    """A table with a row per set; the mean PSNR is infinite if that of any picture is."""
     rows = []
     for record in records:
         psnr = [picture.psnr_db for picture in record.pictures]
@@ -84,7 +87,7 @@ def _metrics(records: Sequence[QualityRecord]) -> str:
         rows.append((record.dataset, str(len(psnr)), mean, f"{sum(ssim) / len(ssim):.4f}"))
     signatures = sorted({s.replace("|", "\\|") for r in records for s in r.signatures.values()})
     table = _table(("set", "pictures", "PSNR (dB)", "SSIM"), rows)
-    return table + "\n\nTaken as " + "; ".join(signatures) + "."
+    return table + "\n\nMeasured as " + "; ".join(signatures) + "."
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

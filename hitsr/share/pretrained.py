@@ -1,7 +1,8 @@
-"""Networks with their weights as folders, laid out as the Hugging Face hub expects.
+"""Save and load networks with weights as folders in the layout of the Hugging Face hub.
 
-`model.safetensors` and `config.json`; ours says the whole network, a published one (PyTorch's
-`PyTorchModelHubMixin`) the arguments of its authors' class, of which only the scale is read.
+A folder holds `model.safetensors` and `config.json`. Our config.json describes the whole network.
+That of a published network (written by `PyTorchModelHubMixin`) holds the arguments of its authors'
+class, and only the scale is read from it.
 """
 
 import json
@@ -25,13 +26,13 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 def save_pretrained(model: SuperResolver, folder: Path) -> None:
     """Write `folder`/model.safetensors and config.json; `from_pretrained` reads them back."""
     # One key, since safetensors writes several in random order.
-    facts = {"network": model.network.name, "scale": model.scale}
-    save_weights(model, folder / WEIGHTS, {"hitsr": json.dumps(facts)})
+    header = {"network": model.network.name, "scale": model.scale}
+    save_weights(model, folder / WEIGHTS, {"hitsr": json.dumps(header)})
     save_config(model, folder)
 
 
 def save_config(model: SuperResolver, folder: Path) -> None:
-    """Write `folder`/config.json: the network, every value explicit, and its scale."""
+    """Write `folder`/config.json: the full network spec and the scale."""
     write_text(folder / CONFIG, ScaledNetwork(network=model.network, scale=model.scale).to_json())
 
 
@@ -44,9 +45,9 @@ def from_pretrained(
 ) -> SuperResolver:
     """A network with its weights, in eval mode: (b, 3, h, w) in [0, 1] -> (b, 3, h*s, w*s).
 
-    `folder` is one of `hitsr export`, or a published one, whose config.json may leave the network
-    or the scale to the arguments. Raises SpecError if neither says it or they disagree, and
-    WeightsError if the weights do not fit.
+    `folder` was written by `hitsr export` or published by the authors. The arguments `network` and
+    `scale` give what config.json does not say. Raises SpecError if network or scale is given by
+    neither or differently by both, and WeightsError if the weights do not fit.
     """
     folder = Path(folder)
     subject = _subject(folder, network, scale)
@@ -55,47 +56,51 @@ def from_pretrained(
     return model.eval()
 
 
-def check_claim(weights: Path, subject: ScaledNetwork) -> None:
-    """Raise WeightsError if a safetensors file of ours says that it is of another network."""
-    claimed = _facts(weights)
-    found = {key: claimed.get(key) for key in ("network", "scale")}
-    if claimed and found != {"network": subject.network.name, "scale": subject.scale}:
+def check_header(weights: Path, subject: ScaledNetwork) -> None:
+    """Raise WeightsError if the header of our safetensors file names another network or scale."""
+    header = _header(weights)
+    found = {key: header.get(key) for key in ("network", "scale")}
+    if header and found != {"network": subject.network.name, "scale": subject.scale}:
         raise WeightsError(
             f"{weights}: weights of {found['network']} x{found['scale']}, not of {subject.name}; "
-            "mend --network or --scale"
+            "correct --network or --scale"
         )
 
 
-def _facts(weights: Path) -> Mapping[str, Any]:
-    """What hitsr wrote into a safetensors file's header; empty for any other file."""
+def _header(weights: Path) -> Mapping[str, Any]:
+    """What hitsr wrote into the header of a safetensors file; empty for any other file."""
     if weights.suffix != ".safetensors":
         return {}
     try:
         with safe_open(weights, framework="numpy") as file:
-            facts = json.loads((file.metadata() or {}).get("hitsr", "{}"))
+            header = json.loads((file.metadata() or {}).get("hitsr", "{}"))
     except (SafetensorError, OSError, ValueError):
-        return {}  # load_weights says what is wrong with it
-    return facts if isinstance(facts, dict) else {}
+        return {}  # load_weights will raise with the reason
+    return header if isinstance(header, dict) else {}
 
 
 def _subject(folder: Path, network: str | NetworkSpec | None, scale: int | None) -> ScaledNetwork:
+    """Network and scale from config.json and the arguments together."""
     path = folder / CONFIG
     data = read_yaml(path)
     if not isinstance(data, dict):
         raise SpecError(f"{path}: holds {type(data).__name__}, not a network's settings")
     if isinstance(data.get("network"), dict):
-        said: dict[str, Any] = ScaledNetwork.parse(data, str(path)).model_dump()
+        stored: dict[str, Any] = ScaledNetwork.parse(data, str(path)).model_dump()
     else:
-        said = {"network": None, "scale": data.get("upscale", data.get("scale"))}
-    asked = {"network": network and find(network).model_dump(), "scale": scale}
-    both = {key: _agreed(path, key, said[key], asked[key]) for key in asked}
-    return ScaledNetwork.parse(both, str(path))
+        stored = {"network": None, "scale": data.get("upscale", data.get("scale"))}
+    given = {"network": network and find(network).model_dump(), "scale": scale}
+    merged = {key: _merged(path, key, stored[key], given[key]) for key in given}
+    return ScaledNetwork.parse(merged, str(path))
 
 
-def _agreed(path: Path, key: str, said: Any, asked: Any) -> Any:
-    if said is None and asked is None:
+def _merged(path: Path, key: str, stored: Any, given: Any) -> Any:
+    """The value in config.json or the argument; SpecError if there is neither, or they differ."""
+    if stored is None and given is None:
         raise SpecError(f"{path}: does not say the {key}; pass it as `{key}`")
-    if None not in (said, asked) and said != asked:
-        shown = [value["name"] if isinstance(value, dict) else value for value in (said, asked)]
-        raise SpecError(f"{path}: {key} is {shown[0]}, but {shown[1]} was asked for; drop one")
-    return asked if said is None else said
+    if None not in (stored, given) and stored != given:
+        shown = [value["name"] if isinstance(value, dict) else value for value in (stored, given)]
+        raise SpecError(
+            f"{path}: {key} is {shown[0]}, but {shown[1]} was asked for; leave out `{key}`"
+        )
+    return given if stored is None else stored

@@ -1,7 +1,7 @@
-"""An ablation changes one design choice and keeps all else: a small file, checked whole.
+"""An ablation is a small file that changes one design choice and keeps everything else.
 
-Resolved against a config it gives rows: a network at published size, and its training runs. Names
-follow from values, so equal values are one job, whatever file asks for them.
+Together with a config it gives rows, each a network of published size and its training runs. Names
+are derived from values, so that equal networks in several files share one job.
 """
 
 from collections.abc import Iterable
@@ -14,16 +14,18 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from hitsr.base.errors import SpecError, did_you_mean
 from hitsr.base.values import Value
-from hitsr.specs.config import Config, Recipe, RunSpec, Train, fresh_run, runs
+from hitsr.specs.config import Config, Train, fresh_run, runs
 from hitsr.specs.network import NetworkSpec, Scale, ScaledNetwork
+from hitsr.specs.recipe import Recipe
+from hitsr.specs.run import RunSpec
 from hitsr.specs.zoo import NETWORKS, OTHERS, find
 
 ZOO = {**NETWORKS, **OTHERS}
 
-_OF_RECIPE, _DATA = "recipe.", "data"  # what a patch may change besides the network
+_OF_RECIPE, _DATA = "recipe.", "data"  # what a change may name besides fields of the network
 
 S = TypeVar("S", RunSpec, ScaledNetwork)
-Patch = dict[str, Any]
+Change = dict[str, Any]  # dotted path -> new value
 VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
@@ -41,62 +43,65 @@ class Ablation(Value):
     """One file of ablations/: a question, and the variants that answer it."""
 
     question: str
-    base: Names = Field(min_length=1)  # networks that are changed, each in turn
-    variants: dict[VariantName, Patch] = Field(min_length=2)  # dotted path -> value
+    base: Names = Field(min_length=1)  # each of these networks is changed by every variant
+    variants: dict[VariantName, Change] = Field(min_length=2)
     published: tuple[Remark, ...] = ()
-    expect: str  # what a reader should expect, and why
-    note: str = ""  # what differs besides the choice, such as parameters that cannot be matched
+    expect: str  # the expected result, and why
+    note: str = ""  # what else differs between the variants, such as parameter counts
 
     @model_validator(mode="after")
     def _one_variant_is_the_base(self) -> Self:
-        unchanged = [name for name, patch in self.variants.items() if not patch]
+        unchanged = [name for name, change in self.variants.items() if not change]
         if len(unchanged) != 1:
-            raise ValueError(f"variants: one is {{}}, the base itself; found {unchanged}")
+            raise ValueError(
+                f"variants: exactly one must be {{}}, the base itself; found {unchanged}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bases_exist(self) -> Self:
+        for name in self.base:
+            try:
+                find(name)
+            except SpecError as error:
+                raise ValueError(f"base: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_made(self) -> Self:
+        for variant, patch in self.variants.items():
+            if "name" in patch:
+                raise ValueError(f"variants.{variant}.name: is made of what changes; leave it out")
         return self
 
     @property
     def reference(self) -> str:
         """The variant that is the base itself."""
-        return next(name for name, patch in self.variants.items() if not patch)
+        return next(name for name, change in self.variants.items() if not change)
 
 
 class AblationRow(NamedTuple):
-    """One variant of one base: what its table row is measured from."""
+    """One variant of one base: a row of the ablation's table."""
 
     base: str
     variant: str
     network: ScaledNetwork  # of published size
-    runs: tuple[RunSpec, ...]  # one per seed, as the config reduces networks
+    runs: tuple[RunSpec, ...]  # one per seed, with the config's `train.changes`
 
     def at_scales(self, scales: Iterable[Scale]) -> list[ScaledNetwork]:
         """The network of published size at other scales."""
         return [ScaledNetwork(network=self.network.network, scale=scale) for scale in scales]
 
 
-class Resolved(NamedTuple):
-    """An ablation and its rows under one config."""
-
-    ablation: Ablation
-    rows: tuple[AblationRow, ...]
-
-
-def resolve(
-    config: Config, folder: Path, names: Iterable[str] | None = None
-) -> dict[str, Resolved]:
-    """The named ablations of a folder, by default those of the config."""
-    chosen = pick(config.ablations if names is None else names, read_ablations(folder), config.name)
-    return {
-        name: Resolved(each, ablation_rows(name, each, config)) for name, each in chosen.items()
-    }
-
-
 def read_ablations(folder: Path) -> dict[str, Ablation]:
-    """All files of a folder, by name; SpecError names the file, key and rule."""
+    """Read all ablations of a folder, by file name; SpecError names the file, key and rule."""
+    for path in folder.glob("*.yml"):
+        raise SpecError(f"{path}: ablations are named *.yaml; rename it")
     return {path.stem: Ablation.read(path) for path in sorted(folder.glob("*.yaml"))}
 
 
 def pick(names: Iterable[str], known: dict[str, Ablation], where: str) -> dict[str, Ablation]:
-    """Those of `names`; SpecError tells the nearest name of one that is not there."""
+    """The ablations called `names`; SpecError for an unknown name suggests the nearest one."""
     for name in names:
         if name not in known:
             raise SpecError(f"{where}: no ablation {name!r}; {did_you_mean(name, known)}")
@@ -104,13 +109,13 @@ def pick(names: Iterable[str], known: dict[str, Ablation], where: str) -> dict[s
 
 
 def ablation_rows(name: str, ablation: Ablation, config: Config) -> tuple[AblationRow, ...]:
-    """Every row, the base itself first among those of a network: nothing is left to fail later.
+    """All rows, fully checked; each base is followed by its variants.
 
-    At the smallest scale that the config trains, with its recipe and seeds. SpecError names the
-    file, the variant and the rule where a variant changes nothing or cannot be.
+    Scale, recipe and seeds are the config's; the scale is the smallest one that it trains. Raises
+    SpecError with file, variant and rule if a variant changes nothing or is impossible.
     """
     if config.train is None:
-        raise SpecError(f"{config.name}: trains nothing, so it has no ablations; give it `train`")
+        raise SpecError(f"{config.name}: trains nothing, so it cannot have ablations; add `train`")
     order = sorted(ablation.variants, key=lambda variant: variant != ablation.reference)
     return tuple(
         _row(base, variant, ablation.variants[variant], config, name)
@@ -119,16 +124,16 @@ def ablation_rows(name: str, ablation: Ablation, config: Config) -> tuple[Ablati
     )
 
 
-def _row(base: str, variant: str, patch: Patch, config: Config, name: str) -> AblationRow:
+def _row(base: str, variant: str, change: Change, config: Config, name: str) -> AblationRow:
     train = config.train
     assert train is not None
     where, scale = f"ablations/{name}.yaml: variants.{variant}", min(train.scales)
-    of_network = {key: value for key, value in patch.items() if not _is_of_run(key)}
+    of_network = {key: value for key, value in change.items() if not _is_of_run(key)}
     full = find(base)
     network = full.with_changes(of_network, where)
     network = network.model_copy(update={"name": _name(full, network)})
     made = (
-        _changed(fresh_run(config, train, base, scale, seed), patch, where) for seed in train.seeds
+        _changed(fresh_run(config, train, base, scale, seed), change, where) for seed in train.seeds
     )
     known = {**_zoo_runs(config, train, scale), **runs(config)}.values()
     published = (ScaledNetwork(network=each, scale=scale) for each in ZOO.values())
@@ -141,7 +146,7 @@ def _row(base: str, variant: str, patch: Patch, config: Config, name: str) -> Ab
 
 
 def _zoo_runs(config: Config, train: Train, scale: Scale) -> dict[str, RunSpec]:
-    """Runs of every network that has a name of its own and takes the config's patch."""
+    """Runs of all networks of the zoo that the config's `train.changes` can be applied to."""
     found = {}
     for name, seed in product(ZOO, train.seeds):
         with suppress(SpecError):
@@ -150,23 +155,23 @@ def _zoo_runs(config: Config, train: Train, scale: Scale) -> dict[str, RunSpec]:
     return found
 
 
-def _changed(base: RunSpec, patch: Patch, where: str) -> RunSpec:
-    """The run with a patch, called after what differs."""
-    of_network = {key: value for key, value in patch.items() if not _is_of_run(key)}
+def _changed(base: RunSpec, change: Change, where: str) -> RunSpec:
+    """The run with a change, named after the fields that differ."""
+    of_network = {key: value for key, value in change.items() if not _is_of_run(key)}
     of_recipe = {
         key.removeprefix(_OF_RECIPE): value
-        for key, value in patch.items()
+        for key, value in change.items()
         if key.startswith(_OF_RECIPE)
     }
     network = base.network.with_changes(of_network, where)
     recipe = Recipe.parse({**base.recipe.model_dump(), **of_recipe}, f"{where}: recipe")
-    data = patch.get(_DATA, base.data)
+    data = change.get(_DATA, base.data)
     changes = {"network": network, "recipe": recipe, "data": data}
     changed = RunSpec.parse({**dict(base), **changes}, where)
-    if patch and changed == base:
+    if change and changed == base:
         raise SpecError(
             f"{where}: changes nothing in {base.network.name} as {base.name} trains it; "
-            "remove it or mend its values"
+            "remove it or correct its values"
         )
     extra = {key: getattr(recipe, key) for key in of_recipe} | (
         {_DATA: data} if data != base.data else {}
@@ -180,7 +185,7 @@ def _is_of_run(key: str) -> bool:
 
 
 def _shared(made: S, known: Iterable[S]) -> S:
-    """The known value that is the same but for its name, if there is one."""
+    """The known value that differs from `made` only in its name, if there is one; else `made`."""
     return next((each for each in known if _nameless(each) == _nameless(made)), made)
 
 
@@ -190,11 +195,11 @@ def _nameless(value: RunSpec | ScaledNetwork) -> RunSpec | ScaledNetwork:
     )
 
 
-def _name(base: NetworkSpec, changed: NetworkSpec, extra: Patch | None = None) -> str:
+def _name(base: NetworkSpec, changed: NetworkSpec, extra: Change | None = None) -> str:
     """`hit_sir.ratios_1_1_1_1_1_1`: the base, then each field that differs, with its value."""
     before, after = _flat(base.model_dump()), _flat(changed.model_dump())
     if base.mixer.kind != changed.mixer.kind:
-        # What the two kinds of mixer have by default tells no more than the kind.
+        # Default values of the new mixer add nothing to its kind.
         default = type(changed.mixer)().model_dump()
         before = {**before, **_flat({"mixer": default}), "mixer.kind": base.mixer.kind}
     differing = {key: value for key, value in after.items() if before.get(key, ...) != value}
@@ -202,8 +207,8 @@ def _name(base: NetworkSpec, changed: NetworkSpec, extra: Patch | None = None) -
     return ".".join([base.name, *words])
 
 
-def _flat(data: Patch, above: str = "") -> Patch:
-    flat: Patch = {}
+def _flat(data: Change, above: str = "") -> Change:
+    flat: Change = {}
     for key, value in data.items():
         flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
     return flat
@@ -216,7 +221,7 @@ def _word(path: str, value: object) -> str:
 
 
 def _text(value: object) -> str:
-    """In the letters that names are made of."""
+    """A value in characters that names may have."""
     match value:
         case None:
             return "none"

@@ -1,23 +1,58 @@
-"""The paper's claims as data: what `reports/claims.yaml` lists, each with its source.
+"""The paper's claims as data: `reports/claims.yaml` lists them with their sources.
 
-A kind of claim says which numbers it is about and how they are compared. The report finds the
-numbers, measured or quoted; `verdicts` says what they make of a claim.
+A claim is about networks, or pairs of a baseline and its conversion, at scales and on test sets. It
+names quantities, how to compare their numbers, and the expected result. Tolerances are written in
+that file only. `report.ledger` finds the numbers and judges the claims.
 """
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from hitsr.base.errors import DataError, SpecError, did_you_mean
 from hitsr.base.values import Value, read_yaml
 from hitsr.specs.network import Scale
 from hitsr.specs.zoo import BASELINE, NETWORKS
 
-Basis = Literal["records", "quotes"]  # what decides: what was measured here, or printed rows alone
-Quantity = Literal["params", "flops"]
-Metric = Literal["psnr", "ssim"]
+Basis = Literal["records", "quotes"]  # judged by records of this run, or by printed numbers only
+ClaimedQuantity = Literal[
+    "params",  # thousands
+    "flops",  # G
+    "latency_ms",
+    "flops_exponent",  # of the tokens in one window
+    "psnr_db",
+    "ssim",
+    "validation_psnr_db",
+    "diffusion_index",
+]
+# value: the number of one network. For a pair: percent (change from baseline to conversion), ratio
+# (baseline / conversion: times as fast) or difference (conversion - baseline).
+Comparison = Literal["value", "percent", "ratio", "difference"]
+# printed: near the printed number; above, below: above or below zero; same_in_both: near the result
+# of this comparison in the step-by-step formulation; a number: near that number.
+_EXPECTED = ("printed", "above", "below", "same_in_both")
+
+
+def _expectation(value: Any) -> Any:
+    """One line for what is neither a word nor a number, in place of one for each kind."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value not in _EXPECTED and not is_number:
+        raise ValueError(f"must be {', '.join(_EXPECTED)} or a number")
+    return value
+
+
+Expectation = Annotated[
+    Literal["printed", "above", "below", "same_in_both"] | float, BeforeValidator(_expectation)
+]
 
 TEST_SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
 CONVERSIONS = ("hit_sir", "hit_sng", "hit_srf")
@@ -27,7 +62,7 @@ SCALES: tuple[Scale, ...] = (2, 3, 4)
 def _known(names: Iterable[str], what: str) -> Callable[[str], str]:
     def check(name: str) -> str:
         if name not in names:
-            raise ValueError(f"no {what} of that name; {did_you_mean(name, names)}")
+            raise ValueError(f"no such {what}; {did_you_mean(name, names)}")
         return name
 
     return check
@@ -36,119 +71,121 @@ def _known(names: Iterable[str], what: str) -> Callable[[str], str]:
 Network = Annotated[str, AfterValidator(_known(NETWORKS, "network"))]
 Conversion = Annotated[str, AfterValidator(_known(BASELINE, "conversion"))]
 TestSet = Annotated[str, AfterValidator(_known(TEST_SETS, "test set of the paper"))]
-Tolerance = PositiveFloat | None  # None: a direction is claimed, without a number
+Tolerance = PositiveFloat | None  # None: the claim is only a direction, or has no tolerance
 
 
-class Claim(Value):
-    """Something the paper or its README says, in our words, with the place where it says so."""
-
-    basis: ClassVar[Basis] = "records"
+class BaseClaim(Value):
+    """A statement of the paper or its README, in our words, with its source."""
 
     id: str = Field(pattern=r"^[a-z0-9_]+$")
+    topic: str = Field(min_length=1)  # heading in the ledger
     statement: str = Field(min_length=1)
     source: str = Field(min_length=1)
-    explanation: str = ""  # shown where the claim does not hold: what is known of the reason
-
-
-class Paired(Claim):
-    """A claim about conversions beside their baselines."""
-
-    conversions: tuple[Conversion, ...] = Field(default=CONVERSIONS, min_length=1)
+    explanation: str = ""  # shown if the claim does not hold: known reasons
+    quantities: dict[ClaimedQuantity, Tolerance] = Field(min_length=1)
+    compare: Comparison = "value"
+    expect: Expectation
+    basis: Basis = "records"
     scales: tuple[Scale, ...] = Field(default=SCALES, min_length=1)
+    # For quantities that are measured on a test set.
+    datasets: tuple[TestSet, ...] = Field(default=TEST_SETS, min_length=1)
+
+    @model_validator(mode="after")
+    def _can_be_judged(self) -> Self:
+        """ValueError where a tolerance is missing, or this kind cannot be compared so."""
+        if problem := self._unfit() or self._without_tolerance():
+            raise ValueError(problem)
+        return self
+
+    def _unfit(self) -> str:
+        """What cannot be compared, and what to write instead; empty if all can."""
+        if self.compare not in ("percent", "difference"):
+            return f"compare: {self.compare} is not for this claim; write percent or difference"
+        if self.expect in ("printed", "above", "below"):
+            return ""
+        return f"expect: {self.expect} is not for this claim; write printed, above or below"
+
+    def _without_tolerance(self) -> str:
+        if self.expect in ("above", "below"):
+            return ""
+        if self.basis == "quotes":
+            return "basis: quotes are judged by direction alone; write expect: above"
+        open_ended = [name for name in self.quantities if not self._has_tolerance(name)]
+        if not open_ended:
+            return ""
+        return (
+            f"quantities: expect: {self.expect} needs a tolerance for {', '.join(open_ended)}; "
+            f"write a number above zero, such as {open_ended[0]}: 0.1"
+        )
+
+    def _has_tolerance(self, quantity: ClaimedQuantity) -> bool:
+        return self.quantities[quantity] is not None
 
 
-class Printed(Claim):
-    """Counts are what the paper's table prints."""
+class NetworkClaim(BaseClaim):
+    """A claim about single networks."""
 
-    kind: Literal["printed"] = "printed"
-    quantity: Quantity
-    networks: tuple[Network, ...] = tuple(NETWORKS)
-    scales: tuple[Scale, ...] = SCALES
-    tolerance: PositiveFloat  # thousands of parameters, or G FLOPs
+    of: Literal["networks"] = "networks"
+    networks: tuple[Network, ...] = Field(default=tuple(NETWORKS), min_length=1)
+    # Tolerances for released weights, whose scores do not depend on a training run.
+    released: dict[ClaimedQuantity, PositiveFloat] = Field(default={})
+    # Tolerances for single sets, which replace those in `quantities`.
+    by_set: dict[TestSet, PositiveFloat] = Field(default={})
 
+    def _unfit(self) -> str:
+        if self.compare != "value":
+            return f"compare: {self.compare} is for pairs; write value, or leave it out"
+        if self.expect == "printed":
+            return ""
+        if isinstance(self.expect, str):
+            return f"expect: {self.expect} is for pairs; write printed or a number"
+        if set(self.quantities) != {"flops_exponent"}:
+            return "expect: a number is for flops_exponent alone; write printed"
+        return ""
 
-class Change(Paired):
-    """Conversion takes parameters or FLOPs away: some, or as many per cent as is printed."""
-
-    kind: Literal["change"] = "change"
-    quantity: Quantity
-    tolerance: Tolerance = None  # per cent of the baseline
-
-
-class Speedup(Paired):
-    """A conversion runs so many times as fast as its baseline, as the printed run times say."""
-
-    kind: Literal["speedup"] = "speedup"
-    device: str  # part of the name of the device that the run times are of
-    tolerance: PositiveFloat  # of the ratio
-
-
-class Implementation(Paired):
-    """The speed-up is the same in both formulations, on one device."""
-
-    kind: Literal["implementation"] = "implementation"
-    tolerance: PositiveFloat  # a share of the ratio
+    def _has_tolerance(self, quantity: ClaimedQuantity) -> bool:
+        return (
+            super()._has_tolerance(quantity)
+            or quantity in self.released
+            or set(self.datasets) <= set(self.by_set)
+        )
 
 
-class Growth(Claim):
-    """FLOPs of the mixer grow as a power of the tokens in one window."""
+class PairClaim(BaseClaim):
+    """A claim about conversions compared with their baselines."""
 
-    kind: Literal["growth"] = "growth"
-    networks: tuple[Network, ...] = CONVERSIONS
-    exponent: float
-    tolerance: PositiveFloat
+    of: Literal["pairs"] = "pairs"
+    conversions: tuple[Conversion, ...] = Field(default=CONVERSIONS, min_length=1)
+    device: str | None = None  # part of the name of the device on which printed times were taken
 
-
-class Gain(Paired):
-    """Conversions score higher: by some, or by as much as the printed scores differ."""
-
-    kind: Literal["gain"] = "gain"
-    datasets: tuple[TestSet, ...] = TEST_SETS
-    tolerances: dict[Metric, Tolerance] = Field(min_length=1)  # dB for PSNR
-
-
-class Elsewhere(Claim):
-    """Conversion also improves baselines that are not the paper's."""
-
-    kind: Literal["elsewhere"] = "elsewhere"
+    def _unfit(self) -> str:
+        is_of_times = "latency_ms" in self.quantities
+        if self.compare != "ratio" and self.expect != "same_in_both" and not is_of_times:
+            return super()._unfit()
+        if set(self.quantities) != {"latency_ms"} or self.compare != "ratio":
+            return "compare: ratio, expect: same_in_both and latency_ms are for each other alone"
+        if self.expect in ("printed", "same_in_both"):
+            return ""
+        return f"expect: {self.expect} is not for a ratio; write printed or same_in_both"
 
 
-class Convergence(Paired):
-    """Conversions have the higher validation PSNR at equal steps, on average over training."""
+class OtherPairsClaim(BaseClaim):
+    """A claim about conversions of networks that are not baselines of the paper."""
 
-    kind: Literal["convergence"] = "convergence"
-
-
-class Attribution(Paired):
-    """Conversions draw on more of the picture, by the diffusion index."""
-
-    kind: Literal["attribution"] = "attribution"
+    of: Literal["other_pairs"] = "other_pairs"
 
 
-class TrainingSet(Claim):
-    """A network scores higher when trained on the larger set."""
+class TrainingSetClaim(BaseClaim):
+    """A claim about one network trained on a larger set, compared with a smaller one."""
 
-    kind: Literal["training_set"] = "training_set"
+    of: Literal["training_sets"] = "training_sets"
     network: Network
     smaller: str
     larger: str
-    metric: Metric
-    scales: tuple[Scale, ...] = SCALES
-    datasets: tuple[TestSet, ...] = TEST_SETS
-
-
-class PrintedGain(Paired):
-    """Every conversion's printed score is above its baseline's."""
-
-    basis: ClassVar[Basis] = "quotes"
-
-    kind: Literal["printed_gain"] = "printed_gain"
-    metric: Metric
-    datasets: tuple[TestSet, ...] = TEST_SETS
 
 
 class Misprint(Value):
-    """A printed number that is left out of a comparison, and why."""
+    """A printed number that is excluded from comparisons and figures, with the reason."""
 
     method: str
     scale: Scale
@@ -156,74 +193,52 @@ class Misprint(Value):
     reason: str = Field(min_length=1)
 
 
-class Best(Paired):
-    """The best printed score of each set and scale is a conversion's."""
+class BestClaim(BaseClaim):
+    """A claim about the best printed score of conversions compared with all other methods."""
 
-    basis: ClassVar[Basis] = "quotes"
-
-    kind: Literal["best"] = "best"
-    metric: Metric
-    datasets: tuple[TestSet, ...] = TEST_SETS
+    of: Literal["best"] = "best"
+    conversions: tuple[Conversion, ...] = Field(default=CONVERSIONS, min_length=1)
     misprints: tuple[Misprint, ...] = ()
 
 
-class Successors(Claim):
-    """A network's printed score is above those of comparable networks in `successors.csv`."""
+class SuccessorClaim(BaseClaim):
+    """A claim about a network's printed score compared with later networks of similar size."""
 
-    basis: ClassVar[Basis] = "quotes"
-
-    kind: Literal["successors"] = "successors"
+    of: Literal["successors"] = "successors"
     network: Network
-    metric: Metric
-    scales: tuple[Scale, ...] = SCALES
-    datasets: tuple[Literal["Urban100", "Manga109"], ...] = ("Urban100", "Manga109")
-    training_set: str  # networks trained on others, or on what their row does not say, are left out
+    training_set: str  # networks trained on another or an unknown set are excluded
     max_params_k: PositiveInt
 
 
-AnyClaim = (
-    Printed
-    | Change
-    | Speedup
-    | Implementation
-    | Growth
-    | Gain
-    | Elsewhere
-    | Convergence
-    | Attribution
-    | TrainingSet
-    | PrintedGain
-    | Best
-    | Successors
-)
-_KINDS: dict[str, type[AnyClaim]] = {
-    kind.model_fields["kind"].default: kind for kind in AnyClaim.__args__
-}
+Claim = NetworkClaim | PairClaim | OtherPairsClaim | TrainingSetClaim | BestClaim | SuccessorClaim
+_KINDS: dict[str, type[Claim]] = {kind.model_fields["of"].default: kind for kind in Claim.__args__}
 
 
-def read_claims(path: Path) -> tuple[AnyClaim, ...]:
+def read_claims(path: Path) -> tuple[Claim, ...]:
     """Read claims.yaml; DataError names the file, the claim and what is wrong with it."""
     try:
         data = read_yaml(path)
     except SpecError as error:
         raise DataError(f"{error}; restore it from the repository") from None
     if not isinstance(data, list):
-        raise DataError(f"{path}: want a list of claims, got {type(data).__name__}")
+        raise DataError(f"{path}: must be a list of claims, got {type(data).__name__}")
+    if not data:
+        raise DataError(f"{path}: holds no claim; restore it from the repository")
     claims = tuple(_claim(each, f"{path}: claim {i}") for i, each in enumerate(data, 1))
     ids = [claim.id for claim in claims]
     if twice := {name for name in ids if ids.count(name) > 1}:
-        raise DataError(f"{path}: claim {min(twice)!r} stands there twice; rename one")
+        raise DataError(f"{path}: claim {min(twice)!r} occurs twice; rename one")
     return claims
 
 
-def _claim(data: Any, where: str) -> AnyClaim:
+def _claim(data: Any, where: str) -> Claim:
     if not isinstance(data, dict):
-        raise DataError(f"{where}: want keys and values, got {data!r}")
+        raise DataError(f"{where}: must have keys and values, got {data!r}")
     where = f"{where} ({data.get('id', 'without id')})"
-    kind = data.get("kind")
-    if kind not in _KINDS:
-        raise DataError(f"{where}: no kind {kind!r}; {did_you_mean(str(kind), _KINDS)}")
+    of = data.get("of")
+    if not isinstance(of, str) or of not in _KINDS:
+        raise DataError(f"{where}: of: no {of!r}; {did_you_mean(str(of), _KINDS)}")
     try:
-        return _KINDS[kind].parse(data, where)
+        return _KINDS[of].parse(data, where)
     except SpecError as error:
         raise DataError(str(error)) from None

@@ -1,70 +1,31 @@
-"""A config names what to run; resolving it gives values with everything explicit.
-
-Equal values are one job, whatever asks for it.
-"""
+"""A config names what to run; `runs` and `scaled_networks` resolve it into explicit values."""
 
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from hitsr.base.errors import did_you_mean
 from hitsr.base.values import Value
-from hitsr.specs.network import Formulation, NetworkSpec, Scale, ScaledNetwork
+from hitsr.specs.network import Formulation, Scale, ScaledNetwork
+from hitsr.specs.recipe import Recipe
+from hitsr.specs.run import RunSpec
 from hitsr.specs.zoo import NETWORKS, find
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Dtype = Literal["float32", "float16", "bfloat16"]
+Over = Literal["window", "picture"]  # what a cost grows with
 OwnName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 
 
-class Recipe(Value):
-    """How a network is trained: L1, Adam, and a learning rate that falls at milestones."""
-
-    steps: PositiveInt
-    batch: PositiveInt
-    patch: PositiveInt  # side of the LR patch, in pixels
-    learning_rate: PositiveFloat
-    betas: tuple[float, float] = (0.9, 0.99)
-    milestones: tuple[PositiveInt, ...] = ()  # steps after which the rate is multiplied by decay
-    decay: float = Field(default=0.5, gt=0, lt=1)
-    log_every: PositiveInt = 100  # steps
-    validate_every: PositiveInt = 1000  # steps; the last step is always validated
-    autocast: bool = False  # products in bfloat16: other weights come out
-
-    @model_validator(mode="after")
-    def _milestones_rise(self) -> Self:
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones: {self.milestones} do not rise")
-        if self.milestones and self.milestones[-1] >= self.steps:
-            raise ValueError(f"milestones: {self.milestones[-1]} is not before step {self.steps}")
-        return self
-
-
-class RunSpec(Value):
-    """One training run, every value explicit."""
-
-    network: NetworkSpec
-    scale: Scale
-    recipe: Recipe
-    data: str  # name of the training set
-    validation: str  # name of the set whose PSNR the log follows; nothing is selected by it
-    seed: NonNegativeInt
-    start_from: "RunSpec | None" = None  # the run whose weights this one starts with
-
-    @property
-    def name(self) -> str:
-        return f"{self.network.name}-x{self.scale}-s{self.seed}"
-
-
 class Data(Value):
-    """Where pictures are: `root/<set>/HR` and `root/<set>/LR_bicubic/X2`, as HiT-SR lays them."""
+    """Where pictures are: `root/<set>/HR` and `root/<set>/LR_bicubic/X2`, as in HiT-SR's code."""
 
     root: Path
-    source: Literal["wheels", "folder"]  # made from packaged photographs, or the user's own
-    packs: Path | None = None  # of decoded pictures, for training; root/packs by default
-    train: str | None = None  # wanted where anything is trained
+    source: Literal["wheels", "folder"]  # photographs of installed packages, or the user's pictures
+    packs: Path | None = None  # folder of decoded pictures for training; default: root/packs
+    train: str | None = None  # required if anything is trained
     validation: str | None = None
     test: tuple[str, ...] = Field(min_length=1)
 
@@ -74,24 +35,33 @@ class Data(Value):
 
 
 class Train(Value):
-    """What is trained: each network at each scale with each seed, by one recipe."""
+    """Every network is trained at each scale with each seed, all by one recipe."""
 
     scales: tuple[Scale, ...] = Field(min_length=1)
     seeds: tuple[NonNegativeInt, ...] = Field(default=(1,), min_length=1)
     recipe: Recipe
-    patch: dict[str, Any] = Field(
-        default={}
-    )  # changes to every trained network; efficiency stays full size
-    start_from: dict[Scale, Scale] = Field(
-        default={}
-    )  # x3: x2 starts x3 from the x2 run of the same seed
+    # Changes to every trained network, by dotted path; costs are measured at published size.
+    changes: dict[str, Any] = Field(default={})
+    # {3: 2} starts x3 from the x2 run of the same seed.
+    start_from: dict[Scale, Scale] = Field(default={})
     threads: PositiveInt = 1  # CPU threads of one training
     device: Device = "auto"
-    compile: bool = False  # by torch.compile; results differ in low bits, as between devices
+    compile: bool = (
+        False  # with torch.compile; results differ in low bits, as they do between devices
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_old_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "patch" in data:
+            raise ValueError("patch: was renamed to `changes`; rename it")
+        return data
 
     @model_validator(mode="after")
     def _starts_exist(self) -> Self:
         for scale, start in self.start_from.items():
+            if scale not in self.scales:
+                raise ValueError(f"start_from: x{scale} is not trained; scales are {self.scales}")
             if start not in self.scales or start >= scale:
                 raise ValueError(
                     f"start_from: x{scale} cannot start from x{start}, "
@@ -101,21 +71,28 @@ class Train(Value):
 
 
 class Weights(Value):
-    """Weights that somebody released, scored without training: see `methods.find_weights`."""
+    """Released weights, scored without training; `plan.subjects.find_weights` finds them."""
 
     root: Path
     scales: tuple[Scale, ...] = Field(default=(2, 3, 4), min_length=1)
 
 
 class Own(Value):
-    """A network that is not ours, measured beside the others: see `own.load_own`."""
+    """A user's own network, measured like the others; `models.own` loads it."""
 
     source: str  # path/to/file.py:function, package.module:function, spandrel:checkpoint.pth
     scales: tuple[Scale, ...] = Field(default=(2, 3, 4), min_length=1)
 
+    @field_validator("source")
+    @classmethod
+    def _has_two_parts(cls, source: str) -> str:
+        if not all(source.rpartition(":")[::2]):
+            raise ValueError("must be file.py:function, package.module:function or spandrel:file")
+        return source
+
     @property
     def files(self) -> tuple[str, ...]:
-        """The file that it is made from, where it is one."""
+        """The file that the network is loaded from; empty for an installed package."""
         place, _, name = self.source.rpartition(":")
         return (name,) if place == "spandrel" else (place,) if place.endswith(".py") else ()
 
@@ -126,25 +103,25 @@ class Latency(Value):
     warmup: NonNegativeInt = 1
     samples: PositiveInt = 5
     device: Device = "auto"
-    # Beside the row of one float32 picture, which is always timed:
+    # Timed in addition to one float32 picture, which is always timed:
     batches: tuple[PositiveInt, ...] = ()  # pictures in one forward
     dtypes: tuple[Dtype, ...] = ()
 
 
-class Attribution(Value):
-    """Local attribution maps of every method, over whole sets."""
+class AttributionPlan(Value):
+    """Local attribution maps of every network, for whole sets."""
 
     sets: tuple[str, ...] = Field(min_length=1)
     scales: tuple[Scale, ...] = Field(min_length=1)
-    crop: NonNegativeInt = 256  # side of the pictures around their windows, HR pixels; 0: whole
+    crop: NonNegativeInt = 256  # side of the cut-out around a window, HR pixels; 0: whole picture
 
 
 class Scaling(Value):
-    """How cost grows with windows and pictures, of the config's networks."""
+    """Which growth of cost is measured for the config's networks."""
 
-    over: tuple[Literal["window", "picture"], ...] = ("window", "picture")
+    over: tuple[Over, ...] = ("window", "picture")
     scale: Scale = 2
-    samples: NonNegativeInt = 0  # timed forwards at each size; 0 counts, and times nothing
+    samples: NonNegativeInt = 0  # timed forwards at each size; 0: count FLOPs only
 
 
 class Efficiency(Value):
@@ -154,7 +131,7 @@ class Efficiency(Value):
 
 
 class Config(Value):
-    """The whole of a reproduction: one YAML file in configs/."""
+    """A whole reproduction: one YAML file in configs/."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     title: str
@@ -164,9 +141,9 @@ class Config(Value):
     train: Train | None = None
     weights: Weights | None = None
     efficiency: Efficiency
-    lam: Attribution | None = None
+    lam: AttributionPlan | None = None
     scaling: Scaling | None = None
-    ablations: tuple[str, ...] = ()  # files of ablations/, without their ending
+    ablations: tuple[str, ...] = ()  # names of files in ablations/, without .yaml
 
     @model_validator(mode="after")
     def _networks_exist(self) -> Self:
@@ -175,24 +152,32 @@ class Config(Value):
                 raise ValueError(f"networks: no {name!r}; {did_you_mean(name, NETWORKS)}")
         for name in self.own:
             if name in (*NETWORKS, "bicubic", "hr"):
-                raise ValueError(f"own.{name}: is a name of hitsr's; call it otherwise")
+                raise ValueError(f"own.{name}: this name is used by hitsr; choose another")
+        return self
+
+    @model_validator(mode="after")
+    def _networks_keep_their_names(self) -> Self:
+        if self.train and "name" in self.train.changes:
+            raise ValueError("train.changes.name: every network has its own; leave it out")
         return self
 
     @model_validator(mode="after")
     def _something_is_scored(self) -> Self:
         if not self.scales:
-            raise ValueError("nothing to score: give it `train`, `weights` or `own`")
+            raise ValueError("nothing to score: add `train`, `weights` or `own`")
         if self.train and not (self.data.train and self.data.validation):
             raise ValueError("train: needs data.train and data.validation")
         if self.train and self.weights:
-            raise ValueError("train, weights: one of them; the other belongs to another config")
+            raise ValueError("train, weights: a config can have only one of them; make two configs")
+        if self.lam and (unscored := {*self.lam.scales} - {*self.scales}):
+            raise ValueError(f"lam.scales: nothing is scored at x{min(unscored)}; remove it")
         if self.ablations and not self.train:
-            raise ValueError("ablations: need `train`, whose recipe they are trained by")
+            raise ValueError("ablations: need `train`, whose recipe trains them")
         return self
 
     @property
     def scales(self) -> tuple[Scale, ...]:
-        """Those at which pictures are scored."""
+        """Scales at which pictures are scored."""
         trained = self.train.scales if self.train else ()
         released = self.weights.scales if self.weights else ()
         own = (scale for each in self.own.values() for scale in each.scales)
@@ -204,7 +189,7 @@ class Config(Value):
 
 
 def scaled_networks(config: Config, scales: tuple[Scale, ...]) -> dict[str, ScaledNetwork]:
-    """The published-size networks that are measured, by name such as `hit_sir-x2`."""
+    """The config's networks at published size, by name such as `hit_sir-x2`."""
     made = (
         ScaledNetwork(network=find(name), scale=scale)
         for name, scale in product(config.networks, scales)
@@ -213,7 +198,7 @@ def scaled_networks(config: Config, scales: tuple[Scale, ...]) -> dict[str, Scal
 
 
 def runs(config: Config) -> dict[str, RunSpec]:
-    """Each network's training runs, by name such as `hit_sir-x2-s1`; SpecError for a bad patch."""
+    """Each network's training runs, by name such as `hit_sir-x2-s1`; SpecError for bad changes."""
     made: dict[str, RunSpec] = {}
     train = config.train
     if train is None:
@@ -228,11 +213,11 @@ def runs(config: Config) -> dict[str, RunSpec]:
 
 
 def fresh_run(config: Config, train: Train, name: str, scale: Scale, seed: int) -> RunSpec:
-    """The run of one network that starts from no other."""
+    """A run of one network that starts from random weights."""
     assert config.data.train is not None
     assert config.data.validation is not None
     return RunSpec(
-        network=find(name).patch(train.patch, f"{config.name}: train.patch"),
+        network=find(name).patch(train.changes, f"{config.name}: train.changes"),
         scale=scale,
         recipe=train.recipe,
         data=config.data.train,
@@ -242,7 +227,7 @@ def fresh_run(config: Config, train: Train, name: str, scale: Scale, seed: int) 
 
 
 def load_config(path: Path) -> Config:
-    """Read and check a config, its runs included; SpecError says what is wrong, where."""
+    """Read and check a config, its runs included; SpecError names the key and the rule."""
     config = Config.read(path)
     runs(config)
     return config

@@ -12,11 +12,11 @@ def to_hierarchical(
     base: int = 8,
     ratios: tuple[float, ...] = EXPANDING,
 ) -> NetworkSpec:
-    """Windows that grow through each group, and a correlation that is linear in their size.
+    """Give a network expanding windows, and self-correlation, whose cost is linear in window size.
 
     The mixer, windows, norm and padding change; FFN, context, width, depth and upsampler stay.
-    Stochastic depth is off, as in the paper's training. SpecError where `base` and `ratios` make
-    no windows, or do not fit the depths.
+    Stochastic depth is off, as in the paper's training. Raises SpecError if `base` and `ratios`
+    give no valid windows, or do not match the depths.
     """
     changes = {
         "name": name or f"hit_{spec.name}",

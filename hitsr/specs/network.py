@@ -1,7 +1,7 @@
 """A network is a value: one backbone and a few choices, every value explicit.
 
 `zoo` holds the six networks of the paper as values, `convert` is a function between values, and
-an ablation is a patch on a value. `models.backbone` builds what a value describes.
+an ablation changes a value. `models.backbone` builds what a value describes.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ Formulation = Literal["paper", "fused"]
 Branch = Literal["spatial", "channel"]
 Features = Literal["dual", "linear", "conv"]
 Upsampler = Literal["one_step", "two_stage"]
-# What computes a mixer's products; the last one, when the spatial branch alone has a softmax.
+# What computes the products of a mixer; see `kernel_of`.
 Kernel = Literal[
     "as written",
     "re-associated",
@@ -35,7 +35,8 @@ Kernel = Literal[
     "tiles",
     "tiles, scaled_dot_product_attention",
 ]
-MOST_LAID_OUT = 2**20  # biases of one block, heads x tokens x keys, that are worth keeping (4 MB)
+# The most position biases (heads x tokens x keys, 4 MB) that a block holds at once.
+MOST_LAID_OUT = 2**20
 Count = Annotated[PositiveInt, Strict()]  # no `true` for 1, no "48" for 48
 
 
@@ -49,7 +50,7 @@ class WindowAttention(Value):
 
 
 class PermutedAttention(Value):
-    """Full queries against keys with 2x2 tokens folded into channels (SRFormer)."""
+    """Attention of full queries to keys whose 2x2 tokens are folded into channels (SRFormer)."""
 
     kind: Literal["permuted_attention"] = "permuted_attention"
     heads: Count = 6
@@ -58,7 +59,7 @@ class PermutedAttention(Value):
 
 
 class TransposedAttention(Value):
-    """Attention between the channels of a window (Restormer's MDTA), which know no positions."""
+    """Attention between the channels of a window, without positions (Restormer's MDTA)."""
 
     kind: Literal["transposed_attention"] = "transposed_attention"
     heads: Count = 6
@@ -67,16 +68,16 @@ class TransposedAttention(Value):
 class Correlation(Value):
     """Spatial and channel self-correlation in hierarchical windows (HiT-SR, section 3.3).
 
-    Heads, softmax and positions are of the spatial branch: `branches: [channel]` alone makes
-    `position` "none", so that equal networks are equal values. `softmax` keeps the scale of one
-    over the head's width. A position table holds every offset within the block's own window,
+    Heads, softmax and positions belong to the spatial branch. Without it `position` becomes "none",
+    so that equal networks are equal values. With `softmax`, too, products are divided by
+    the head's width. A position table holds every offset within the block's own window,
     (2 side - 1)² for each head, so it fits any window and soon outweighs the rest of the block.
     """
 
     kind: Literal["correlation"] = "correlation"
     heads: Count = 6
     branches: tuple[Branch, ...] = ("spatial", "channel")
-    features: Features = "dual"  # convolution times 1x1 layer, or one of them alone
+    features: Features = "dual"  # dual: convolution times 1x1 layer; else only one of them
     softmax: StrictBool = False
     position: Literal["dynamic", "table", "none"] = Field(default="dynamic", validate_default=True)
     # LayerNorm over fewer channels would erase the positions: (a, b) always becomes (1, -1).
@@ -86,14 +87,16 @@ class Correlation(Value):
     @classmethod
     def _one_or_both(cls, branches: tuple[Branch, ...]) -> tuple[Branch, ...]:
         if branches not in (("spatial", "channel"), ("spatial",), ("channel",)):
-            raise ValueError("want 'spatial', 'channel', or both in this order")
+            raise ValueError("must be ['spatial'], ['channel'], or both in this order")
         return branches
 
     @field_validator("softmax")
     @classmethod
     def _softmax_is_spatial(cls, softmax: bool, info: ValidationInfo) -> bool:
         if softmax and info.data.get("branches") == ("channel",):
-            raise ValueError("a softmax is of the spatial branch, which is not in mixer.branches")
+            raise ValueError(
+                "softmax belongs to the spatial branch, which is not in mixer.branches"
+            )
         return softmax
 
     @field_validator("position")
@@ -102,7 +105,9 @@ class Correlation(Value):
         if info.data.get("branches") != ("channel",):
             return position
         if position == "table":
-            raise ValueError("a table is of the spatial branch, which is not in mixer.branches")
+            raise ValueError(
+                "the table belongs to the spatial branch, which is not in mixer.branches"
+            )
         return "none"
 
 
@@ -113,7 +118,7 @@ Mixer = Annotated[
 
 
 class Ngram(Value):
-    """Context from neighbouring windows (NGswin); where it enters follows from the mixer."""
+    """Context from neighbouring windows (NGswin); the mixer determines where it is added."""
 
     grams: Literal[2] = 2
 
@@ -149,18 +154,20 @@ class Windows(Value):
 
 
 class NetworkSpec(Value):
-    """Everything that makes a network, but for the upscaling factor and the weights."""
+    """A network with every value explicit, except the upscaling factor and the weights."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.]*$")
     mixer: Mixer
     context: Ngram | None = None
     ffn: Ffn = Ffn()
     windows: Windows = Windows()
-    norm: Literal["before", "after"] = "before"  # of a branch; after: x + norm(branch(x))
-    padding: Literal["picture", "mixer"] = "picture"  # what is extended to whole windows
+    norm: Literal["before", "after"] = (
+        "before"  # position of a branch's norm; after: x + norm(branch(x))
+    )
+    padding: Literal["picture", "mixer"] = "picture"  # what is padded to whole windows
     depths: tuple[Count, ...] = Field(default=(6, 6, 6, 6), min_length=1)  # blocks per group
     width: Count = 60
-    upsampler: Upsampler = "one_step"  # two_stage: as classical networks have it
+    upsampler: Upsampler = "one_step"  # two_stage: as in classical networks
     stochastic_depth: float = Field(default=0.0, ge=0, lt=1)  # of the last block, in training
     mean: tuple[float, float, float] = (0.4488, 0.4371, 0.4040)  # RGB, of DIV2K
 
@@ -176,29 +183,29 @@ class NetworkSpec(Value):
 
     @property
     def multiples(self) -> tuple[int, ...]:
-        """What each block's sides are multiples of: its window, or n-grams of padded windows."""
+        """Per block: the number that the sides of its input are padded to a multiple of."""
         grams = self.context.grams if self.context and self.padding == "mixer" else 1
         return tuple(size * grams for size in self.windows.sizes)
 
-    def patch(self, changes: dict[str, Any], where: str = "patch") -> "NetworkSpec":
-        """A copy with dotted paths changed: `{"windows.ratios": [1, 1], "width": 48}`.
+    def patch(self, changes: dict[str, Any], where: str = "changes") -> "NetworkSpec":
+        """A copy with new values at dotted paths: `{"windows.ratios": [1, 1], "width": 48}`.
 
         Another kind of mixer is given as a whole: `{"mixer": {"kind": "window_attention"}}`.
-        SpecError for a path that does not exist, a value of the wrong type or outside the rules,
-        a field that the patched network does not read, or a non-empty patch that changes nothing.
+        Raises SpecError for an unknown path, an invalid value, a field without effect on the new
+        network, and changes that change nothing.
         """
         network = self.with_changes(changes, where)
         if changes and network == self:
             raise SpecError(
-                f"{where}: changes nothing in {self.name}; remove it or mend its values"
+                f"{where}: changes nothing in {self.name}; remove it or correct its values"
             )
         return network
 
     def with_changes(self, changes: dict[str, Any], where: str) -> "NetworkSpec":
-        """As `patch`, but the changes may come to nothing."""
+        """As `patch`, but allows changes that change nothing."""
         if "mixer.kind" in changes:
             raise SpecError(
-                f"{where}: mixer.kind: kinds of mixers differ in their fields; change 'mixer' as a "
+                f"{where}: mixer.kind: each kind of mixer has its own fields; change 'mixer' as a "
                 f"whole, such as mixer: {{kind: {changes['mixer.kind']}, heads: 6}}"
             )
         network = NetworkSpec.parse(patched(self.model_dump(), changes, where), where)
@@ -209,7 +216,7 @@ class NetworkSpec(Value):
 
 
 class ScaledNetwork(Value):
-    """A network at one upscaling factor: what complexity and latency are measured on."""
+    """A network at one upscaling factor."""
 
     network: NetworkSpec
     scale: Scale
@@ -220,11 +227,12 @@ class ScaledNetwork(Value):
 
 
 def kernel_of(network: NetworkSpec, formulation: Formulation, in_tiles: bool = False) -> Kernel:
-    """What computes the products of its mixers: for records, since it decides their time.
+    """Name what computes the products of a network's mixers, for records.
 
-    "as written" is one product after the other, "re-associated" another order of the same products,
-    and "scaled_dot_product_attention" PyTorch's kernel, which needs the softmax. `in_tiles`: on a
-    CPU in float32, where windows that are not large are attended to in "tiles" of our own.
+    "as written": one product after the other. "re-associated": products in another order.
+    "scaled_dot_product_attention": PyTorch's kernel, for branches with softmax. "tiles": attention
+    in a few windows at a time, unless windows are large; used on CPUs (`in_tiles`). Two names: both
+    are used, in different blocks or branches.
     """
     if formulation == "paper":
         return "as written"
@@ -244,23 +252,23 @@ def kernel_of(network: NetworkSpec, formulation: Formulation, in_tiles: bool = F
 
 
 def is_large(heads: int, side: int, fold: int) -> bool:
-    """Whether a window's scores are too many to lay out what is added to them."""
+    """Whether a window has more position biases than a block may hold at once."""
     return heads * side**4 // fold**2 > MOST_LAID_OUT
 
 
 def _misfits(network: NetworkSpec) -> Iterator[str]:
-    """Key and rule of parts that do not fit each other."""
+    """Parts that do not fit each other, as messages with key and rule."""
     width, sizes, context = network.width, network.windows.sizes, network.context
     for depth in network.depths:
         if depth != len(sizes):
             yield f"depths: {depth} blocks, but windows.ratios has {len(sizes)}"
     if width % 2:
-        yield f"width: {width} is odd; halves of it are mixed"
+        yield f"width: {width} is odd; it must be even"
     yield from _mixer_misfits(network.mixer, width, sizes)
     if context and (width // 2) % network.mixer.heads:
         yield f"context: {network.mixer.heads} heads do not divide {width // 2} channels"
     if network.padding == "picture" and any(max(sizes) % side for side in sizes):
-        yield "padding: one picture size fits no such mix of windows; use 'mixer'"
+        yield "padding: 'picture' needs window sides that divide the largest one; use 'mixer'"
 
 
 def _mixer_misfits(mixer: Mixer, width: int, sizes: tuple[int, ...]) -> Iterator[str]:
@@ -282,17 +290,17 @@ def _mixer_misfits(mixer: Mixer, width: int, sizes: tuple[int, ...]) -> Iterator
 
 
 def _unread(network: NetworkSpec) -> dict[str, str]:
-    """Fields that a network has but does not read, with the reason."""
+    """Fields that have no effect on a network, with the reason."""
     fields: dict[str, str] = {}
     mixer = network.mixer
     if isinstance(mixer, Correlation):
         if "spatial" not in mixer.branches:
-            reason = "it is of the spatial branch, which is not in mixer.branches"
+            reason = "it belongs to the spatial branch, which is not in mixer.branches"
             fields |= dict.fromkeys(("mixer.softmax", "mixer.position"), reason)
             if not network.context:
                 fields["mixer.heads"] = reason
         if mixer.position != "dynamic":
-            fields["mixer.position_width"] = "it is of dynamic positions alone"
+            fields["mixer.position_width"] = "it belongs to dynamic positions"
     if max(network.depths) == 1:
         fields["windows.shift"] = "no group has a second block"
     return fields

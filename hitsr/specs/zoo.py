@@ -1,4 +1,4 @@
-"""The six networks of the paper as values, and others that the conversion was not made for."""
+"""The six networks of the paper as values, and classical networks and their conversions."""
 
 from hitsr.base.errors import SpecError, did_you_mean
 from hitsr.specs.convert import to_hierarchical
@@ -23,7 +23,7 @@ NETWORKS: dict[str, NetworkSpec] = {
     "hit_srf": to_hierarchical(SRFORMER_LIGHT, name="hit_srf"),
 }
 
-# Classical networks, three times as wide: what SwinIR-M and SRFormer are when trained on DIV2K.
+# Classical networks, three times as wide: SwinIR-M and SRFormer, as trained on DIV2K.
 SWINIR_M = SWINIR_LIGHT.patch(
     {"name": "swinir_m", "depths": [6] * 6, "width": 180, "upsampler": "two_stage"}
 )
@@ -41,7 +41,7 @@ OTHERS: dict[str, NetworkSpec] = {
     for network in (SWINIR_M, to_hierarchical(SWINIR_M), SRFORMER, to_hierarchical(SRFORMER))
 }
 
-# Each conversion of the paper beside what it was made from.
+# Each conversion of the paper, with its baseline.
 BASELINE = {"hit_sir": "swinir_light", "hit_sng": "swinir_ng", "hit_srf": "srformer_light"}
 
 

@@ -1,1 +1,1 @@
-"""A small, exact training loop: one seed gives one result, to the byte, on one machine."""
+"""The training loop: on one machine, one seed gives the same weights, byte for byte."""

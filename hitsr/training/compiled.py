@@ -1,4 +1,4 @@
-"""Train with kernels of torch.compile."""
+"""Train with kernels made by torch.compile."""
 
 import torch
 from torch import Tensor, nn
@@ -7,10 +7,10 @@ from hitsr.runtime.compiling import check_compiler
 
 
 def compile_training(model: nn.Module) -> None:
-    """Let torch.compile run a network in training mode alone, in place.
+    """Compile the forward of `model`, in place, for training mode only.
 
-    Patches have one size; the pictures of a validation have many, and each would be compiled for.
-    Raises SpecError where there is no compiler.
+    In eval mode the plain forward runs: validation pictures have many sizes, and each size would be
+    compiled anew, while training patches have one. Raises SpecError if there is no C++ compiler.
     """
     check_compiler()
     plain = model.forward

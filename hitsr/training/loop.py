@@ -1,7 +1,8 @@
-"""The training loop: L1 loss, Adam, one learning rate per step, and a log.
+"""The training loop: L1 loss, Adam, a learning rate schedule and a log.
 
-Whatever depends on chance is drawn from seeds derived from the run's, and every kernel is a
-deterministic one: on one machine, with as many threads, one run gives one file of weights.
+All random numbers come from seeds derived from the run's seed, and only deterministic kernels are
+used. So a run that is repeated on the same machine, with the same number of threads, gives the same
+weights file.
 """
 
 import json
@@ -20,14 +21,15 @@ from hitsr.base.errors import HitsrError, SpecError
 from hitsr.base.files import sha256
 from hitsr.base.progress import Progress
 from hitsr.base.seeds import derive
-from hitsr.data.loader import made_ahead
+from hitsr.data.loader import prefetched
 from hitsr.data.patches import Patches
 from hitsr.models.checkpoints import save_weights
 from hitsr.records import LogLine, TrainingRecord
 from hitsr.records.provenance import provenance
-from hitsr.specs.config import Recipe, RunSpec
+from hitsr.specs.recipe import Recipe
+from hitsr.specs.run import RunSpec
 from hitsr.training.schedule import learning_rate
-from hitsr.training.start import load_start
+from hitsr.training.start import load_initial_weights
 
 Validate = Callable[[nn.Module], float]  # a network -> its mean PSNR in dB
 
@@ -40,22 +42,24 @@ def train(
     out: Path,
     device: torch.device,
     *,
+    job_hash: str,
     start_from: Path | None = None,
     quiet: bool = False,
 ) -> TrainingRecord:
-    """Train `model`, fresh as the run's seed makes it, in place; write all results into `out`.
+    """Train a freshly initialised `model` in place, and write all results into the folder `out`.
 
-    `log.jsonl` grows as the training goes; `weights.safetensors` and `record.json` appear when it
-    is done, whole. `start_from` is the weights file of `run.start_from`, and `patches` are seeded
-    with `derive(run.seed, "patches")`.
+    `log.jsonl` grows during training; `weights.safetensors` and `record.json` are written at its
+    end. `patches` must be seeded with `derive(run.seed, "patches")`. If the run starts from the
+    weights of another run (`run.start_from`), `start_from` is that weights file. The record
+    carries `job_hash`.
 
-    Raises ValueError if the patches are not the run's, SpecError if a start is missing or not
-    wanted, WeightsError if it does not fit, and HitsrError if the loss is not finite.
+    Raises ValueError if the patches do not match the run, SpecError if `start_from` is missing or
+    superfluous, WeightsError if its weights do not fit, and HitsrError if the loss is not finite.
     """
-    _check(run, patches, start_from)
+    _check_inputs(run, patches, start_from)
     started = time.monotonic()
     if start_from is not None:
-        load_start(model, run, start_from)
+        load_initial_weights(model, run, start_from)
     model.to(device).train()
     torch.manual_seed(derive(run.seed, "training"))
     with reproducible():
@@ -64,7 +68,7 @@ def train(
     save_weights(model, weights, _metadata(run))
     record = TrainingRecord(
         subject=run.name,
-        subject_hash=run.hash,
+        job_hash=job_hash,
         provenance=provenance(str(device), time.monotonic() - started, run.seed),
         run=run,
         params=sum(parameter.numel() for parameter in model.parameters()),
@@ -86,14 +90,14 @@ def _train(
     device: torch.device,
     quiet: bool,
 ) -> LogLine:
-    """Take all steps and log them; returns the last line."""
+    """Train for all steps, with log and validation; returns the last line of the log."""
     recipe, started = run.recipe, time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     losses: list[Tensor] = []
     with (
         (out / "log.jsonl").open("w") as log,
         Progress(f"train {run.name}", recipe.steps, "step", quiet) as progress,
-        closing(_steps(model, recipe, patches, device)) as steps,  # its threads end with it
+        closing(_steps(model, recipe, patches, device)) as steps,  # ends its threads
     ):
         for step, loss in steps:
             losses.append(loss)
@@ -117,9 +121,12 @@ def _train(
 def _steps(
     model: nn.Module, recipe: Recipe, patches: Patches, device: torch.device
 ) -> Generator[tuple[int, Tensor], None, None]:
-    """Train step by step, counted from 1; yields each loss, left on the device: nothing waits."""
+    """Train step by step and yield (step from 1, loss).
+
+    The loss stays on the device, so that no step waits for the one before it.
+    """
     optimizer = torch.optim.Adam(model.parameters(), betas=recipe.betas, fused=True)
-    with made_ahead(patches.at, range(1, recipe.steps + 1)) as batches:
+    with prefetched(patches.at, range(1, recipe.steps + 1)) as batches:
         for step, batch in enumerate(batches, start=1):
             optimizer.param_groups[0]["lr"] = learning_rate(recipe, step)
             lr, hr = (torch.from_numpy(each).to(device) for each in batch)
@@ -131,7 +138,7 @@ def _steps(
 
 
 def _mean(losses: list[Tensor], run: RunSpec, last_step: int) -> float:
-    """Mean of the losses up to a step; HitsrError names the first step that has none."""
+    """Mean of the losses up to `last_step`; HitsrError names the first that is not finite."""
     values = torch.stack(losses).tolist()
     for step, value in enumerate(values, last_step - len(values) + 1):
         if not math.isfinite(value):
@@ -144,10 +151,10 @@ def _mean(losses: list[Tensor], run: RunSpec, last_step: int) -> float:
 
 @contextmanager
 def reproducible() -> Iterator[None]:
-    """Let torch use deterministic kernels alone, and refuse operators that have none."""
+    """Inside the block torch uses deterministic kernels only; operators without one raise."""
     enabled = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    # cuBLAS reads it when it starts, and torch refuses to go on without.
+    # torch requires this for deterministic matrix products; cuBLAS reads it on its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     try:
@@ -156,7 +163,7 @@ def reproducible() -> Iterator[None]:
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
 
 
-def _check(run: RunSpec, patches: Patches, start_from: Path | None) -> None:
+def _check_inputs(run: RunSpec, patches: Patches, start_from: Path | None) -> None:
     recipe = run.recipe
     wanted = (run.scale, recipe.patch, recipe.batch, derive(run.seed, "patches"))
     found = (patches.scale, patches.patch, patches.batch, patches.seed)
@@ -166,14 +173,14 @@ def _check(run: RunSpec, patches: Patches, start_from: Path | None) -> None:
         )
     if run.start_from is None and start_from is not None:
         raise SpecError(
-            f"{run.name}: starts from no run, but got {start_from}; drop one of the two"
+            f"{run.name}: starts from no run, but weights {start_from} are given; leave them out"
         )
     if run.start_from is not None and start_from is None:
-        raise SpecError(f"{run.name}: starts from {run.start_from.name}; name its weights file")
+        raise SpecError(f"{run.name}: starts from {run.start_from.name}; give its weights file")
 
 
 def _metadata(run: RunSpec) -> dict[str, str]:
-    """Whose weights they are; one key, since safetensors writes several in random order."""
+    """What the weights belong to, under one key: safetensors writes several in random order."""
     facts = {
         "network": run.network.name,
         "scale": run.scale,

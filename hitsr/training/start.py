@@ -1,4 +1,4 @@
-"""Start one run with the weights of another, such as x4 with those of x2."""
+"""Initialise a run with the weights of another run, such as x4 with the weights for x2."""
 
 from pathlib import Path
 
@@ -7,28 +7,29 @@ from torch import nn
 from hitsr.base.errors import WeightsError
 from hitsr.models.backbone import create
 from hitsr.models.checkpoints import load_weights
-from hitsr.specs.config import RunSpec
+from hitsr.specs.run import RunSpec
 
-_OF_THE_SCALE = "upsample."  # the one part whose shape depends on the scale
+_UPSAMPLER = "upsample."  # prefix of the only weights whose shape depends on the scale
 
 
-def load_start(model: nn.Module, run: RunSpec, weights: Path) -> tuple[str, ...]:
-    """Fill a run's network with the weights of the run it starts from; returns what stays fresh.
+def load_initial_weights(model: nn.Module, run: RunSpec, weights: Path) -> tuple[str, ...]:
+    """Copy the weights of the run that `run` starts from into `model`.
 
-    The run must start from one. Raises WeightsError if the file is not of that run's network and
-    scale, or that network is not this one.
+    Returns the names of weights that keep their random initial values. Raises WeightsError if the
+    file does not fit the network and scale of that other run, or if that network differs from
+    `model` in more than the upsampler.
     """
     assert run.start_from is not None
     source = create(run.start_from.network, run.start_from.scale)
     load_weights(source, weights)
-    return carry_over(source, model)
+    return transfer_weights(source, model)
 
 
-def carry_over(source: nn.Module, target: nn.Module) -> tuple[str, ...]:
-    """Copy all weights of one network into its like for another scale.
+def transfer_weights(source: nn.Module, target: nn.Module) -> tuple[str, ...]:
+    """Copy all weights of a network into the same network for another scale.
 
-    Returns the names left as they are: those of the upsampler, where its shape differs. Raises
-    WeightsError, and copies nothing, if anything else differs.
+    Returns the names of weights that were not copied: those of the upsampler, if its shape differs.
+    If anything else differs, raises WeightsError and copies nothing.
     """
     given, state = source.state_dict(), target.state_dict()
     fitting = {
@@ -36,13 +37,16 @@ def carry_over(source: nn.Module, target: nn.Module) -> tuple[str, ...]:
         for name, value in given.items()
         if name in state and state[name].shape == value.shape
     }
-    fresh = tuple(name for name in state if name not in fitting)
-    alien = [name for name in {**given, **state} if name not in fitting]
-    alien = [name for name in alien if name not in state or not name.startswith(_OF_THE_SCALE)]
-    if alien:
+    untouched = tuple(name for name in state if name not in fitting)
+    mismatched = [
+        name
+        for name in {**given, **state}
+        if name not in fitting and not (name in state and name.startswith(_UPSAMPLER))
+    ]
+    if mismatched:
         raise WeightsError(
-            f"cannot start from another network: {', '.join(alien[:8])} "
-            f"({len(alien)} in all) do not fit; only {_OF_THE_SCALE}* may differ"
+            f"cannot start from another network: {', '.join(mismatched[:8])} "
+            f"({len(mismatched)} in all) do not fit; only {_UPSAMPLER}* may differ"
         )
     target.load_state_dict(fitting, strict=False)
-    return fresh
+    return untouched

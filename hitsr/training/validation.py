@@ -1,4 +1,4 @@
-"""Follow a training by the PSNR of whole pictures; nothing is selected by it."""
+"""Mean PSNR on whole pictures during training; it is logged, and selects no checkpoint."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,21 +10,22 @@ from hitsr.data.images import Picture
 from hitsr.data.packs import packed_pairs
 from hitsr.measure.metrics import psnr
 
-Upscale = Callable[[nn.Module, Picture], Picture]  # such as `hitsr.upscale`
+Upscale = Callable[[nn.Module, Picture], Picture]  # (network, lr) -> sr, such as `hitsr.upscale`
 
 
 def validator(
     folder: Path, scale: int, packs: Path, upscale: Upscale, *, quiet: bool = False
 ) -> Callable[[nn.Module], float]:
-    """Pack a folder of pairs; what comes back gives a network's mean PSNR on it, in dB.
+    """A function that gives a network's mean PSNR in dB on a prepared folder.
 
-    On luma, border = scale, one picture at a time. Raises DataError as `packed_pairs` does.
+    PSNR is on luma, `scale` pixels cut off each side. Packs are made first; raises DataError as
+    `packed_pairs` does.
     """
-    found = packed_pairs(folder, scale, packs, quiet=quiet)
+    packed = packed_pairs(folder, scale, packs, quiet=quiet)
 
     def validate(model: nn.Module) -> float:
         return fmean(
-            psnr(upscale(model, each.lr[:, :]), each.hr[:, :], border=scale) for each in found
+            psnr(upscale(model, pair.lr[:, :]), pair.hr[:, :], border=scale) for pair in packed
         )
 
     return validate

@@ -1,1 +1,1 @@
-"""Upscale pictures: a set to be scored, or users' own files."""
+"""Upscale pictures: those of a set, to be scored, or a user's own files."""

@@ -1,4 +1,4 @@
-"""Self-ensemble: the mean of what a network makes of the eight symmetries of a picture (EDSR)."""
+"""Self-ensemble (EDSR): average a network's outputs for the eight symmetries of a picture."""
 
 from collections.abc import Callable
 
@@ -6,17 +6,19 @@ import torch
 from torch import Tensor
 
 
-def over_symmetries(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Turned and mirrored pictures go through `forward` and back, one at a time: (b, c, h, w).
+def self_ensembled(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A function that averages `forward` over rotated and mirrored inputs: (b, c, h, w).
 
-    The result turns and mirrors with the picture, up to the order of additions.
+    Each output is rotated and mirrored back before averaging. The inputs go through `forward` one
+    after the other, which limits memory. Rotating or mirroring the input does the same to the
+    result, up to rounding.
     """
 
     def mean(lr: Tensor) -> Tensor:
         total: Tensor | None = None
         for turns in range(4):
             for mirrored in (False, True):
-                hr = _back(forward(_there(lr, turns, mirrored)), turns, mirrored)
+                hr = _undo(forward(_transform(lr, turns, mirrored)), turns, mirrored)
                 total = hr if total is None else total + hr
         assert total is not None
         return total / 8
@@ -24,10 +26,12 @@ def over_symmetries(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], T
     return mean
 
 
-def _there(x: Tensor, turns: int, mirrored: bool) -> Tensor:
-    turned = torch.rot90(x, turns, (2, 3))
-    return turned.flip(3) if mirrored else turned
+def _transform(x: Tensor, turns: int, mirrored: bool) -> Tensor:
+    """Rotate by quarter turns, then mirror left to right."""
+    rotated = torch.rot90(x, turns, (2, 3))
+    return rotated.flip(3) if mirrored else rotated
 
 
-def _back(x: Tensor, turns: int, mirrored: bool) -> Tensor:
+def _undo(x: Tensor, turns: int, mirrored: bool) -> Tensor:
+    """The inverse of `_transform`."""
     return torch.rot90(x.flip(3) if mirrored else x, -turns, (2, 3))

@@ -1,7 +1,7 @@
-"""Upscale users' pictures with a network, keeping grey grey, alpha alpha, and 16 bits 16 bits.
+"""Upscale a user's picture files; grey, alpha, 16 bits and colour profile are preserved.
 
-The network works on floats: grey as three equal channels, whose mean is the result. Alpha is
-upscaled apart, by Pillow's bicubic: what is opaque stays exactly opaque.
+Grey goes through the network as three equal channels, and the mean of the output channels is the
+result. Alpha is upscaled separately, by Pillow's bicubic, so that opaque areas stay exactly opaque.
 """
 
 from collections.abc import Sequence
@@ -12,112 +12,110 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from hitsr.base.errors import DataError, HitsrError, WeightsError
+from hitsr.base.errors import DataError, HitsrError
 from hitsr.base.files import write_bytes
 from hitsr.base.progress import Progress
 from hitsr.data.images import Samples
-from hitsr.upscaling.inference import BY_DEFAULT, Manner, check, enlarge
-from hitsr.upscaling.user_files import Job
-from hitsr.upscaling.user_pictures import Form, UserPicture, check_holds, decode, encode
+from hitsr.runtime.tensors import check_finite
+from hitsr.upscaling.inference import DEFAULTS, UpscaleOptions, check_tile, upscale_samples
+from hitsr.upscaling.tasks import UpscaleTask
+from hitsr.upscaling.user_pictures import FileFormat, UserPicture, check_holds, decode, encode
 
 
 class Outcome(NamedTuple):
-    """What became of one picture."""
+    """The result of one task."""
 
-    job: Job
-    state: Literal["written", "kept", "failed"]  # kept: the output was there before
-    reason: str = ""  # of a failure
+    task: UpscaleTask
+    state: Literal["written", "kept", "failed"]  # kept: the output existed before
+    reason: str = ""  # why it failed
 
 
 def upscale_files(
     model: nn.Module,
-    jobs: Sequence[Job],
-    manner: Manner = BY_DEFAULT,
+    tasks: Sequence[UpscaleTask],
+    options: UpscaleOptions = DEFAULTS,
     *,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> list[Outcome]:
-    """Upscale each picture into its file, whole or not at all; one that fails stops no other.
+    """Upscale each picture into its file, written atomically; after a failure the others go on.
 
-    Outputs that exist are kept unless `overwrite`. Raises SpecError for tiles too small for the
+    Existing outputs are kept unless `overwrite`. Raises SpecError if tiles are too small for the
     network.
     """
-    check(model, manner)
+    check_tile(model, options)
     outcomes = []
-    with Progress("upscale", len(jobs), "picture", quiet) as progress:
-        for job in jobs:
-            progress.note(job.source.name)
-            outcomes.append(_upscale_file(model, job, manner, overwrite, quiet))
+    with Progress("upscale", len(tasks), "picture", quiet) as progress:
+        for task in tasks:
+            progress.note(task.source.name)
+            outcomes.append(_upscale_file(model, task, options, overwrite, quiet))
             progress.advance()
     return outcomes
 
 
 def _upscale_file(
-    model: nn.Module, job: Job, manner: Manner, overwrite: bool, quiet: bool
+    model: nn.Module, task: UpscaleTask, options: UpscaleOptions, overwrite: bool, quiet: bool
 ) -> Outcome:
-    if job.target.exists() and not overwrite:
-        return Outcome(job, "kept")
+    if task.target.exists() and not overwrite:
+        return Outcome(task, "kept")
     try:
-        source = job.source.read_bytes()
-        data = upscale_bytes(model, source, str(job.source), job.form, manner, quiet=quiet)
-        write_bytes(job.target, data)
+        source = task.source.read_bytes()
+        data = upscale_bytes(model, source, str(task.source), task.format, options, quiet=quiet)
+        write_bytes(task.target, data)
     except (HitsrError, OSError) as error:
-        return Outcome(job, "failed", str(error))
-    return Outcome(job, "written")
+        return Outcome(task, "failed", str(error))
+    return Outcome(task, "written")
 
 
 def upscale_bytes(
     model: nn.Module,
     data: bytes,
     where: str,
-    form: Form | None = None,
-    manner: Manner = BY_DEFAULT,
+    file_format: FileFormat | None = None,
+    options: UpscaleOptions = DEFAULTS,
     *,
     quiet: bool = False,
 ) -> bytes:
-    """A picture file's bytes, upscaled, in its own format or `form`.
+    """Upscale a picture file given as bytes, into `file_format` or else the format of the input.
 
-    Raises DataError that names `where` for what cannot be read, held or kept, and WeightsError
-    for an output that is not finite.
+    Raises DataError, which names `where`, if the picture cannot be read, if the format cannot hold
+    it, or if memory does not suffice. Raises WeightsError if the output is not finite.
     """
     picture = decode(data, where)
-    chosen = form or picture.form
-    check_holds(picture, chosen, where)  # before the long part
+    chosen = file_format or picture.format
+    check_holds(picture, chosen, where)  # before the slow part
     try:
-        upscaled = upscale_picture(model, picture, manner, quiet=quiet)
+        upscaled = upscale_picture(model, picture, options, quiet=quiet)
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
     return encode(upscaled, chosen, where)
 
 
 def upscale_picture(
-    model: nn.Module, picture: UserPicture, manner: Manner = BY_DEFAULT, *, quiet: bool = False
+    model: nn.Module,
+    picture: UserPicture,
+    options: UpscaleOptions = DEFAULTS,
+    *,
+    quiet: bool = False,
 ) -> UserPicture:
-    """Upscale colour by the network, alpha by bicubic; profile and depth stay.
+    """Upscale colour with the network and alpha by bicubic; keep profile and bit depth.
 
-    Raises DataError if memory does not suffice, as `inference.upscale`.
+    Raises DataError if memory does not suffice, as `hitsr.upscale` does.
     """
     grey, dtype = picture.colour.ndim == 2, picture.colour.dtype
 
     def to_samples(batch: Tensor) -> Samples:
-        return _samples(batch[0].numpy(), grey, dtype)
+        check_finite(batch)
+        floats = batch[0].numpy()
+        return _rounded(floats.mean(0) if grey else floats.transpose(1, 2, 0), dtype)
 
-    colour = enlarge(model, picture.colour, to_samples, manner, quiet=quiet)
+    colour = upscale_samples(model, picture.colour, to_samples, options, quiet=quiet)
     alpha = None if picture.alpha is None else _resized(picture.alpha, colour.shape[:2])
     return picture._replace(colour=colour, alpha=alpha)
 
 
-def _samples(
-    floats: NDArray[np.float32], grey: bool, dtype: np.dtype[np.uint8 | np.uint16]
-) -> Samples:
-    """(3, h, w) -> (h, w, 3), or (h, w) of their mean; rounded to `dtype`."""
-    if not np.isfinite(floats).all():
-        raise WeightsError("the network's output is not finite: its weights diverged; train again")
-    return _rounded(floats.mean(0) if grey else floats.transpose(1, 2, 0), dtype)
-
-
 def _resized(samples: Samples, size: tuple[int, ...]) -> Samples:
-    """(h, w) -> `size`, bicubic."""
+    """Resize one plane, (h, w) -> `size`, by Pillow's bicubic."""
     largest = np.iinfo(samples.dtype).max
     plane = Image.fromarray(samples.astype(np.float32))
     resized = plane.resize((size[1], size[0]), Image.Resampling.BICUBIC)
@@ -125,6 +123,6 @@ def _resized(samples: Samples, size: tuple[int, ...]) -> Samples:
 
 
 def _rounded(values: NDArray[np.floating], dtype: np.dtype[np.uint8 | np.uint16]) -> Samples:
-    """[0, 1] -> the integers of `dtype`, clamped."""
+    """[0, 1] -> integers over the full range of `dtype`, clamped."""
     scaled = values.astype(np.float64).clip(0, 1) * np.iinfo(dtype).max
     return cast(Samples, np.rint(scaled).astype(dtype))

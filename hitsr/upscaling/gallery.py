@@ -1,4 +1,4 @@
-"""A page to compare pictures before and after upscaling: one file, nothing to fetch."""
+"""An HTML page, in one self-contained file, to compare pictures before and after upscaling."""
 
 import base64
 from collections.abc import Sequence
@@ -8,29 +8,29 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from hitsr.base.errors import DataError
-from hitsr.upscaling.user_files import Job
-from hitsr.upscaling.user_pictures import Form, UserPicture, decode, encode
+from hitsr.upscaling.tasks import UpscaleTask
+from hitsr.upscaling.user_pictures import FileFormat, UserPicture, decode, encode
 
 TEMPLATES = Path(__file__).parents[2] / "reports" / "templates"
-_SHOWN: tuple[Form, ...] = ("png", "jpeg", "webp")  # by browsers, in the colours of the profile
+_SHOWN: tuple[FileFormat, ...] = ("png", "jpeg", "webp")  # formats that browsers display
 
 
-class Compared(NamedTuple):
-    """One picture of the page; sizes are (width, height) in pixels."""
+class Comparison(NamedTuple):
+    """A picture before and after upscaling; sizes are (width, height) in pixels."""
 
     name: str
     before: str  # data URI
-    after: str
+    after: str  # data URI
     before_size: tuple[int, int]
     after_size: tuple[int, int]
 
 
-def gallery(jobs: Sequence[Job], title: str, templates: Path = TEMPLATES) -> str:
-    """The page of jobs that are done: HTML with every picture inside, lossless.
+def gallery(tasks: Sequence[UpscaleTask], title: str, templates: Path = TEMPLATES) -> str:
+    """The HTML page about finished tasks, with every picture embedded without loss.
 
     Raises DataError for a picture or template that cannot be read.
     """
-    compared = [_compared(job) for job in jobs]
+    comparisons = [_comparison(task) for task in tasks]
     try:
         environment = Environment(
             loader=FileSystemLoader(templates),
@@ -40,25 +40,28 @@ def gallery(jobs: Sequence[Job], title: str, templates: Path = TEMPLATES) -> str
             lstrip_blocks=True,
         )
         page = environment.get_template("gallery.html")
-        return page.render(title=title, pictures=compared)
+        return page.render(title=title, pictures=comparisons)
     except (TemplateError, OSError) as error:
         raise DataError(f"{templates}: {error!r}; restore it from the repository") from error
 
 
-def _compared(job: Job) -> Compared:
-    before, before_size = _embedded(job.source)
-    after, after_size = _embedded(job.target)
-    return Compared(job.target.name, before, after, before_size, after_size)
+def _comparison(task: UpscaleTask) -> Comparison:
+    before, before_size = _embedded(task.source)
+    after, after_size = _embedded(task.target)
+    return Comparison(task.target.name, before, after, before_size, after_size)
 
 
 def _embedded(path: Path) -> tuple[str, tuple[int, int]]:
-    """A file as a data URI, byte for byte where browsers can show it, and the picture's size."""
+    """A picture file as a data URI, and its size.
+
+    Files that browsers display are embedded byte for byte, others converted to PNG.
+    """
     data = path.read_bytes()
     picture = decode(data, str(path))
-    form = picture.form
-    if form not in _SHOWN:
-        data, form = encode(picture, "png", str(path)), "png"
-    return f"data:image/{form};base64,{base64.b64encode(data).decode()}", _size(picture)
+    file_format = picture.format
+    if file_format not in _SHOWN:
+        data, file_format = encode(picture, "png", str(path)), "png"
+    return f"data:image/{file_format};base64,{base64.b64encode(data).decode()}", _size(picture)
 
 
 def _size(picture: UserPicture) -> tuple[int, int]:

@@ -1,9 +1,12 @@
-"""Take a picture through a network in overlapping tiles, blended one row of tiles at a time.
+"""Run a picture through a network in overlapping tiles, blended one row of tiles at a time.
 
-Tiles start where windows start in the whole picture, so that the same pixels share a window.
-Beyond a tile's edges its network sees no neighbours: three eighths of the overlap next to an edge
-do not count, and over the middle quarter one tile fades into the next. Where no output depends on
-pixels further away than these three eighths, the result is that of the whole picture.
+Tiles start where windows of the whole picture start, so that each window holds the same pixels as
+without tiles. Near the edge of a tile the network lacks neighbouring pixels. So in an overlap, the
+three eighths next to a tile's edge are discarded, and over the middle quarter one tile is blended
+into the next. If outputs depend on no pixel further away than these three eighths, the result is
+equal to that without tiles.
+
+Shapes: h height and w width of the LR picture, or of the part of it that goes through the network.
 """
 
 import math
@@ -19,52 +22,54 @@ from hitsr.models.backbone import SuperResolver
 Crop = Callable[[slice, slice], Tensor]  # rows and columns of the LR picture -> (1, 3, h, w)
 Forward = Callable[[Tensor], Tensor]  # (1, 3, h, w) -> (1, 3, h*scale, w*scale)
 
-# LR pixels. 24 from a cut, SwinIR-Light is off by hundredths of an 8-bit level or less.
-_LEAST_OVERLAP = 64
+# In LR pixels. 3/8 of it, 24, is how far blended pixels lie from a tile's edge: there SwinIR-Light
+# differs from the whole picture by a few hundredths of an 8-bit level at most.
+_MIN_OVERLAP = 64
 
 
 class Tiling(NamedTuple):
-    """Tiles start every `step` LR pixels and reach `overlap` into the next."""
+    """Tiles start every `step` LR pixels and overlap the next tile by `overlap` LR pixels."""
 
     step: int
     overlap: int
 
     @property
     def side(self) -> int:
-        """Of a tile, in LR pixels."""
+        """Side of a tile in LR pixels."""
         return self.step + self.overlap
 
 
-def smallest(model: nn.Module) -> Tiling:
-    """The smallest tiles that a network is given: they overlap by two of its largest windows."""
-    unit = _unit(model)
-    largest = max(model.network.windows.sizes) if isinstance(model, SuperResolver) else 1
-    overlap = max(_LEAST_OVERLAP, 2 * largest)
-    return Tiling(step=math.ceil(overlap / unit) * unit, overlap=overlap)
+def smallest_tiling(model: nn.Module) -> Tiling:
+    """The smallest tiles used for a network; they overlap by two of its largest windows."""
+    grid = _window_grid(model)
+    window = max(model.network.windows.sizes) if isinstance(model, SuperResolver) else 1
+    overlap = max(_MIN_OVERLAP, 2 * window)
+    return Tiling(step=math.ceil(overlap / grid) * grid, overlap=overlap)
 
 
-def tiles_within(model: nn.Module, side: int) -> Tiling:
-    """The largest tiles of at most `side` LR pixels; SpecError if even the smallest are larger."""
-    least, unit = smallest(model), _unit(model)
-    if side < least.side:
+def largest_tiling(model: nn.Module, side: int) -> Tiling:
+    """The largest tiles of at most `side` LR pixels; SpecError if the smallest are larger."""
+    smallest, grid = smallest_tiling(model), _window_grid(model)
+    if side < smallest.side:
         raise SpecError(
-            f"tile {side}: this network's are {least.side} LR pixels or more; give that, "
-            "0 for the whole picture, or auto"
+            f"tile {side}: this network needs tiles of {smallest.side} LR pixels or more; "
+            "use that, 0 for no tiles, or auto"
         )
-    return least._replace(step=(side - least.overlap) // unit * unit)
+    return smallest._replace(step=(side - smallest.overlap) // grid * grid)
 
 
-def _unit(model: nn.Module) -> int:
-    """Where windows of all sizes start together, in LR pixels: 192 for 4, 8, 16, 32, 48 and 64.
+def _window_grid(model: nn.Module) -> int:
+    """Distance in LR pixels between places where windows of every size start together.
 
-    With contexts twice that: else the last tile would be extended otherwise than the picture. Of
-    a network that is not ours nothing is known.
+    It is 192 for windows of 4, 8, 16, 32, 48 and 64. With n-gram contexts it is twice that: the
+    network pads pictures to two windows, and the last tile must be padded as the whole picture is.
+    For networks that are not ours it is 1.
     """
     return math.lcm(*model.network.multiples) if isinstance(model, SuperResolver) else 1
 
 
 def spans(length: int, tiling: Tiling | None) -> list[slice]:
-    """Where tiles lie along a side of `length`; the last ends with it. None is the whole."""
+    """Where tiles lie along a side of `length`; the last one ends with it. None is one tile."""
     if tiling is None:
         return [slice(0, length)]
     count = max(1, math.ceil((length - tiling.overlap) / tiling.step))
@@ -75,51 +80,51 @@ def spans(length: int, tiling: Tiling | None) -> list[slice]:
 def upscaled_rows(
     forward: Forward, crop: Crop, size: tuple[int, int], tiling: Tiling | None
 ) -> Iterator[Tensor]:
-    """The upscaled picture from the top down, rows as they are done: (3, some, w*scale).
+    """Yield the upscaled picture from top to bottom, some rows at a time: (3, rows, w*scale).
 
-    `size` is the LR picture's height and width. Holds the floats of one row of tiles.
+    `size` is the LR picture's (height, width). At most two rows of tiles are in memory as floats.
     """
     rows, columns = (spans(length, tiling) for length in size)
-    across = (
-        torch.cat([*chained((forward(crop(row, each))[0] for each in columns), columns, 2)], 2)
+    bands = (
+        torch.cat([*blended((forward(crop(row, col))[0] for col in columns), columns, 2)], 2)
         for row in rows
     )
-    return chained(across, rows, 1)
+    return blended(bands, rows, 1)
 
 
-def chained(pieces: Iterable[Tensor], places: list[slice], dim: int) -> Iterator[Tensor]:
-    """Pieces at overlapping `places` (in LR pixels) along `dim`, each cut where the next begins.
+def blended(tiles: Iterable[Tensor], places: list[slice], dim: int) -> Iterator[Tensor]:
+    """Join tiles at overlapping `places` (in LR pixels) along `dim`.
 
-    Where two overlap, the first fades into the second; what they agree on stays exactly.
+    Yields each tile up to where the next one begins, its own beginning cross-faded with the end of
+    the one before. Where the two are equal, the result is exactly that.
     """
     before: Tensor | None = None
-    for piece, place, following in zip(pieces, places, [*places[1:], None], strict=True):
+    for tile, place, following in zip(tiles, places, [*places[1:], None], strict=True):
         if before is not None:
-            piece = _faded(before, piece, dim)
+            tile = _cross_faded(before, tile, dim)
         if following is None:
-            yield piece
+            yield tile
             return
-        scale = piece.shape[dim] // (place.stop - place.start)
-        ready = (following.start - place.start) * scale
-        before = piece.narrow(dim, ready, piece.shape[dim] - ready)
-        yield piece.narrow(dim, 0, ready)
+        scale = tile.shape[dim] // (place.stop - place.start)
+        finished = (following.start - place.start) * scale
+        before = tile.narrow(dim, finished, tile.shape[dim] - finished)
+        yield tile.narrow(dim, 0, finished)
 
 
-def _faded(before: Tensor, piece: Tensor, dim: int) -> Tensor:
-    """`piece`, its beginning mixed with the end of what came `before`."""
-    length = before.shape[dim]
-    shared, rest = (
-        piece.narrow(dim, 0, length),
-        piece.narrow(dim, length, piece.shape[dim] - length),
-    )
-    shape = [-1 if each == dim else 1 for each in range(piece.ndim)]
-    return torch.cat([torch.lerp(before, shared, rise(length).view(shape).to(piece)), rest], dim)
+def _cross_faded(before: Tensor, tile: Tensor, dim: int) -> Tensor:
+    """`tile` with its beginning blended with `before`, the overlapping end of the last tile."""
+    overlap = before.shape[dim]
+    shared = tile.narrow(dim, 0, overlap)
+    rest = tile.narrow(dim, overlap, tile.shape[dim] - overlap)
+    shape = [-1 if each == dim else 1 for each in range(tile.ndim)]
+    weights = fade_in(overlap).view(shape).to(tile)
+    return torch.cat([torch.lerp(before, shared, weights), rest], dim)
 
 
-def rise(length: int) -> Tensor:
-    """Weights of the later tile over an overlap: 0, rising over its middle quarter, then 1.
+def fade_in(length: int) -> Tensor:
+    """Weights of the later tile over an overlap: 0, rising over the middle quarter, then 1.
 
-    Those of the earlier one mirror them, and with them sum to one.
+    The weights of the earlier tile are one minus these.
     """
     middle = (torch.arange(length) + 0.5) / length
     return (4 * middle - 1.5).clamp(0, 1)

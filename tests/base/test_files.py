@@ -117,7 +117,7 @@ def test_a_folder_in_the_files_place_is_named(tmp_path: Path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_other_files_errors_keep_their_names(tmp_path: Path):
+def test_errors_about_other_files_keep_the_name_of_that_file(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="source"), replacing(tmp_path / "a.txt"):
         (tmp_path / "source").read_bytes()
     with pytest.raises(OSError, match=r"^plain words$"), replacing(tmp_path / "a.txt"):

@@ -14,7 +14,7 @@ def test_a_log_gets_a_line_at_the_end(capsys: pytest.CaptureFixture[str]):
     assert line.endswith("done, loss 0.1")
 
 
-def test_a_log_gets_the_time_left_now_and_then(
+def test_a_log_line_tells_the_time_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(progress, "PLAIN_INTERVAL_S", 0.0)
@@ -23,7 +23,7 @@ def test_a_log_gets_the_time_left_now_and_then(
     assert "1/2 step" in capsys.readouterr().err.splitlines()[0]
 
 
-def test_an_error_is_not_called_done(capsys: pytest.CaptureFixture[str]):
+def test_after_an_error_the_last_line_says_stopped(capsys: pytest.CaptureFixture[str]):
     def fail() -> None:
         with Progress("train a", 3, "step") as bar:
             bar.advance()

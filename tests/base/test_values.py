@@ -73,17 +73,17 @@ def test_an_unknown_field_names_the_nearest_with_its_whole_path(data: object, me
         ({"title": "a", "shape": {"kind": "triangle"}}, "shape: "),
         ({"title": "a", "shape": {"kind": "round", "radius": float("nan")}}, "shape.radius: "),
         ({"title": "a", "shape": {"kind": "round", "radius": float("inf")}}, "shape.radius: "),
-        ([1, 2], "dictionary"),
-        (None, "dictionary"),
+        ([1, 2], "needs fields, each `name: value`; found list"),
+        (None, "needs fields, each `name: value`; it is empty"),
     ],
 )
-def test_what_is_wrong_is_named(data: object, path: str):
+def test_an_invalid_value_is_named_by_its_path(data: object, path: str):
     message = _problem(data)
     assert message.startswith("a.yaml: ")
     assert path in message
 
 
-def test_every_problem_is_told_at_once():
+def test_all_problems_are_reported_at_once():
     lines = _problem({"frame": {"side": "wide"}, "tite": 1}).splitlines()
     assert len(lines) == 3
     assert all(line.startswith("a.yaml: ") for line in lines)
@@ -133,7 +133,6 @@ def test_hash_is_the_same_in_every_process():
     found = {
         subprocess.run(
             [sys.executable, "-c", code],
-            *(),
             env={"PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,
@@ -153,6 +152,14 @@ def test_a_malformed_file_is_named(text: str, tmp_path: Path):
         read_yaml(file)
 
 
+@pytest.mark.parametrize("text", ["a: 1\nb: 2\na: 3", "b: {a: 1, a: 1}"])
+def test_a_key_that_stands_twice_is_named(text: str, tmp_path: Path):
+    file = tmp_path / "a.yaml"
+    file.write_text(text)
+    with pytest.raises(SpecError, match=r"a\.yaml: not YAML: key 'a' is given twice"):
+        read_yaml(file)
+
+
 def test_a_binary_file_is_named(tmp_path: Path):
     file = tmp_path / "a.yaml"
     file.write_bytes(b"\xff\xfe\x00\x80")
@@ -165,7 +172,7 @@ def test_a_missing_file_is_named(tmp_path: Path):
         read_yaml(tmp_path / "gone.yaml")
 
 
-def test_yaml_makes_no_objects(tmp_path: Path):
+def test_yaml_tags_cannot_run_code(tmp_path: Path):
     file = tmp_path / "a.yaml"
     file.write_text(f"!!python/object/apply:pathlib.Path.touch [{tmp_path / 'ran'}]\n")
     with pytest.raises(SpecError):

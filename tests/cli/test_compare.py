@@ -8,6 +8,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from hitsr.cli import app
+from hitsr.plan.jobs import QualityJob
+from hitsr.plan.layout import Layout
+from hitsr.plan.subjects import ControlMethod
 from hitsr.records import PictureScore, Provenance, QualityRecord
 
 PROVENANCE = Provenance(
@@ -18,14 +21,20 @@ PROVENANCE = Provenance(
 
 def results(folder: Path, *psnr_db: float) -> str:
     """A results folder with scores of bicubic alone."""
+    layout, subject = Layout(folder), ControlMethod(network_name="bicubic", scale=2)
+    job = QualityJob(
+        name="bicubic-x2.test", subject=subject, dataset="test", data=Path("data/test")
+    )
+    job = job.model_copy(update={"output": layout.output("quality", job.name)})
+    job.save(layout.job("quality", job.name))
     QualityRecord(
-        subject="bicubic-x2", subject_hash="0", provenance=PROVENANCE, method="bicubic",
+        subject=subject.name, job_hash=job.hash, provenance=PROVENANCE, method="bicubic",
         dataset="test", scale=2, border=2, signatures={"psnr": "psnr|v1", "ssim": "ssim|v1"},
         pictures=tuple(
             PictureScore(name=f"p{index}", psnr_db=score, ssim=0.9)
             for index, score in enumerate(psnr_db)
         ),
-    ).save(folder / "records/quality/bicubic-x2.test.json")  # fmt: skip
+    ).save(layout.output("quality", job.name))  # fmt: skip
     return str(folder)
 
 

@@ -15,8 +15,10 @@ from hitsr.cli import app
 from hitsr.cli import examination as doctor
 from hitsr.cli.examination import Finding, examine, fails, to_text
 from hitsr.data.images import write_png
+from hitsr.plan.jobs import TrainJob
+from hitsr.plan.planning import Plan, make_plan
 from hitsr.records import DatasetRecord, PictureFile, Provenance, TrainingRecord
-from hitsr.specs.config import Config, runs
+from hitsr.specs.config import Config
 
 REPORTS = Path(__file__).parents[2] / "reports"
 PROVENANCE = Provenance(
@@ -44,18 +46,23 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     )  # fmt: skip
 
 
+def plan_of(config: Config) -> Plan:
+    return make_plan(config, {})
+
+
 def missing(config: Config | None) -> list[Finding]:
-    return [found for found in examine(config, REPORTS) if found.status == "missing"]
+    findings = examine(plan_of(config) if config else None, REPORTS)
+    return [found for found in findings if found.status == "missing"]
 
 
 def trained(config: Config) -> Path:
     """Pretend that the one run is trained; returns its folder."""
-    ((name, run),) = runs(config).items()
-    folder = config.folder / "weights" / name
+    (job,) = (job for job in plan_of(config).jobs if isinstance(job, TrainJob))
+    folder = config.folder / "weights" / job.name
     write_text(folder / "weights.safetensors", "weights")
     TrainingRecord(
-        subject=name, subject_hash=run.hash, provenance=PROVENANCE, run=run, params=1, pictures=2,
-        final_loss=0.1, final_validation_psnr_db=None,
+        subject=job.name, job_hash=job.hash, provenance=PROVENANCE, run=job.run, params=1,
+        pictures=2, final_loss=0.1, final_validation_psnr_db=None,
         weights_sha256=sha256(folder / "weights.safetensors"),
     ).save(folder / "record.json")  # fmt: skip
     return folder
@@ -63,7 +70,7 @@ def trained(config: Config) -> Path:
 
 def test_a_whole_machine_lacks_nothing(config: Config):
     trained(config)
-    findings = examine(config, REPORTS)
+    findings = examine(plan_of(config), REPORTS)
     assert not fails(findings)
     text = to_text(findings)
     for told in (torch.__version__, "cores usable", "GB available", "GB free",
@@ -80,7 +87,7 @@ def test_absent_torch_is_a_finding_and_the_rest_is_still_examined(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, "torch", None)
-    findings = examine(config, REPORTS)
+    findings = examine(plan_of(config), REPORTS)
     assert {found.area for found in findings if found.status == "missing"} == {
         "devices", "processor",
     }  # fmt: skip
@@ -90,9 +97,9 @@ def test_absent_torch_is_a_finding_and_the_rest_is_still_examined(
 def test_absent_and_old_packages_are_named_with_what_is_wanted(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor, "requires", lambda _: ["numpy>=99", "surely-not-there>=1", "scipy"])
     numpy, absent = missing(None)
-    assert "wanted >=99" in numpy.what
+    assert "hitsr needs >=99" in numpy.what
     assert "surely-not-there is not installed" in absent.what
-    assert "pip install" in numpy.mend
+    assert "pip install" in numpy.fix
 
 
 def test_a_gpu_that_torch_cannot_use_fails_a_config_that_asks_for_it(
@@ -101,7 +108,7 @@ def test_a_gpu_that_torch_cannot_use_fails_a_config_that_asks_for_it(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     train = config.train.model_copy(update={"device": "cuda"})
     (found,) = missing(config.model_copy(update={"train": train}))
-    assert "torch finds none" in found.what
+    assert "torch finds no GPU" in found.what
 
 
 def _lose_set(config: Config) -> None:
@@ -116,9 +123,9 @@ def _empty_set(config: Config) -> None:
 def _lose_picture(config: Config) -> None:
     picture = {"lr_size": (4, 4), "hr_size": (8, 8), "lr_sha256": "0", "hr_sha256": "0"}
     DatasetRecord(
-        subject="mine", subject_hash="mine", provenance=PROVENANCE, scale=2,
+        subject="mine", job_hash="mine", provenance=PROVENANCE, scale=2,
         pictures=tuple(PictureFile(name=name, **picture) for name in ("cat", "dog", "emu")),
-    ).save(config.folder / "data/mine-x2.json")  # fmt: skip
+    ).save(config.folder / "records/prepare/mine-x2.json")  # fmt: skip
 
 
 def _change_weights(config: Config) -> None:
@@ -144,11 +151,11 @@ def _train_another_recipe(config: Config) -> None:
     [
         (_lose_set, "1 of 1 sets of pictures are missing"),
         (_empty_set, "no picture"),
-        (_lose_picture, "1 pictures fewer than in the last run: emu"),
-        (_change_weights, "not the weights that were trained"),
+        (_lose_picture, "1 pictures of the last run are missing: emu"),
+        (_change_weights, "not the weights that the run trained"),
         (_lose_weights, "weights.safetensors"),
         (_damage_record, "not a record"),
-        (_train_another_recipe, "is now"),
+        (_train_another_recipe, "the file belongs to job"),
     ],
 )
 def test_what_a_config_lacks_fails_and_is_named(
@@ -164,7 +171,7 @@ def test_little_memory_and_disk_are_noted_and_do_not_fail(
 ):
     monkeypatch.setattr(doctor, "_LEAST_MEMORY_GB", 1e9)
     monkeypatch.setattr(doctor, "_LEAST_DISK_GB", 1e9)
-    findings = examine(config, REPORTS)
+    findings = examine(plan_of(config), REPORTS)
     assert {f.area for f in findings if f.status == "note"} >= {"memory", "disk"}
     assert not fails(findings)
 

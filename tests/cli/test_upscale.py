@@ -67,7 +67,7 @@ def test_one_bad_picture_is_told_at_the_end(network: list[str], pictures: Path, 
     result = RUNNER.invoke(app, ["upscale", str(pictures), *network, "--out", str(tmp_path / "o")])
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 2
-    assert "bad.png: damaged" in result.stderr
+    assert "bad.png: truncated or damaged" in result.stderr
     assert "1 of 3 pictures failed" in result.stderr
 
 
@@ -89,7 +89,7 @@ def test_tiles_and_symmetries_are_asked_for(network: list[str], pictures: Path, 
 
 def test_tiles_too_small_for_the_network_are_refused(network: list[str], pictures: Path):
     told = refused("upscale", str(pictures), *network, "--out", "o", "--tile", "16")
-    assert "tile 16: this network's are 128 LR pixels or more" in told
+    assert "tile 16: this network needs tiles of 128 LR pixels or more" in told
 
 
 def test_stdin_goes_to_stdout(network: list[str], pictures: Path):
@@ -97,18 +97,18 @@ def test_stdin_goes_to_stdout(network: list[str], pictures: Path):
     result = RUNNER.invoke(app, ["upscale", "-", *network, "--format", "tiff"], input=data)
     assert result.exit_code == 0, result.output
     found = decode(result.stdout_bytes, "stdout")
-    assert (found.form, found.depth, found.colour.shape) == ("tiff", 16, (12, 10, 3))
+    assert (found.format, found.depth, found.colour.shape) == ("tiff", 16, (12, 10, 3))
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["absent.png", "--out", "o"], "absent.png: no such file or folder"),
-        (["-", "x.png"], "stdin stands alone"),
+        (["-", "x.png"], "stdin must be the only input"),
         (["-", "--out", "o"], "stdin goes to stdout"),
         (["."], "--out: name a folder"),
         ([".", "--out", "o", "--format", "gif"], "--format gif: must be one of png"),
-        ([".", "--out", "o", "--tile", "many"], "--tile many: want a number of pixels"),
+        ([".", "--out", "o", "--tile", "many"], "--tile many: must be a number of pixels"),
         ([".", "--out", "o", "--scale", "5"], "--scale 5: must be 2, 3 or 4"),
         ([".", "--out", "o", "--network", "hit_sirr"], "did you mean 'hit_sir'"),
         ([".", "--out", "o", "--weights", "absent.pth"], "absent.pth: no such file"),

@@ -117,15 +117,15 @@ def test_latency_record_keeps_every_sample(tmp_path: Path) -> None:
     [
         (("complexity", "hit_sirr"), "did you mean 'hit_sir'"),
         (("complexity", "hit_sir", "-s", "5"), "--scale 5: must be 2, 3 or 4"),
-        (("complexity", "hit_sir", "--output-size", "1280"), "want WIDTHxHEIGHT"),
+        (("complexity", "hit_sir", "--output-size", "1280"), "must be WIDTHxHEIGHT"),
         (("complexity", "absent.json"), "absent.json: no such file"),
-        (("convert", "swinir_light", "--ratios", "1,x"), "'x' is no number"),
+        (("convert", "swinir_light", "--ratios", "1,x"), "'x' is not a number"),
         (("convert", "swinir_light", "--ratios", "1,2"), "6 blocks, but windows.ratios has 2"),
         (("resolve", "configs/absent.yaml"), "absent.yaml: no such file"),
         (("restore", "bicubic", "--data", "absent", "-s", "2", "--out", "x"), "no such folder"),
         (
             ("restore", "hr", "--data", ".", "-s", "2", "--out", "x", "--self-ensemble"),
-            "hr: no network; leave out --tile and --self-ensemble",
+            "hr: not a network; leave out --tile and --self-ensemble",
         ),
         (("quality", "--sr", "absent", "--hr", "absent", "-s", "2"), "no such folder"),
         (("collect", "absent"), "no such folder"),

@@ -45,7 +45,7 @@ def test_equal_pictures_give_equal_bytes_and_no_leftovers(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("image", [noise(4, 5), noise(4, 5, 4), noise(4, 5, 3).astype(float)])
-def test_write_refuses_what_is_no_picture(tmp_path: Path, image: Picture) -> None:
+def test_write_refuses_other_shapes_and_types(tmp_path: Path, image: Picture) -> None:
     with pytest.raises(ValueError, match=r"\(h, w, 3\) uint8, got \(4, 5"):
         write_png(tmp_path / "a.png", image)
     assert list(tmp_path.iterdir()) == []
@@ -97,7 +97,7 @@ def test_real_transparency_is_refused(tmp_path: Path) -> None:
 
 
 def deep_rgb_png(image: Picture) -> bytes:
-    """A 16-bit RGB PNG, which Pillow cannot write: the header of 16 bits over (h, w, 6) bytes."""
+    """A 16-bit RGB PNG, which Pillow cannot write; (h, w, 6) uint8 are its big-endian bytes."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -121,7 +121,7 @@ def test_more_than_eight_bits_are_refused(tmp_path: Path) -> None:
             read_image(tmp_path / name)
 
 
-def test_other_samples_are_refused(tmp_path: Path) -> None:
+def test_other_colour_spaces_are_refused(tmp_path: Path) -> None:
     Image.fromarray(noise(4, 5, 3)).convert("CMYK").save(tmp_path / "cmyk.jpg")
     Image.fromarray(noise(4, 5, 3)).convert("LAB").save(tmp_path / "lab.tif")
     for name, mode in (("cmyk.jpg", "CMYK"), ("lab.tif", "LAB")):

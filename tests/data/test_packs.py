@@ -47,16 +47,16 @@ def test_a_packed_pair_has_the_samples_of_the_files(folder: Path, scale: int) ->
             assert found[2:99, 4:99].shape == read[2:99, 4:99].shape
 
 
-def test_packs_are_mapped_and_not_read(folder: Path) -> None:
+def test_packs_are_memory_mapped(folder: Path) -> None:
     packed = pack(folder)
     mapped = Path("/proc/self/maps")
     if not mapped.exists():
-        pytest.skip("the system does not list what is mapped")
+        pytest.skip("the system has no /proc/self/maps")
     assert packed
     assert str(folder / "packs" / "HR" / "ant.safetensors") in mapped.read_text()
 
 
-def test_packs_are_made_once_and_hr_serves_every_scale(folder: Path) -> None:
+def test_packs_are_made_once_and_all_scales_share_those_of_hr(folder: Path) -> None:
     pack(folder)
     before = packs(folder)
     assert {path.relative_to(folder).as_posix() for path in before} == {
@@ -70,22 +70,22 @@ def test_packs_are_made_once_and_hr_serves_every_scale(folder: Path) -> None:
     assert len(packs(folder)) == 6
 
 
-def test_a_changed_picture_is_packed_anew_and_the_others_stay(folder: Path) -> None:
+def test_a_changed_picture_is_packed_again_and_the_others_stay(folder: Path) -> None:
     old = pack(folder)
     before = packs(folder)
     picture = folder / "HR" / "ant.png"
     stat, other = picture.stat(), noise(13, 22, 7)
     write_png(picture, other)
-    os.utime(picture, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # its content tells, not its date
+    os.utime(picture, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # the hash decides, not the date
     new = pack(folder)
     np.testing.assert_array_equal(new[0].hr[:, :], other[:12])
-    # Who has the old one open keeps it: a training goes on with the pictures it began with.
+    # An open pack keeps its content: a running training goes on with the pictures it began with.
     np.testing.assert_array_equal(old[0].hr[:, :], noise(13, 22)[:12])
     changed = {path for path, written in packs(folder).items() if before[path] != written}
     assert changed == {folder / "packs" / "HR" / "ant.safetensors"}
 
 
-def test_a_pack_that_was_cut_short_is_made_anew(folder: Path) -> None:
+def test_a_truncated_pack_is_made_again(folder: Path) -> None:
     pack(folder)
     whole = (path := folder / "packs" / "HR" / "bee.safetensors").read_bytes()
     for size in (0, 5, 60, len(whole) - 1):
@@ -95,13 +95,15 @@ def test_a_pack_that_was_cut_short_is_made_anew(folder: Path) -> None:
         assert path.read_bytes() == whole
 
 
-def test_a_stop_while_packing_leaves_whole_packs(
+def test_an_interruption_leaves_no_partial_packs(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hitsr.base.files.Path.replace", stop)  # the last moment before it is there
+    monkeypatch.setattr(
+        "hitsr.base.files.Path.replace", stop
+    )  # just before a finished pack appears
     with pytest.raises(KeyboardInterrupt):
         pack(folder)
     assert [path for path in (folder / "packs").rglob("*") if path.is_file()] == []
@@ -116,9 +118,7 @@ def test_a_pack_says_what_it_was_made_from(folder: Path) -> None:
         np.testing.assert_array_equal(file.get_tensor("picture"), noise(13, 22))
 
 
-def test_refusals_name_the_picture_and_the_pack(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_name_the_picture_or_the_pack(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

@@ -11,7 +11,7 @@ from hitsr.data.sources import pairs, prepare, read_pair
 
 
 def enlarge(lr: Picture, scale: int) -> Picture:
-    """Each LR sample as a block, so that any aligned cut of HR is the enlarged cut of LR."""
+    """Repeat every LR pixel, so that each HR patch is its LR patch with pixels repeated."""
     return lr.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
@@ -66,7 +66,7 @@ def test_all_positions_and_pictures_come_up_equally_often() -> None:
     assert 60 < counts.min() < counts.max() < 150
 
 
-def test_memory_holds_bytes_and_the_pictures_stay_as_they_were() -> None:
+def test_pictures_stay_uint8_and_unchanged() -> None:
     pictures = picture_pairs(2, (9, 9))
     before = pictures[0][0].copy()
     patches = Patches(pictures, scale=2, patch=4, batch=2, seed=0)
@@ -75,7 +75,7 @@ def test_memory_holds_bytes_and_the_pictures_stay_as_they_were() -> None:
     np.testing.assert_array_equal(pictures[0][0], before)
 
 
-def test_packs_give_the_batches_that_arrays_give(tmp_path: Path) -> None:
+def test_packs_and_arrays_give_the_same_batches(tmp_path: Path) -> None:
     for seed, name in enumerate(("ant", "bee")):
         hr = np.random.default_rng(seed).integers(0, 256, (13 + seed, 19, 3), np.uint8)
         write_png(tmp_path / "HR" / f"{name}.png", hr)
@@ -92,14 +92,14 @@ def test_packs_give_the_batches_that_arrays_give(tmp_path: Path) -> None:
 
 
 def test_batches_stay_the_same_from_version_to_version() -> None:
-    """Else a run would not go on, nor repeat, under a later version of this code."""
+    """A later version of this code must be able to resume or repeat a run."""
     patches = Patches(picture_pairs(2, (9, 12), (10, 8)), scale=2, patch=4, batch=3, seed=1)
     lr, hr = patches.at(7)
     digest = hashlib.sha256(lr.tobytes() + hr.tobytes()).hexdigest()
     assert digest == "8abb1ccae95cba36ada7644c8f2523b7d55d15faa086dd090f4d43b65971bdb6"
 
 
-def test_refusals_name_the_picture() -> None:
+def test_errors_name_the_picture() -> None:
     pictures = picture_pairs(2, (20, 20), (20, 7))
     with pytest.raises(DataError, match="picture 1: 7x20 is smaller than the patch of 8"):
         Patches(pictures, scale=2, patch=8, batch=1, seed=0)

@@ -57,7 +57,7 @@ def test_the_split_follows_its_rule() -> None:
     assert [photo.name for photo in photographs("test")] == ["astronaut", "chelsea", "coffee"]
 
 
-def test_another_file_under_the_name_is_refused() -> None:
+def test_a_file_with_another_hash_is_refused() -> None:
     photo = replace(photographs("test")[0], sha256="0" * 64)
     with pytest.raises(DataError, match=r"astronaut\.png: not the file that scikit-image 0\.26"):
         photo.locate()
@@ -94,7 +94,7 @@ def test_prepare_lays_out_full_hr_and_downscaled_crops(
             np.testing.assert_array_equal(lr, expected)
 
 
-def test_prepare_goes_on_where_it_stopped(prepared: Path, sources: dict[str, Path]) -> None:
+def test_prepare_continues_after_an_interruption(prepared: Path, sources: dict[str, Path]) -> None:
     before = snapshot(prepared)
     gone = prepared / "LR_bicubic" / "X2" / "beex2.png"
     gone.unlink()
@@ -129,7 +129,9 @@ def test_prepare_refuses_an_lr_of_another_size(prepared: Path, sources: dict[str
         prepare(sources, prepared, SCALES, silent)
 
 
-def test_prepare_refuses_nothing_and_too_little(tmp_path: Path, sources: dict[str, Path]) -> None:
+def test_prepare_refuses_an_empty_set_and_tiny_pictures(
+    tmp_path: Path, sources: dict[str, Path]
+) -> None:
     with pytest.raises(DataError, match="no pictures to prepare"):
         prepare({}, tmp_path / "set", SCALES, silent)
     with pytest.raises(DataError, match=r"ant\.png: 22x13 is too small for x14"):
@@ -157,7 +159,7 @@ def test_pairs_name_what_is_missing(prepared: Path, tmp_path: Path) -> None:
         pairs(prepared, 2)
 
 
-def test_pairs_name_the_picture_that_was_meant(prepared: Path) -> None:
+def test_pairs_suggest_the_right_name(prepared: Path) -> None:
     lr = prepared / "LR_bicubic" / "X2"
     (lr / "antx2.png").rename(lr / "ant_x2.png")
     with pytest.raises(DataError, match=r"ant_x2\.png: no picture in .*did you mean 'antx2'"):

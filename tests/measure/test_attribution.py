@@ -27,7 +27,7 @@ FEW = AttributionSettings(steps=4)
 
 
 class Enlarge(nn.Module):
-    """Each LR sample becomes 2x2 SR samples, weighted by channel."""
+    """Upscales by 2 by repeating pixels, times a weight per channel."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Enlarge(nn.Module):
 
 
 class Convolutions(nn.Module):
-    """A small network that is not linear, in train mode at first."""
+    """A small nonlinear network, in training mode."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def picture(h: int = 12, w: int = 14) -> Tensor:
 
 
 def published(name: str) -> nn.Module:
-    """A published network with the weights that tests/golden/README.md gives by formula."""
+    """A published network with the weights whose formula is in tests/golden/README.md."""
     model = hitsr.create(name, 2)
     with np.load(GOLDEN / f"{name}_x2.npz") as file:
         state, salt = json.loads(str(file["state"])), int(file["salt"])
@@ -79,7 +79,7 @@ def _by_formula(salt: int, key: str, shape: list[int]) -> Tensor:
 
 
 def plain_loop(model: nn.Module, lr: Tensor, window: Window, settings=PUBLISHED) -> np.ndarray:
-    """LAM by the book: one step at a time, two-dimensional kernels, gradients for all."""
+    """LAM by the textbook: one step at a time, two-dimensional kernels, gradients for all."""
     reach = settings.kernel // 2
     squares = torch.arange(-reach, reach + 1).double() ** 2
 
@@ -134,7 +134,7 @@ def test_attributions_of_a_linear_objective_are_complete_at_any_number_of_steps(
 
 
 @pytest.mark.parametrize("name", ["conv", "srformer_light"])
-def test_map_is_that_of_the_plain_loop(name: str):
+def test_the_map_equals_that_of_the_plain_loop(name: str):
     model = Convolutions() if name == "conv" else published(name)
     settings = PUBLISHED if name == "conv" else AttributionSettings(steps=8)
     lr, window = picture(), (9, 6, 10)
@@ -153,7 +153,7 @@ def _ends(lr: Tensor, settings: AttributionSettings) -> list[Tensor]:
     return list(torch.from_numpy(path.at(path.edges[[0, -1]])).float()[:, None])
 
 
-def test_refining_a_published_network_completes_its_attributions():
+def test_refining_lowers_the_error_of_a_published_network():
     model = published("srformer_light")
     lr, window = picture(16, 16), (8, 8, 16)
     coarse = local_attribution(model, lr, window, settings=FEW)
@@ -171,7 +171,7 @@ def test_refining_doubles_the_steps_until_the_error_is_small():
     assert found.settings.steps in (2, 4, 8, 16, 32, 64)
 
 
-def test_more_steps_bring_the_sum_nearer():
+def test_more_steps_lower_the_completeness_error():
     errors = [
         local_attribution(
             Convolutions(), picture(), (9, 6, 10), settings=AttributionSettings(steps=steps)
@@ -181,7 +181,7 @@ def test_more_steps_bring_the_sum_nearer():
     assert errors == sorted(errors, reverse=True)
 
 
-def test_memory_changes_batches_and_nothing_else():
+def test_the_memory_limit_changes_only_the_batches():
     seen: list[list[int]] = []
     found = []
     for memory_bytes in (1, 2**18, 2**40):
@@ -236,7 +236,7 @@ def test_network_without_parameters_and_float64_network():
 
 
 @pytest.mark.parametrize("size", [(1, 9), (3, 2), (20, 5)])
-def test_path_is_scipy_s_blur_at_any_size(size: tuple[int, int]):
+def test_the_path_is_scipy_s_blur_at_any_size(size: tuple[int, int]):
     from scipy.ndimage import correlate1d
 
     lr = picture(*size)[0].double().numpy()
@@ -261,25 +261,25 @@ def test_objective_sums_magnitudes_of_slopes():
     assert objective(sr, (3, 3, 2)).tolist() == pytest.approx([0, 3 * 2**0.5])
 
 
-def test_equal_neighbours_give_slopes_no_nan():
+def test_equal_neighbours_have_a_gradient_of_zero():
     sr = torch.ones(1, 3, 6, 6, requires_grad=True)
     objective(sr, (1, 1, 3)).sum().backward()
     assert torch.equal(sr.grad, torch.zeros_like(sr))
 
 
 @pytest.mark.parametrize(
-    ("lr", "window", "told"),
+    ("lr", "window", "message"),
     [
         (torch.zeros(3, 8, 8), (0, 0, 4), r"want one picture \(1, 3, h, w\)"),
         (torch.zeros(2, 3, 8, 8), (0, 0, 4), "want one picture"),
         (torch.full((1, 3, 8, 8), 255.0), (0, 0, 4), r"must be in \[0, 1\], got 255"),
-        (torch.zeros(1, 3, 8, 8), (-1, 0, 4), "x and y from 0"),
-        (torch.zeros(1, 3, 8, 8), (0, 0, 0), "side from 1"),
+        (torch.zeros(1, 3, 8, 8), (-1, 0, 4), "x, y >= 0"),
+        (torch.zeros(1, 3, 8, 8), (0, 0, 0), "side >= 1"),
         (torch.zeros(1, 3, 8, 8), (0, 13, 4), "outside the SR picture, 16x16"),
     ],
 )
-def test_what_cannot_be_attributed_is_told(lr: Tensor, window: Window, told: str):
-    with pytest.raises(ValueError, match=told):
+def test_bad_arguments_are_refused(lr: Tensor, window: Window, message: str):
+    with pytest.raises(ValueError, match=message):
         local_attribution(Enlarge(), lr, window)
 
 

@@ -30,7 +30,7 @@ def test_gini_is_half_the_mean_difference_over_the_mean():
     assert gini(7 * values) == pytest.approx(gini(values))
 
 
-def test_diffusion_index_goes_from_one_pixel_to_all():
+def test_diffusion_index_of_one_pixel_and_of_a_flat_map():
     assert diffusion_index(np.full((4, 5), 0.3)) == pytest.approx(100)
     assert diffusion_index(one_pixel()) == pytest.approx(100 / 99)
 
@@ -41,7 +41,7 @@ def test_gini_of_nothing_or_negatives_is_an_error(values: np.ndarray):
         gini(values)
 
 
-def test_density_is_that_of_scipy():
+def test_density_equals_scipy_s():
     importance = bumpy()
     places = np.mgrid[:12, :17].reshape(2, -1)
     kernel = gaussian_kde(places, weights=importance.ravel())
@@ -97,7 +97,7 @@ def test_crop_keeps_the_window_s_pixels(window: tuple[int, int, int]):
     assert np.array_equal(within, sr[top : top + side, left : left + side])
 
 
-def test_crop_of_a_smaller_picture_is_the_picture():
+def test_a_picture_smaller_than_the_crop_is_kept_whole():
     lr = np.zeros((30, 40, 3), dtype=np.uint8)
     cut, window = crop_around(lr, (100, 60, 16), 4, 64)
     assert (cut.shape, window) == ((30, 40, 3), (100, 60, 16))

@@ -13,7 +13,7 @@ def test_overlay_shows_the_window_the_map_and_its_density():
     framed, mapped, spread = np.split(panels, 3, axis=1)
     assert (framed[6, 4:12] == (255, 0, 0)).all()
     assert (framed[0, 0] == 128).all()
-    assert (mapped[0, 0] == 192).all()  # half grey, half white: nothing drawn from there
+    assert (mapped[0, 0] == 192).all()  # half grey, half white: importance 0
     assert (mapped[4:6, 6:8] == (128, 64, 64)).all()  # dark red
     assert (mapped[14:16, 16:18] == (192, 64, 64)).all()  # red
     assert spread[5, 7, 1] < spread[19, 0, 1]

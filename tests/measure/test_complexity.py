@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import hitsr
-from hitsr.measure.complexity import Method, count, input_size_for
+from hitsr.measure.complexity import FlopCounter, count, input_size_for
 from hitsr.records import Complexity
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "complexity.json").read_text())
-COUNTERS: tuple[Method, ...] = ("torch", "fvcore")
+COUNTERS: tuple[FlopCounter, ...] = ("torch", "fvcore")
 
 
 class Small(nn.Module):
-    """One of everything that the networks multiply by."""
+    """One of each kind of operator that the networks use."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Calls(nn.Module):
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
-def test_counts_as_by_hand(counter: Method):
+def test_counts_as_by_hand(counter: FlopCounter):
     pixels = 10 * 8  # 9x7, padded by one
     macs = pixels * (3 * 8 * 9 + 8 * 25 + 8 * 24 + 8 * 12) + 2 * 2 * pixels * pixels * 4
     norms = pixels * 8 * (5 + 4)
@@ -61,7 +61,7 @@ def test_counts_as_by_hand(counter: Method):
     assert found.counter == counter
 
 
-def test_names_what_adds_nothing_and_leaves_layout_out():
+def test_uncounted_operators_are_listed_without_views_and_copies():
     assert count(Small(), (9, 7)).uncounted == {
         "_softmax": 1, "gelu": 1, "pixel_shuffle": 1, "reflection_pad2d": 1,
     }  # fmt: skip
@@ -69,7 +69,7 @@ def test_names_what_adds_nothing_and_leaves_layout_out():
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
-def test_leaves_the_model_as_it_was(counter: Method):
+def test_leaves_the_model_as_it_was(counter: FlopCounter):
     model = Small().train()
     before = copy.deepcopy(model.state_dict())
     count(model, (9, 7), counter)
@@ -82,7 +82,7 @@ def test_leaves_the_model_as_it_was(counter: Method):
     "function",
     [lambda x: F.scaled_dot_product_attention(x, x, x), lambda x: torch.baddbmm(x[0], x[0], x[0])],
 )
-def test_fvcore_refuses_products_that_it_misses(function):
+def test_fvcore_refuses_products_that_it_does_not_count(function):
     with pytest.raises(ValueError, match=r"fvcore cannot count .*use the torch counter"):
         count(Calls(function), (8, 8), "fvcore")
 
@@ -114,7 +114,7 @@ def test_added_batched_product_is_counted_as_a_product():
         lambda x: x[0, 0] @ x[0, 0, 0],
     ],
 )
-def test_operators_that_the_counters_see_differently_are_refused(function):
+def test_operators_that_the_counters_count_differently_are_refused(function):
     with pytest.raises(ValueError, match="cannot count"):
         count(Calls(function), (8, 8))
 
@@ -127,14 +127,14 @@ def test_fvcore_needs_real_weights():
         count(model, (9, 7), "fvcore")
 
 
-def test_activations_are_what_products_put_out():
+def test_activations_are_the_outputs_of_products():
     pixels = 10 * 8
     found = count(Small(), (9, 7))
     products = pixels * (8 + 8 + 24 + 12) + 2 * pixels * pixels + 2 * pixels * 4
     assert found.activations == products == sum(found.activations_by_operator.values())
 
 
-def test_a_module_costs_what_runs_within_it():
+def test_the_cost_of_a_module_is_that_of_its_operators():
     modules = {module.name: module for module in count(Small(), (9, 7)).modules}
     pixels = 10 * 8
     assert {name: module.flops for name, module in modules.items()} == {
@@ -149,7 +149,7 @@ def test_a_module_costs_what_runs_within_it():
     assert modules["linear"].activations == pixels * 24
 
 
-def test_parts_of_a_module_add_up_to_it():
+def test_costs_of_submodules_add_up():
     inner = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sequential(nn.Conv2d(3, 5, 3)))
     modules = {m.name: m for m in count(nn.Sequential(inner), (8, 8)).modules}
     for cost in ("flops", "activations", "params"):
@@ -158,7 +158,7 @@ def test_parts_of_a_module_add_up_to_it():
         assert of["0.1"] == of["0.1.0"] > 0
 
 
-def test_peak_memory_is_of_what_is_alive_at_once():
+def test_peak_memory_counts_live_tensors():
     class Peaks(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -166,7 +166,7 @@ def test_peak_memory_is_of_what_is_alive_at_once():
             self.weight = nn.Parameter(torch.ones(1000, 1000))
 
         def forward(self, x: Tensor) -> Tensor:
-            y = x + 1  # 1 picture; x itself was there before
+            y = x + 1  # 1 picture; x itself existed before
             view = y[..., 1:].transpose(2, 3)
             del y  # its memory lives on in the view
             big = self.thrice(view.transpose(2, 3).clone())  # 1 + nearly 1 + nearly 3
@@ -180,7 +180,7 @@ def test_peak_memory_is_of_what_is_alive_at_once():
     assert found.peak_activation_at == "thrice"
 
 
-def test_sizes_that_depend_on_samples_are_found_on_real_ones():
+def test_sizes_that_depend_on_values_need_real_tensors():
     class Picks(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -191,7 +191,7 @@ def test_sizes_that_depend_on_samples_are_found_on_real_ones():
             return self.linear(x.transpose(1, 3)[:, :, rows])
 
     assert count(Picks(), (8, 8)).flops == 8 * 4 * 3 * 5
-    with pytest.raises(ValueError, match=r"without samples.*use real weights"):
+    with pytest.raises(ValueError, match=r"meta device: .*use real weights"):
         count(Picks().to("meta"), (8, 8))
 
 
@@ -213,7 +213,7 @@ def test_torch_and_fvcore_give_the_same_integers(name: str):
 
 
 @pytest.mark.parametrize("name", ["swinir_ng", "srformer_light", "hit_srf"])
-def test_activations_are_fvcores(name: str):
+def test_activations_equal_fvcore_s(name: str):
     network = hitsr.NETWORKS[name].patch({"depths": [1], "windows.ratios": [0.5]})
     model = hitsr.create(network, scale=2, formulation="paper").eval()
     with warnings.catch_warnings(), torch.no_grad():
@@ -232,14 +232,14 @@ def test_activations_are_fvcores(name: str):
 
 
 @pytest.mark.parametrize("name", ["swinir_light", "srformer_light"])
-def test_fused_attention_costs_as_much_where_nothing_is_shifted(name: str):
+def test_fused_attention_without_shift_has_the_flops_of_paper(name: str):
     network = hitsr.NETWORKS[name].patch({"depths": [1], "windows.ratios": [1]})
     paper, fused = (
         count(hitsr.create(network, scale=2, formulation=formulation), (32, 32))
         for formulation in ("paper", "fused")
     )
     assert fused.flops == paper.flops
-    assert fused.activations < paper.activations  # the scores are never laid out
+    assert fused.activations < paper.activations  # the scores are no tensor of their own
 
 
 def test_fused_correlation_costs_as_by_hand():
@@ -273,7 +273,7 @@ def test_published_complexity_at_all_scales(name: str):
 
 
 def _from_one_group(name: str, scale: int) -> Complexity:
-    """All four groups cost the same, so one is counted."""
+    """Count one of the four groups, which cost the same, and extrapolate."""
     found = hitsr.complexity(hitsr.NETWORKS[name].patch({"depths": [6]}), scale)
     group = next(module for module in found.modules if module.name == "groups.0")
     more = {"params": group.params, "flops": group.flops}

@@ -1,5 +1,7 @@
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 from torch import nn
 
 from hitsr.base.errors import SpecError
+from hitsr.measure import fresh
 from hitsr.measure.forwards import Work
 from hitsr.measure.fresh import peak_in_fresh_process
 
@@ -50,8 +53,15 @@ def test_peak_memory_is_that_of_the_forward_whatever_this_process_held(networks:
     assert 250 <= found.peak_memory_bytes / 2**20 < 320
 
 
+def test_a_fork_of_the_server_finds_what_a_new_process_finds(networks: Any):
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        anew = process.submit(fresh._peak, networks.Hungry, SMALL, 1).result()
+    found = peak_in_fresh_process(networks.Hungry, SMALL, threads=1)
+    assert abs(found.peak_memory_bytes - anew.peak_memory_bytes) < 8 * 2**20
+
+
 @pytest.mark.parametrize(
-    ("network", "told"), [("Killed", "too little of it"), ("Unable", "17x9 .* out of memory")]
+    ("network", "told"), [("Killed", "memory ran out"), ("Unable", "17x9 .* out of memory")]
 )
 def test_too_little_memory_is_told_in_a_sentence(networks: Any, network: str, told: str):
     with pytest.raises(SpecError, match=told):

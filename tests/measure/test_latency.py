@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hitsr.base.errors import SpecError
 from hitsr.measure import energy, forwards
 from hitsr.measure.forwards import Work
-from hitsr.measure.latency import STABLE_FORWARDS, measure
+from hitsr.measure.latency import STABLE_FORWARDS, measure, measure_each
 from hitsr.records import Timing
 
 CPU = torch.device("cpu")
@@ -163,7 +163,7 @@ def test_what_cannot_run_is_told_before_long_work():
             seen.append(x.shape)
             return x @ torch.ones(x.shape[-1], 1)  # float32, whatever x is
 
-    with pytest.raises(SpecError, match=r"float16 on cpu cannot run.*use float32"):
+    with pytest.raises(SpecError, match=r"float16 on cpu: cannot run.*use float32"):
         _measure(Single(), Work((640, 360), CPU, dtype="float16"))
     assert seen == [(1, 3, 64, 64)]
 
@@ -175,6 +175,31 @@ def test_out_of_memory_is_told_in_a_sentence():
 
     with pytest.raises(SpecError, match="2 of 17x9 in float32 on cpu: out of memory"):
         _measure(Huge(), SMALL._replace(batch=2))
+
+
+@pytest.mark.parametrize("lasts", [0, 1, 3])
+def test_a_model_that_fails_costs_the_others_nothing(lasts: int):
+    class Fails(nn.Module):
+        seen = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.seen == lasts:
+                raise TypeError("no such thing")
+            self.seen += 1
+            return x
+
+    models = [nn.Identity(), Fails(), nn.Identity()]
+    first, failed, last = measure_each(models, SMALL, warmup=2, samples=2, quiet=True)
+    assert isinstance(first, Timing)
+    assert isinstance(last, Timing)
+    assert len(first.samples_ms) == len(last.samples_ms) == 2
+    assert first.session is not None
+    assert first.session == last.session
+    assert "17x9 in float32 on cpu: cannot run this network: TypeError: no such thing" in str(
+        failed
+    )
+    with pytest.raises(SpecError, match="no such thing"):
+        measure(models, SMALL, warmup=0, samples=1, quiet=True)
 
 
 def test_compiling_is_timed_apart(monkeypatch: pytest.MonkeyPatch):
@@ -202,7 +227,7 @@ def test_no_compiler_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch):
 )
 def test_no_samples_is_an_error(models: int, batch: int, warmup: int, samples: int):
     work = SMALL._replace(batch=batch)
-    with pytest.raises(ValueError, match="1 sample or more"):
+    with pytest.raises(ValueError, match="needs models, samples and pictures"):
         measure([Sleeper()] * models, work, warmup=warmup, samples=samples, quiet=True)
 
 

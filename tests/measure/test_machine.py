@@ -11,8 +11,8 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
 
 @pytest.fixture(autouse=True)
-def no_cpu_facts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A platform that tells nothing of its CPU."""
+def no_cpu_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A platform without /proc/cpuinfo and /sys."""
     monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(machine, "_CPUS", tmp_path / "cpus")
 
@@ -26,13 +26,13 @@ def _nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> N
     monkeypatch.setattr(machine, "gpu_uuid", lambda _: "GPU-1-2")
 
 
-def test_what_nobody_tells_is_absent(monkeypatch: pytest.MonkeyPatch):
+def test_unknown_values_are_none(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(machine, "gpu_uuid", lambda _: "GPU-1-2")
     assert machine_state(CPU) == machine_state(CUDA) == MachineState()
 
 
-def test_linux_tells_of_the_cpu(tmp_path: Path):
+def test_cpu_clock_and_governor_are_read_on_linux(tmp_path: Path):
     (tmp_path / "cpuinfo").write_text("cpu MHz\t\t: 2000.5\nother : 1\ncpu MHz\t\t: 3000.5\n")
     for number, governor in ((0, "performance"), (1, "powersave"), (2, "performance")):
         folder = tmp_path / "cpus" / f"cpu{number}" / "cpufreq"
@@ -44,7 +44,7 @@ def test_linux_tells_of_the_cpu(tmp_path: Path):
     assert machine_state(CPU).cpu_mhz == 1500
 
 
-def test_the_driver_tells_of_the_gpu_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_nvidia_smi_is_asked_for_the_right_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     _nvidia_smi(
         tmp_path,
         monkeypatch,
@@ -56,6 +56,6 @@ def test_the_driver_tells_of_the_gpu_asked_for(tmp_path: Path, monkeypatch: pyte
     )  # fmt: skip
 
 
-def test_a_driver_that_fails_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_failing_nvidia_smi_gives_no_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     _nvidia_smi(tmp_path, monkeypatch, "echo 'Failed to initialize NVML'; exit 9")
     assert machine_state(CUDA) == MachineState()

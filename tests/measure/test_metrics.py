@@ -134,7 +134,7 @@ def test_a_misspelt_channel_is_refused(metric: Measure) -> None:
         metric(constant(1, 1, 1), constant(2, 2, 2), 0, channel="Y")
 
 
-def test_unlike_scores_have_unlike_signatures() -> None:
+def test_every_choice_changes_the_signature() -> None:
     assert signature("psnr", "y") == (
         "psnr|y:bt601-studio|round:none|border:scale|range:255|lr:matlab-bicubic|v1"
     )
@@ -148,14 +148,14 @@ def test_unlike_scores_have_unlike_signatures() -> None:
     assert len(made) == 36
 
 
-def test_grey_scores_take_a_grey_picture_as_it_is() -> None:
+def test_the_grey_channel_is_the_samples_of_a_grey_picture() -> None:
     grey = np.repeat(np.arange(40 * 40, dtype=np.uint8).reshape(40, 40, 1), 3, axis=2)
     worse = np.clip(grey.astype(int) + 3, 0, 255).astype(np.uint8)
     error = np.mean((worse[..., 0].astype(float) - grey[..., 0]) ** 2)
     assert is_grey(grey)
     assert not is_grey(constant(1, 2, 1))
     assert psnr(worse, grey, 0, "grey") == pytest.approx(10 * np.log10(255**2 / error))
-    # Studio-range Y spans 219 of 255 levels: the same error scores higher.
+    # Studio-range Y spans 219 of 255 levels, so that the same error gives a higher PSNR.
     assert psnr(worse, grey, 0) - psnr(worse, grey, 0, "grey") == pytest.approx(
         20 * np.log10(255 / 219)
     )

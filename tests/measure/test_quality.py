@@ -42,7 +42,7 @@ def test_identical_pictures_have_no_finite_psnr(folders: tuple[Path, Path]):
     assert same.ssim == pytest.approx(1)
 
 
-def test_names_that_end_like_a_scale_are_names(folders: tuple[Path, Path]):
+def test_a_name_may_end_like_a_scale(folders: tuple[Path, Path]):
     sr, hr = folders
     write_png(hr / "ax2.png", _picture(32, 32))
     write_png(sr / "ax2.png", _picture(32, 32))
@@ -63,7 +63,7 @@ def test_a_stray_picture_is_an_error(folders: tuple[Path, Path]):
 
 def test_two_candidates_are_an_error(folders: tuple[Path, Path]):
     write_png(folders[0] / "ax2.png", _picture(32, 34))
-    with pytest.raises(DataError, match="both a and ax2"):
+    with pytest.raises(DataError, match="both a and ax2 match a"):
         _score(folders)
 
 
@@ -91,14 +91,14 @@ def test_rgb_is_scored_too_and_grey_where_the_picture_is(folders: tuple[Path, Pa
     bridge = scores["bridge"]
     assert bridge.rgb is not None
     assert bridge.grey is not None
-    # Three equal channels: RGB is grey; luma spans fewer levels and scores higher.
+    # RGB scores equal grey scores; luma spans fewer levels and scores higher.
     assert bridge.rgb.psnr_db == pytest.approx(bridge.grey.psnr_db)
     assert bridge.psnr_db is not None
     assert bridge.grey.psnr_db is not None
     assert bridge.psnr_db > bridge.grey.psnr_db + 1
 
 
-def test_other_metrics_see_both_pictures_without_their_border(folders: tuple[Path, Path]) -> None:
+def test_other_metrics_get_both_pictures_without_border(folders: tuple[Path, Path]) -> None:
     seen = []
 
     def size(sr: Picture, hr: Picture) -> float:

@@ -1,119 +1,35 @@
-import copy
+from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hitsr.models.attention import Attention
-from hitsr.models.ngram import NgramContext
 from hitsr.specs.network import Formulation
 
-WIDTH, HEADS = 16, 2
+WIDTH, HEADS = 16, 2  # of the fixture `attention`
 
 
-def _pair(
-    window: int,
-    shift: int,
-    fold: int,
-    *,
-    context: bool = False,
-    positions: bool = True,
-    dtype=torch.float64,
-) -> tuple[Attention, Attention]:
-    """The paper and the fused formulation, with the same weights, none of them near zero."""
-    torch.manual_seed(0)
-    made: list[Attention] = []
-    formulations: tuple[Formulation, ...] = ("paper", "fused")
-    for formulation in formulations:
-        around = NgramContext(WIDTH, HEADS, window, 2, shared=False) if context else None
-        made.append(Attention(WIDTH, HEADS, window, shift, fold, around, formulation, positions))
-    paper, fused = made
-    for parameter in paper.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    fused.load_state_dict(paper.state_dict())
-    return paper.to(dtype), fused.to(dtype)
+def test_without_positions_there_is_no_table(attention: Callable):
+    assert not any(
+        "table" in key for key in attention("paper", 4, 0, 1, positions=False).state_dict()
+    )
 
 
-CASES = [(4, 0, 1), (4, 2, 1), (4, 0, 2), (4, 2, 2), (8, 4, 2), (3, 1, 1), (2, 1, 1)]
-
-
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-@pytest.mark.parametrize(("window", "shift", "fold"), CASES)
-def test_fused_is_the_paper(window, shift, fold, dtype, within, training: bool):
-    paper, fused = _pair(window, shift, fold, dtype=dtype)
-    paper.train(training)
-    fused.train(training)
-    for rows, columns in [(1, 1), (1, 3), (3, 2)]:
-        x = torch.randn(2, rows * window, columns * window, WIDTH, dtype=dtype)
-        assert (paper(x) - fused(x)).abs().max() < within
-        with torch.inference_mode():
-            for _ in range(2):  # the second time from the cache
-                assert (paper(x) - fused(x)).abs().max() < within
-
-
-@pytest.fixture(params=["laid out", "by rows"])
-def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small windows are attended to in both ways that large and small ones are."""
-    if request.param == "by rows":
-        monkeypatch.setattr("hitsr.specs.network.MOST_LAID_OUT", 0)
-        monkeypatch.setattr("hitsr.models.large_windows._MOST_AT_ONCE", 2 * HEADS * 4**3)
-
-
-@pytest.mark.usefixtures("_way")
-@pytest.mark.parametrize("positions", [False, True])
-@pytest.mark.parametrize(("window", "shift", "fold"), CASES)
-def test_fused_is_the_paper_in_either_way(window, shift, fold, positions: bool):
-    paper, fused = _pair(window, shift, fold, positions=positions)
-    for rows, columns in [(1, 1), (1, 3), (3, 2)]:
-        shape = (2, rows * window, columns * window, WIDTH)
-        x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-        weight = torch.randn_like(x)
-        found = []
-        for mixer in (paper, fused):
-            mixed = mixer(x)
-            inputs = [x, *mixer.parameters()]
-            found.append([mixed, *torch.autograd.grad((mixed * weight).sum(), inputs)])
-        for by_paper, by_fused in zip(*found, strict=True):
-            torch.testing.assert_close(by_fused, by_paper, rtol=1e-9, atol=1e-9)
-
-
-def test_without_positions_there_is_no_table():
-    assert not any("table" in key for key in _pair(4, 0, 1, positions=False)[1].state_dict())
-
-
-def test_fused_is_the_paper_with_context():
-    paper, fused = _pair(4, 2, 1, context=True)
+@pytest.mark.parametrize("formulation", get_args(Formulation))
+def test_context_is_added_before_anything_else(formulation: Formulation, attention: Callable):
+    mixer = attention(formulation, 4, 2, 1, context=True)
     x = torch.randn(2, 8, 12, WIDTH, dtype=torch.float64)
-    assert (paper(x) - fused(x)).abs().max() < 1e-10
-    around = paper.context(x)
-    paper.context = None
-    torch.testing.assert_close(fused(x), paper(around))
+    found, around = mixer(x), mixer.context(x)
+    mixer.context = None
+    torch.testing.assert_close(found, mixer(around))
 
 
-@pytest.mark.parametrize(("window", "shift", "fold"), CASES)
-def test_gradients_are_the_papers(window, shift, fold):
-    paper, fused = _pair(window, shift, fold)
-    x = torch.randn(1, 2 * window, 2 * window, WIDTH, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn_like(x)
-    found = []
-    for mixer in (paper, fused):
-        found.append(torch.autograd.grad((mixer(x) * weight).sum(), [x, *mixer.parameters()]))
-    for by_paper, by_fused in zip(*found, strict=True):
-        torch.testing.assert_close(by_fused, by_paper, rtol=1e-9, atol=1e-9)
-
-
-def test_fused_gradients_are_those_of_finite_differences():
-    _, fused = _pair(2, 1, 1)
-    x = torch.randn(1, 4, 2, WIDTH, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(fused, (x,))
-
-
-@pytest.mark.parametrize("formulation", [0, 1])
-def test_one_window_is_torchs_multi_head_attention(formulation: int):
+@pytest.mark.parametrize("formulation", get_args(Formulation))
+def test_one_window_is_torchs_multi_head_attention(formulation: Formulation, attention: Callable):
     window = 4
-    mixer = _pair(window, 0, 1)[formulation]
+    mixer = attention(formulation, window, 0, 1)
     x = torch.randn(3, window, window, WIDTH, dtype=torch.float64)
     bias = torch.empty(HEADS, 16, 16, dtype=torch.float64)
     for query in range(16):
@@ -130,11 +46,13 @@ def test_one_window_is_torchs_multi_head_attention(formulation: int):
     torch.testing.assert_close(mixer(x).flatten(1, 2).transpose(0, 1), expected)
 
 
-@pytest.mark.parametrize("formulation", [0, 1])
-def test_permuted_keys_are_two_by_two_tokens_in_channels(formulation: int):
+@pytest.mark.parametrize("formulation", get_args(Formulation))
+def test_permuted_keys_are_two_by_two_tokens_in_channels(
+    formulation: Formulation, attention: Callable
+):
     """Token by token from SRFormer's definition: a cell's four narrow keys are one wide key."""
     window, cells, width = 4, 2, WIDTH // HEADS
-    mixer = _pair(window, 0, 2)[formulation]
+    mixer = attention(formulation, window, 0, 2)
     x = torch.randn(window, window, WIDTH, dtype=torch.float64)
     q, k, v = (x @ mixer.qkv.weight.t() + mixer.qkv.bias).split([16, 4, 4], -1)
 
@@ -168,11 +86,13 @@ def _bands(length: int, window: int, shift: int) -> Tensor:
     return (torch.arange(length) - shift).div(window, rounding_mode="floor")
 
 
-@pytest.mark.parametrize("formulation", [0, 1])
+@pytest.mark.parametrize("formulation", get_args(Formulation))
 @pytest.mark.parametrize(("window", "shift", "fold"), [(4, 0, 1), (4, 2, 1), (4, 2, 2), (8, 4, 2)])
-def test_a_token_reaches_its_own_shifted_window_alone(window, shift, fold, formulation: int):
+def test_a_token_reaches_its_own_shifted_window_alone(
+    window, shift, fold, formulation: Formulation, attention: Callable
+):
     """The picture's two ends, which a cyclic shift brings together, never see each other."""
-    mixer = _pair(window, shift, fold)[formulation]
+    mixer = attention(formulation, window, shift, fold)
     height, width = 2 * window, 3 * window
     x = torch.randn(1, height, width, WIDTH, dtype=torch.float64)
     rows, columns = _bands(height, window, shift), _bands(width, window, shift)
@@ -183,31 +103,3 @@ def test_a_token_reaches_its_own_shifted_window_alone(window, shift, fold, formu
         reached = (rows == rows[y])[:, None] & (columns == columns[z])
         assert (moved[reached] > 1e-6).all()
         assert (moved[~reached] == 0).all()
-
-
-def test_a_batch_is_its_pictures_one_by_one():
-    _, fused = _pair(4, 2, 1)
-    x = torch.randn(3, 8, 4, WIDTH, dtype=torch.float64)
-    torch.testing.assert_close(fused(x), torch.cat([fused(picture[None]) for picture in x]))
-
-
-def test_masks_of_one_size_serve_no_other():
-    paper, fused = _pair(4, 2, 1)
-    fused.eval()
-    with torch.no_grad():
-        for rows, columns in [(2, 3), (3, 2), (2, 3), (1, 6)]:  # six windows each
-            x = torch.randn(1, 4 * rows, 4 * columns, WIDTH, dtype=torch.float64)
-            torch.testing.assert_close(fused(x), paper(x))
-
-
-def test_pictures_of_many_sizes_leave_the_masks_of_one():
-    _, fused = _pair(4, 2, 1)
-    fused.eval()
-    with torch.no_grad():
-        for columns in range(1, 6):
-            fused(torch.randn(1, 4, 4 * columns, WIDTH, dtype=torch.float64))
-    kept = [value.numel() for _, value in fused._cache._kept.values()]
-    alone = copy.deepcopy(fused)
-    with torch.no_grad():
-        alone(torch.randn(1, 4, 20, WIDTH, dtype=torch.float64))
-    assert kept == [value.numel() for _, value in alone._cache._kept.values()]

@@ -4,7 +4,6 @@ from torch import Tensor, nn
 
 import hitsr
 from hitsr.models.block import Block
-from hitsr.models.strips import Strip
 from hitsr.models.windows import extend
 from hitsr.specs.network import NetworkSpec
 
@@ -22,22 +21,6 @@ def _block(network: NetworkSpec, index: int = 0, rate: float = 0.0) -> Block:
     return block
 
 
-class Doubled(nn.Module):
-    """A mixer that keeps what it was given, in strips or in one piece."""
-
-    given: Tensor
-    reach, shift = 0, 0
-
-    def __init__(self, in_strips: bool) -> None:
-        super().__init__()
-        self.in_strips = in_strips
-
-    def forward(self, x: Tensor, strip: Strip | None = None) -> Tensor:
-        assert self.in_strips == (strip is not None)
-        self.given = x
-        return 2 * x
-
-
 def test_norm_before_acts_on_what_a_branch_gets():
     block = _block(BEFORE)
     x = torch.randn(2, 8, 4, 12)
@@ -52,24 +35,29 @@ def test_norm_after_acts_on_what_a_branch_gives():
     torch.testing.assert_close(block(x), y + block.norm2(block.ffn(y)))
 
 
-@pytest.mark.parametrize("in_strips", [False, True])
+def _given_to_mixer(block: Block, x: Tensor) -> Tensor:
+    given: list[Tensor] = []
+    with block.mixer.register_forward_pre_hook(lambda _, args: given.append(args[0])):
+        block(x)
+    assert len(given) == 1
+    return given[0]
+
+
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("index", [0, 1])
-def test_only_the_mixer_sees_the_extension(index: int, in_strips: bool):
-    block = _block(AFTER, index).eval()
-    block.mixer = mixer = Doubled(in_strips)
-    x = torch.randn(1, 5, 9, 12)
-    y = x + block.norm1(2 * x)
+def test_only_the_mixer_sees_the_extension(index: int, training: bool):
+    block = _block(AFTER, index).train(training)
+    x, side = torch.randn(1, 5, 9, 12), AFTER.windows.sizes[index]
+    assert torch.equal(_given_to_mixer(block, x), extend(x, side))
+    y = x + block.norm1(block.mixer(extend(x, side))[:, :5, :9])
     torch.testing.assert_close(block(x), y + block.norm2(block.ffn(y)))
-    assert torch.equal(mixer.given, extend(x, AFTER.windows.sizes[index]))
 
 
 def test_context_needs_pairs_of_windows():
     block = _block(AFTER.patch({"context": {"grams": 2}}), 1)
     x = torch.randn(1, 5, 9, 12)
     assert block(x).shape == x.shape
-    block.mixer = mixer = Doubled(in_strips=False)
-    block(x)
-    assert mixer.given.shape == (1, 16, 16, 12)
+    assert _given_to_mixer(block, x).shape == (1, 16, 16, 12)
 
 
 def test_every_second_block_is_shifted_by_half_a_window():

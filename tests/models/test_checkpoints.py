@@ -40,7 +40,7 @@ def published(golden: Callable) -> dict[str, Tensor]:
 
 
 def _with_buffers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What real checkpoints carry beside their weights, beside each block's first norm."""
+    """Add the indices and masks that published checkpoints contain, next to each block's norm1."""
     blocks = [key.removesuffix("norm1.weight") for key in state if key.endswith("norm1.weight")]
     assert len(blocks) == 24
     buffers = {}

@@ -7,7 +7,7 @@ import torch
 
 from hitsr.base.errors import SpecError
 from hitsr.models.own import load_own
-from hitsr.plan.methods import is_own
+from hitsr.plan.subjects import is_own
 
 NEAREST = """
 from torch import nn

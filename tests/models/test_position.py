@@ -1,30 +1,16 @@
-import pytest
 import torch
 
 from hitsr.models.position import (
     DynamicPosition,
-    TablePosition,
     averaged_bias,
-    pooled_bias,
     table_bias,
 )
 
 
-@pytest.mark.parametrize(
-    ("side", "ratio"), [(1, 1), (4, 1), (4, 2), (8, 4), (6, 3), (8, 8), (64, 8)]
-)
-def test_pooling_offsets_is_averaging_over_a_cells_tokens(side: int, ratio: int):
-    table = torch.randn(2, 2 * side - 1, 2 * side - 1, dtype=torch.float64)
-    pooled = pooled_bias(table, ratio)
-    assert pooled.shape == (2, side**2, (side // ratio) ** 2)
-    torch.testing.assert_close(pooled, averaged_bias(table, ratio), rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("make", [pooled_bias, averaged_bias])
-def test_a_cells_bias_is_the_mean_over_its_tokens(make):
+def test_a_cells_bias_is_the_mean_over_its_tokens():
     side, ratio = 4, 2
     table = torch.randn(1, 7, 7, dtype=torch.float64)
-    bias = make(table, ratio)[0].view(side, side, 2, 2)
+    bias = averaged_bias(table, ratio)[0].view(side, side, 2, 2)
     for i, j, row, column in [(0, 0, 0, 0), (3, 1, 0, 1), (2, 3, 1, 0), (0, 3, 1, 1)]:
         tokens = [(2 * row + a, 2 * column + b) for a in (0, 1) for b in (0, 1)]
         mean = sum(table[0, i - y + 3, j - x + 3] for y, x in tokens) / 4
@@ -69,8 +55,3 @@ def test_a_smaller_side_is_the_middle_of_a_larger_ones_table():
 def test_width_three_tells_positions_apart():
     torch.manual_seed(0)
     assert DynamicPosition(3, 1)(4).unique().numel() > 40
-
-
-def test_a_learned_table_means_what_that_of_attention_means():
-    position = TablePosition(4, 3)
-    assert torch.equal(pooled_bias(position(4), 1), table_bias(position.bias_table, 4, 1))

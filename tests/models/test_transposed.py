@@ -1,58 +1,19 @@
+from collections.abc import Callable
+from typing import get_args
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from hitsr.models.ngram import NgramContext
-from hitsr.models.transposed import TransposedAttention
 from hitsr.specs.network import Formulation
 
-WIDTH, HEADS = 12, 3
+WIDTH, HEADS = 12, 3  # of the fixture `transposed`
 
 
-def _pair(
-    window: int, shift: int = 0, *, context: bool = False, dtype=torch.float64
-) -> tuple[TransposedAttention, TransposedAttention]:
-    """The paper and the fused formulation, with the same weights, none of them near zero."""
-    torch.manual_seed(0)
-    formulations: tuple[Formulation, ...] = ("paper", "fused")
-    made = []
-    for formulation in formulations:
-        around = NgramContext(WIDTH, HEADS, window, 2, shared=False) if context else None
-        made.append(TransposedAttention(WIDTH, HEADS, window, shift, around, formulation))
-    paper, fused = made
-    for parameter in paper.parameters():
-        nn.init.normal_(parameter, std=0.3)
-    fused.load_state_dict(paper.state_dict())
-    return paper.to(dtype), fused.to(dtype)
-
-
-@pytest.mark.parametrize("context", [False, True])
-@pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-@pytest.mark.parametrize(("window", "shift"), [(1, 0), (2, 1), (4, 0), (8, 4)])
-def test_fused_is_the_paper(window, shift, dtype, within, context: bool):
-    paper, fused = _pair(window, shift, context=context, dtype=dtype)
-    for rows, columns in [(1, 1), (1, 3), (3, 2)]:
-        x = torch.randn(2, rows * window, columns * window, WIDTH, dtype=dtype)
-        assert (paper(x) - fused(x)).abs().max() < within
-
-
-@pytest.mark.parametrize(("window", "shift"), [(2, 1), (4, 0)])
-def test_gradients_are_the_papers(window, shift):
-    paper, fused = _pair(window, shift)
-    shape = (1, 2 * window, 2 * window, WIDTH)
-    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn_like(x)
-    found = []
-    for mixer in (paper, fused):
-        found.append(torch.autograd.grad((mixer(x) * weight).sum(), [x, *mixer.parameters()]))
-    for by_paper, by_fused in zip(*found, strict=True):
-        torch.testing.assert_close(by_fused, by_paper, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("formulation", [0, 1])
-def test_one_window_by_the_definition(formulation: int):
+@pytest.mark.parametrize("formulation", get_args(Formulation))
+def test_one_window_by_the_definition(formulation: Formulation, transposed: Callable):
     """Channel by channel: the cosine of two channels over the tokens, as a weight of the second."""
-    mixer = _pair(4)[formulation]
+    mixer = transposed(formulation, 4)
     x = torch.randn(4, 4, WIDTH, dtype=torch.float64)
     q, k, v = (x.flatten(0, 1) @ mixer.qkv.weight.t() + mixer.qkv.bias).chunk(3, -1)
     width = WIDTH // HEADS
@@ -71,10 +32,12 @@ def test_one_window_by_the_definition(formulation: int):
     torch.testing.assert_close(mixer(x[None])[0].flatten(0, 1), expected)
 
 
-@pytest.mark.parametrize("formulation", [0, 1])
-def test_channels_that_say_nothing_do_no_harm(formulation: int):
-    """A picture of one colour may have none: a norm of zero must not divide."""
-    mixer = _pair(2)[formulation]
+@pytest.mark.parametrize("formulation", get_args(Formulation))
+def test_channels_of_zero_give_finite_results_and_gradients(
+    formulation: Formulation, transposed: Callable
+):
+    """Features that are zero have a norm of zero, which must not divide."""
+    mixer = transposed(formulation, 2)
     nn.init.zeros_(mixer.qkv.bias)
     x = torch.zeros(1, 2, 2, WIDTH, dtype=torch.float64, requires_grad=True)
     mixed = mixer(x)
@@ -83,9 +46,9 @@ def test_channels_that_say_nothing_do_no_harm(formulation: int):
     assert x.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("formulation", [0, 1])
-def test_a_token_reaches_its_own_window_alone(formulation: int):
-    mixer = _pair(4)[formulation]
+@pytest.mark.parametrize("formulation", get_args(Formulation))
+def test_a_token_reaches_its_own_window_alone(formulation: Formulation, transposed: Callable):
+    mixer = transposed(formulation, 4)
     x = torch.randn(1, 8, 12, WIDTH, dtype=torch.float64)
     changed = x.clone()
     changed[0, 5, 6] += torch.randn(WIDTH, dtype=torch.float64)

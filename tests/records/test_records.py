@@ -21,7 +21,8 @@ from hitsr.records import (
     TrainingRecord,
     read_log,
 )
-from hitsr.specs.config import Recipe, RunSpec
+from hitsr.specs.recipe import Recipe
+from hitsr.specs.run import RunSpec
 from hitsr.specs.zoo import NETWORKS
 
 RUN = RunSpec(
@@ -34,7 +35,7 @@ RUN = RunSpec(
 )
 COMMON: dict[str, Any] = {
     "subject": "hit_sir-x2",
-    "subject_hash": "0123456789abcdef",
+    "job_hash": "0123456789abcdef",
     "provenance": Provenance(
         commit=None,
         dirty=None,
@@ -108,7 +109,7 @@ def test_a_record_is_what_was_saved(record: Record, tmp_path: Path):
     file = tmp_path / "records" / "a.json"
     record.save(file)
     assert type(record).load(file) == record
-    assert type(record).load(file, subject_hash="0123456789abcdef") == record
+    assert type(record).load(file, job_hash="0123456789abcdef") == record
     assert json.loads(file.read_text())["schema"] == f"{record.KIND}/{record.VERSION}"
     before = file.read_bytes()
     record.save(file)
@@ -120,7 +121,7 @@ def test_another_records_schema_is_refused(record: Record, tmp_path: Path):
     file = tmp_path / "a.json"
     record.save(file)
     for other in {type(other) for other in RECORDS} - {type(record)}:
-        with pytest.raises(RecordError, match=f"schema is '{record.KIND}/1'.*delete it and rerun"):
+        with pytest.raises(RecordError, match=f"schema is '{record.KIND}/2'.*delete it and rerun"):
             other.load(file)
 
 
@@ -130,15 +131,15 @@ def _damaged(file: Path, changes: dict[str, Any]) -> None:
 
 
 def test_another_version_is_refused(tmp_path: Path):
-    _damaged(tmp_path / "a.json", {"schema": "latency/2"})
-    with pytest.raises(RecordError, match=r"a\.json: schema is 'latency/2'.*reads 'latency/1'"):
+    _damaged(tmp_path / "a.json", {"schema": "latency/1"})
+    with pytest.raises(RecordError, match=r"a\.json: schema is 'latency/1'.*reads 'latency/2'"):
         LatencyRecord.load(tmp_path / "a.json")
 
 
-def test_another_subject_is_refused(tmp_path: Path):
+def test_another_job_is_refused(tmp_path: Path):
     LATENCY.save(tmp_path / "a.json")
-    with pytest.raises(RecordError, match=r"0123456789abcdef, but hit_sir-x2 is now fedcba"):
-        LatencyRecord.load(tmp_path / "a.json", subject_hash="fedcba9876543210")
+    with pytest.raises(RecordError, match=r"as job 0123456789abcdef .*, but .* job fedcba"):
+        LatencyRecord.load(tmp_path / "a.json", job_hash="fedcba9876543210")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"a": 1}', "\x80"])
@@ -216,5 +217,14 @@ def test_a_log_is_read_line_by_line(tmp_path: Path):
     file.write_text("".join(line.model_dump_json() + "\n" for line in lines))
     assert read_log(file) == lines
     file.write_text(file.read_text() + '{"step": 3, "lo')
-    with pytest.raises(RecordError, match=r"log\.jsonl:3: damaged log line"):
+    with pytest.raises(RecordError, match=r"log\.jsonl:3: damaged log line: not JSON .*rerun"):
         read_log(file)
+
+
+@pytest.mark.parametrize("line", ["{}", "[3]", '{"step": "three"}', '{"step": 1, "lost": 2}'])
+def test_a_damaged_log_line_is_told_in_plain_words(tmp_path: Path, line: str):
+    file = tmp_path / "log.jsonl"
+    file.write_text(line + "\n")
+    with pytest.raises(RecordError, match=r"log\.jsonl:1: damaged log line: .*; delete") as error:
+        read_log(file)
+    assert not any(word in str(error.value) for word in ("pydantic", "http", "LogLine"))

@@ -1,5 +1,7 @@
 """Small synthetic results folders, written as the pipeline writes them."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,18 +9,23 @@ import pytest
 from PIL import Image
 
 from hitsr.measure.scaling import fit_power_law
+from hitsr.plan.batches import time_name
+from hitsr.plan.jobs import Job, PrepareJob, QualityJob, TimeJob
+from hitsr.plan.layout import Kind
+from hitsr.plan.planning import make_plan
 from hitsr.records import (
     AttributionRecord,
     AttributionSettings,
     ChannelScore,
     ComplexityRecord,
-    Dtype,
+    DatasetRecord,
     LatencyRecord,
     LogLine,
-    Over,
+    PictureFile,
     PictureScore,
     Provenance,
     QualityRecord,
+    Record,
     RefinedAttribution,
     ScalingRecord,
     ScalingTimeRecord,
@@ -28,15 +35,36 @@ from hitsr.records import (
     TrainingRecord,
     WindowAttribution,
 )
-from hitsr.report.gather import gather, select
-from hitsr.report.measures import Evidence
-from hitsr.report.published import read_published
-from hitsr.specs.claims import read_claims
-from hitsr.specs.config import Config, RunSpec, runs, scaled_networks
+from hitsr.report import render
+from hitsr.report.evidence import Evidence
+from hitsr.report.ledger import rulings
+from hitsr.report.page import evidence_of
+from hitsr.report.ruling import Ruling
+from hitsr.specs.ablation import read_ablations
+from hitsr.specs.config import Config, Dtype, Over, runs, scaled_networks
 from hitsr.specs.network import Formulation
+from hitsr.specs.run import RunSpec
 
 REPORTS = Path(__file__).parents[2] / "reports"
-CLAIMS = REPORTS / "claims.yaml"
+ABLATIONS = Path(__file__).parents[2] / "ablations"
+# Changes to the config below, so that it asks for every kind of record.
+EVERYTHING: dict[str, object] = {
+    "data__test": ["test", "Set5"],
+    "train__seeds": [1, 2],
+    "efficiency__latency": {"scales": [2], "formulations": ["paper", "fused"], "batches": [4]},
+    "lam": {"sets": ["test"], "scales": [2]},
+    "scaling": {"samples": 2},
+    "ablations": ["window_schedule"],
+}
+# Changes that make it the paper's protocol.
+PAPERS: dict[str, object] = {
+    "train__recipe__steps": 500_000,
+    "train__recipe__batch": 64,
+    "train__recipe__patch": 64,
+    "train__changes": {},
+    "data__train": "DIV2K",
+    "data__test": ["Set5"],
+}
 SIGNATURES = {"psnr": "psnr|y|border:scale|v1", "ssim": "ssim|y|border:scale|v1"}
 PROVENANCE = Provenance(
     commit="0123456789abcdef", dirty=False, versions={"python": "3.11"}, device="cpu",
@@ -52,7 +80,7 @@ def make_config(root: Path, **changes: object) -> Config:
         "networks": ["swinir_light", "hit_sir"],
         "data": {"root": str(root), "source": "wheels", "train": "train", "validation": "test",
                  "test": ["test"]},
-        "train": {"scales": [2], "seeds": [1], "patch": {"depths": [6]},
+        "train": {"scales": [2], "seeds": [1], "changes": {"depths": [6]},
                   "recipe": {"steps": 100, "batch": 2, "patch": 16, "learning_rate": 1e-3}},
         "efficiency": {"scales": [2], "latency": {"scales": [2]}},
     }  # fmt: skip
@@ -62,18 +90,48 @@ def make_config(root: Path, **changes: object) -> Config:
         for part in parents:
             here = here[part]
         here[leaf] = value
+    data["efficiency"]["latency"].setdefault("device", "cpu")  # also where there is a GPU
+    if data["train"]:
+        data["train"].setdefault("device", "cpu")
     return Config.parse(data, "test")
 
 
 class Folder:
-    """Writes records of a config into a results folder."""
+    """Writes records of a config's jobs into its results folder, as the verbs would."""
 
     def __init__(self, config: Config, path: Path) -> None:
         self.config, self.path = config, path
+        known = read_ablations(ABLATIONS) if config.ablations else {}
+        self.ablations = {name: known[name] for name in config.ablations}
+        self.plan = make_plan(config, self.ablations, path)
+
+    def job(self, kind: Kind, name: str) -> Job:
+        """The job whose output is called so, its file written."""
+        job = self.plan.find(self.plan.layout.output(kind, name))
+        job.save(self.plan.layout.job(kind, name))
+        return job
+
+    def save(self, kind: Kind, name: str, record: type[Record], **fields: object) -> None:
+        """Write the record of a job."""
+        job = self.job(kind, name)
+        made = record.model_validate({"job_hash": job.hash, "provenance": PROVENANCE, **fields})
+        made.save(self.output(kind, name))
+
+    def output(self, kind: Kind, name: str) -> Path:
+        """Where a job's record lies."""
+        return self.plan.layout.output(kind, name)
+
+    def edit(self, kind: Kind, name: str, **changes: object) -> None:
+        """Change fields of a record that is there."""
+        path = self.output(kind, name)
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
     def everything(self, psnr_db: dict[str, float] | None = None) -> "Folder":
         """All that the config asks for; each method's PSNR may be given."""
         psnr_db = psnr_db or {"bicubic": 30.0, "swinir_light": 30.5, "hit_sir": 31.0}
+        for job in self.plan.reported:
+            if isinstance(job, PrepareJob):
+                self.prepared(job)
         for name in self.config.networks:
             self.complexity(name)
             self.latency(name, 1000.0 if name == "swinir_light" else 400.0)
@@ -83,37 +141,87 @@ class Folder:
             self.quality("bicubic-x2", dataset, psnr_db["bicubic"])
             self.quality("hr-x2", dataset, None)
             for name, run in runs(self.config).items():
-                self.quality(name, dataset, psnr_db[run.network.name], run)
+                self.quality(name, dataset, psnr_db[run.network.name])
         return self
 
-    def complexity(self, network: str, params: int = 910_152, flops: int = 244_370_000_000) -> None:
-        if network == "hit_sir":
-            params, flops = 772_064, 209_890_000_000
-        spec = scaled_networks(self.config, (2,))[f"{network}-x2"]
-        ComplexityRecord(
-            subject=spec.name, subject_hash=spec.hash, provenance=PROVENANCE, network=network,
-            scale=2, output_size=(1280, 720), input_size=(640, 360), counter="torch",
-            formulation="paper", params=params, flops=flops, flops_by_operator={}, uncounted={},
-        ).save(self.path / f"records/complexity/{spec.name}.json")  # fmt: skip
+    def extras(self) -> "Folder":
+        """What `EVERYTHING` asks for beyond `everything`."""
+        for run in runs(self.config).values():
+            self.lam(
+                run, "test", *((9.0, 14.0) if run.network.name == "swinir_light" else (20, 22))
+            )
+        for network in self.config.networks:
+            self.latency(network, 3000.0, formulation="paper")
+            for formulation in ("paper", "fused"):
+                self.latency(network, 900.0, batch=4, formulation=formulation)
+            self.scaling_time(network, 0.1, 1.0)
+            for over, power in (("window", 0.1), ("picture", 1.0)):
+                self.scaling(network, over, power)
+        return self
+
+    def prepared(self, job: PrepareJob) -> None:
+        file = PictureFile(
+            name="brick",
+            lr_size=(20, 20),
+            hr_size=(40, 40),
+            lr_sha256="ab" * 32,
+            hr_sha256="cd" * 32,
+        )
+        self.save(
+            "prepare",
+            job.name,
+            DatasetRecord,
+            subject=job.dataset,
+            scale=job.scale,
+            pictures=(file,),
+        )
+
+    def complexity(
+        self,
+        network: str,
+        params_k: float | None = None,
+        flops_g: float | None = None,
+        scale: int = 2,
+    ) -> None:
+        """Counts; by default those of the two networks as fvcore counts them at x2."""
+        known = (772.064, 209.89) if network == "hit_sir" else (910.152, 244.37)
+        self.save(
+            "complexity", f"{network}-x{scale}", ComplexityRecord, subject=f"{network}-x{scale}",
+            network=network, scale=scale, output_size=(1280, 720),
+            input_size=(1280 // scale, 720 // scale), counter="torch", formulation="paper",
+            params=round((params_k or known[0]) * 1e3), flops=round((flops_g or known[1]) * 1e9),
+            flops_by_operator={}, uncounted={},
+        )  # fmt: skip
 
     def latency(
         self,
         network: str,
-        median_ms: float,
+        median_ms: float = 0.0,
         batch: int = 1,
         dtype: Dtype = "float32",
         formulation: Formulation = "fused",
         session: str | None = None,  # of forwards that took turns
+        samples_ms: tuple[float, ...] = (),  # in place of three around the median
+        device_name: str = "A CPU",  # any other is a GPU's
+        **fields: object,
     ) -> None:
-        spec = scaled_networks(self.config, (2,))[f"{network}-x2"]
-        record = LatencyRecord(
-            subject=spec.name, subject_hash=spec.hash, provenance=PROVENANCE, network=network,
+        parts = ("cpu", formulation, f"b{batch}" * (batch > 1), dtype * (dtype != "float32"))
+        job = self.job("latency", ".".join([f"{network}-x2", *filter(None, parts)]))
+        assert isinstance(job, TimeJob)
+        provenance = PROVENANCE.model_copy(update={"device_name": device_name})
+        if device_name != PROVENANCE.device_name:
+            job = job.model_copy(update={"device": "cuda"})
+            job = job.model_copy(update={"name": time_name(job)})
+            job.save(self.plan.layout.job("latency", job.name))
+            provenance = provenance.model_copy(update={"device": "cuda:0"})
+        LatencyRecord(
+            subject=job.subject.name, job_hash=job.hash, provenance=provenance, network=network,
             scale=2, output_size=(1280, 720), input_size=(640, 360), formulation=formulation,
             session=session, clock="wall", warmup=1,
             peak_memory_bytes=500_000_000, memory_kind="resident_set",
-            samples_ms=(median_ms - 2, median_ms, median_ms + 6), batch=batch, dtype=dtype,
-        )  # fmt: skip
-        record.save(self.path / f"records/latency/{spec.name}.{record.setup}.json")
+            samples_ms=samples_ms or (median_ms - 2, median_ms, median_ms + 6),
+            batch=batch, dtype=dtype, **fields,
+        ).save(self.output("latency", job.name))  # fmt: skip
 
     def scaling(self, network: str, over: Over, power: float) -> None:
         """Costs that grow as the size to `power`, exactly."""
@@ -121,8 +229,8 @@ class Folder:
         costs = [round(1000 * size**power) for size in sizes]
         law = fit_power_law(sizes, costs)
         spec = scaled_networks(self.config, (2,))[f"{network}-x2"]
-        ScalingRecord(
-            subject=spec.name, subject_hash=spec.hash, provenance=PROVENANCE, network=network,
+        self.save(
+            "scaling", f"{spec.name}.{over}", ScalingRecord, subject=spec.name, network=network,
             scale=2, formulation="paper", over=over, flops=law, activations=law,
             peak_activation_bytes=law,
             points=tuple(
@@ -130,17 +238,18 @@ class Folder:
                          activations=cost, peak_activation_bytes=cost)
                 for size, cost in zip(sizes, costs)
             ),
-        ).save(self.path / f"records/scaling/{spec.name}.{over}.json")  # fmt: skip
+        )  # fmt: skip
 
     def scaling_time(self, network: str, windows: float, pictures: float) -> None:
         """Times that grow as the size to these powers, exactly."""
         spec = scaled_networks(self.config, (2,))[f"{network}-x2"]
-        ScalingTimeRecord(
-            subject=spec.name, subject_hash=spec.hash, provenance=PROVENANCE, network=network,
+        self.save(
+            "scaling_time", f"{spec.name}.cpu.fused", ScalingTimeRecord, subject=spec.name,
+            network=network,
             scale=2, formulation="fused", windows=_growth(windows), pictures=_growth(pictures),
-        ).save(self.path / f"records/scaling_time/{spec.name}.cpu.fused.json")  # fmt: skip
+        )  # fmt: skip
 
-    def lam(self, run: RunSpec, dataset: str, *indices: float) -> None:
+    def lam(self, run: RunSpec, dataset: str, *indices: float, **fields: object) -> None:
         """Maps of two pictures with these diffusion indices, and their files."""
         folder = self.path / "lam" / f"{run.name}.{dataset}"
         windows = []
@@ -159,15 +268,16 @@ class Folder:
                     ),
                 )
             )  # fmt: skip
-        AttributionRecord(
-            subject=run.name, subject_hash=run.hash, provenance=PROVENANCE,
+        known = {"settings": AttributionSettings(), "weights_sha256": "ab" * 32}
+        self.save(
+            "lam", f"{run.name}.{dataset}", AttributionRecord, subject=run.name,
             network=run.network.name, scale=run.scale, dataset=dataset, window_rule="busiest",
-            settings=AttributionSettings(), weights_sha256="ab" * 32, windows=tuple(windows),
-        ).save(folder / "record.json")  # fmt: skip
+            windows=tuple(windows), **(known | fields),
+        )  # fmt: skip
 
     def training(self, run: RunSpec, gain: float = 0.0) -> None:
         folder = self.path / "weights" / run.name
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         gain = gain or (0.5 if run.network.name.startswith("hit") else 0.0)
         lines = [
             LogLine(
@@ -177,48 +287,62 @@ class Folder:
             for step in (25, 50, 75, 100)
         ]  # fmt: skip
         (folder / "log.jsonl").write_text("".join(f"{x.model_dump_json()}\n" for x in lines))
-        TrainingRecord(
-            subject=run.name, subject_hash=run.hash, provenance=PROVENANCE, run=run,
+        self.save(
+            "train", run.name, TrainingRecord, subject=run.name, run=run,
             params=200_000, pictures=7, final_loss=0.01, final_validation_psnr_db=31.0,
             weights_sha256="ab" * 32,
-        ).save(folder / "record.json")  # fmt: skip
+        )  # fmt: skip
 
     def quality(
         self,
-        method: str,
+        method: str,  # "hit_sir-x2-s1", "bicubic-x2"
         dataset: str,
-        psnr_db: float | None,  # of the first picture; None where all are identical
-        run: RunSpec | None = None,
+        psnr_db: float
+        | tuple[float | None, ...]
+        | None,  # of each picture, or of the first, the next
+        # one better each; None where all are identical
         signatures: dict[str, str] = SIGNATURES,
         pictures: tuple[str, ...] = ("brick", "cat"),
         ssim: float = 0.9,
         grey_db: float | None = None,  # of the first picture, on its grey samples
     ) -> None:
         """Scores, and the pictures they are of."""
-        for index, name in enumerate(pictures):
-            self._picture(self.config.data.root / dataset / "HR" / f"{name}.png", index)
-            self._picture(self.path / "pictures" / f"{method}.{dataset}" / f"{name}.png", index)
-        QualityRecord(
-            subject=run.name if run else f"{method}.{dataset}",
-            subject_hash=run.hash if run else method, provenance=PROVENANCE,
-            method=run.network.name if run else method.rpartition("-x")[0],
-            dataset=dataset, scale=2, border=2,
+        name = f"{method}.{dataset}"
+        job = self.job("quality", name)
+        assert isinstance(job, QualityJob)
+        if isinstance(psnr_db, float | int):
+            psnr_db = tuple(psnr_db + index for index in range(len(pictures)))
+        for index, picture in enumerate(pictures):
+            self._picture(self.config.data.root / dataset / "HR" / f"{picture}.png", index)
+            self._picture(self.output("restore", name) / f"{picture}.png", index)
+        self.save(
+            "quality", name, QualityRecord, subject=method, method=job.subject.network_name,
+            dataset=dataset, scale=job.subject.scale, border=job.subject.scale,
             signatures=signatures,
             pictures=tuple(
                 PictureScore(
-                    name=name,
-                    psnr_db=None if psnr_db is None else psnr_db + index,
+                    name=picture,
+                    psnr_db=None if psnr_db is None else psnr_db[index],
                     ssim=1.0 if psnr_db is None else ssim,
                     grey=ChannelScore(psnr_db=grey_db, ssim=0.9) if grey_db and not index else None,
                 )
-                for index, name in enumerate(pictures)
+                for index, picture in enumerate(pictures)
             ),
-        ).save(self.path / f"records/quality/{method}.{dataset}.json")  # fmt: skip
+        )  # fmt: skip
 
     def evidence(self) -> Evidence:
-        selected = select(self.config, gather(self.path))
-        published, claims = read_published(REPORTS / "published"), read_claims(CLAIMS)
-        return Evidence(self.config, selected, published, claims=claims)
+        return evidence_of(self.plan, REPORTS, self.ablations)
+
+    def render(self, reports: Path = REPORTS, out: Path | None = None) -> Path:
+        """The folder of the page, by default where the pipeline has it; with empty PDFs.
+
+        Cutting fonts for them is most of a rendering's time; test_figures makes a real one.
+        """
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("hitsr.report.page.to_pdf", lambda _: b"%PDF")
+            out = out or self.plan.layout.report
+            render(self.plan, reports, out, self.ablations)
+        return out
 
     def _picture(self, path: Path, seed: int, width: int = 60) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -244,12 +368,6 @@ def new_folder():
     return lambda path, **changes: Folder(make_config(path / "data", **changes), path / "results")
 
 
-@pytest.fixture(autouse=True)
-def _pages_without_pdf(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cutting fonts for PDF is most of a rendering's time; test_figures has the real thing."""
-    monkeypatch.setattr("hitsr.report.page.to_pdf", lambda _: b"%PDF")
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     """An empty results folder of a two-network config."""
@@ -261,6 +379,33 @@ def full(folder: Folder) -> Folder:
     return folder.everything()
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """As `full`, once for all tests that only read it."""
+    path = tmp_path_factory.mktemp("finished")
+    return Folder(make_config(path / "data"), path / "results").everything()
+
+
+@pytest.fixture(scope="session")
+def evidence(finished: Folder) -> Evidence:
+    """Of two networks with one seed, finished."""
+    return finished.evidence()
+
+
+@pytest.fixture(scope="session")
+def page(finished: Folder) -> Path:
+    """The folder of the rendered page of `finished`."""
+    return finished.render()
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """Two seeds, a set of the paper's and one of none, an ablation; every kind of record."""
+    path = tmp_path_factory.mktemp("measured")
+    config = make_config(path / "data", **EVERYTHING)
+    return Folder(config, path / "results").everything().extras()
+
+
 @pytest.fixture
 def reports() -> Path:
     return REPORTS
@@ -270,3 +415,22 @@ def reports() -> Path:
 def configured(tmp_path: Path):
     """A results folder whose config is changed: `configured(data__test=["Set5"])`."""
     return lambda **changes: Folder(make_config(tmp_path / "data", **changes), tmp_path / "results")
+
+
+@pytest.fixture
+def papers(configured):
+    """As `configured`, with trainings as the paper's and Set5 to test."""
+    return lambda **changes: configured(**PAPERS | changes)
+
+
+@pytest.fixture(scope="session")
+def ruling():
+    """What came of one claim in a folder, perhaps narrowed to what a small folder can hold."""
+
+    def of(folder: Folder, claim_id: str, **narrowed: object) -> Ruling:
+        evidence = folder.evidence()
+        claim = next(claim for claim in evidence.claims if claim.id == claim_id)
+        (found,) = rulings(replace(evidence, claims=(claim.model_copy(update=narrowed),)))
+        return found
+
+    return of

@@ -7,8 +7,7 @@ from hitsr.base.errors import DataError, RecordError
 from hitsr.records import LatencyRecord
 from hitsr.report.compare import compare_folders
 from hitsr.report.compare_page import to_html, to_text
-from hitsr.report.compared import ComparedCell, Comparison, Tolerances
-from hitsr.specs.config import runs
+from hitsr.report.comparison import ComparedCell, Comparison, Tolerances
 
 EXACT = Tolerances(counts=0, latency=0, memory=0, loss=0, psnr_db=0, ssim=0)
 USUAL = Tolerances(counts=0, latency=0.1, memory=0.1, loss=0.01, psnr_db=0.005, ssim=0.0001)
@@ -18,12 +17,6 @@ USUAL = Tolerances(counts=0, latency=0.1, memory=0.1, loss=0.01, psnr_db=0.005, 
 def other(full, tmp_path):
     """A second results folder of the same config, equal to `full` in every record."""
     return type(full)(full.config, tmp_path / "other").everything()
-
-
-def edit(folder, name: str, **changes: object) -> None:
-    """Change fields of a record's file."""
-    path = folder.path / name
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def compared(full, other, tolerances: Tolerances = USUAL, **options: object) -> Comparison:
@@ -45,7 +38,7 @@ def test_equal_folders_are_the_same_exactly(full, other):
 
 
 def test_one_parameter_more_is_a_difference(full, other):
-    edit(other, "records/complexity/swinir_light-x2.json", params=910_153)
+    other.edit("complexity", "swinir_light-x2", params=910_153)
     cell = the_one(compared(full, other))
     assert (cell.subject, cell.quantity, cell.verdict) == ("swinir_light-x2", "params", "differs")
     assert (cell.a, cell.b) == (910_152, 910_153)
@@ -54,8 +47,8 @@ def test_one_parameter_more_is_a_difference(full, other):
 
 
 def test_swapping_folders_swaps_sides(full, other):
-    edit(other, "records/complexity/swinir_light-x2.json", params=910_153)
-    (other.path / "records/quality/hit_sir-x2-s1.test.json").unlink()
+    other.edit("complexity", "swinir_light-x2", params=910_153)
+    other.output("quality", "hit_sir-x2-s1.test").unlink()
     there, back = compared(full, other).failing(), compared(other, full).failing()
     assert {(c.subject, c.a, c.b) for c in there} == {(c.subject, c.b, c.a) for c in back}
     assert {c.verdict for c in there} == {"differs", "only A"}
@@ -64,18 +57,18 @@ def test_swapping_folders_swaps_sides(full, other):
 
 def test_latency_differs_beyond_tolerance_and_spread(full, other):
     # In A: 998, 1000, 1006 ms.
-    name = "records/latency/swinir_light-x2.cpu.fused.json"
-    edit(other, name, samples_ms=[1090, 1095, 1099])
+    name = ("latency", "swinir_light-x2.cpu.fused")
+    other.edit(*name, samples_ms=[1090, 1095, 1099])
     assert not compared(full, other).failing()
-    edit(other, name, samples_ms=[1995, 2000, 2005])
+    other.edit(*name, samples_ms=[1995, 2000, 2005])
     assert "2.00× as long" in the_one(compared(full, other)).words
     assert "2.00× as fast" in the_one(compared(other, full)).words
-    edit(other, name, samples_ms=[900, 1000, 2000, 2000])
+    other.edit(*name, samples_ms=[900, 1000, 2000, 2000])
     assert not compared(full, other).failing()
 
 
 def test_latency_of_another_machine_is_shown_and_not_judged(full, other):
-    path = other.path / "records/latency/swinir_light-x2.cpu.fused.json"
+    path = other.output("latency", "swinir_light-x2.cpu.fused")
     record = LatencyRecord.load(path)
     elsewhere = record.provenance.model_copy(update={"device_name": "B CPU", "threads": 8})
     record.model_copy(update={"provenance": elsewhere}).save(path)
@@ -86,8 +79,7 @@ def test_latency_of_another_machine_is_shown_and_not_judged(full, other):
 
 
 def test_quality_is_judged_by_its_mean_and_carries_significance(full, other):
-    run = runs(full.config)["hit_sir-x2-s1"]
-    other.quality(run.name, "test", 31.2, run)
+    other.quality("hit_sir-x2-s1", "test", 31.2)
     cell = the_one(compared(full, other))
     assert (cell.subject, cell.quantity) == ("hit_sir-x2 on test", "psnr")
     assert cell.significance.mean == pytest.approx(0.2)
@@ -105,36 +97,57 @@ def test_seeds_of_a_method_are_one_cell(configured, tmp_path):
 
 
 def test_scores_taken_otherwise_are_not_compared(full, other):
-    for path in (other.path / "records/quality").iterdir():
-        signatures = {"psnr": "psnr|rgb|v1", "ssim": "ssim|y|border:scale|v1"}
-        edit(other, f"records/quality/{path.name}", signatures=signatures)
+    signatures = {"psnr": "psnr|rgb|v1", "ssim": "ssim|y|border:scale|v1"}
+    for job in other.plan.reported:
+        if job.kind == "quality":
+            other.edit("quality", job.name, signatures=signatures)
     cells = compared(full, other).failing()
     assert len(cells) == 4
     assert all(cell.verdict == "unlike" and "do not compare" in cell.words for cell in cells)
 
 
-def test_another_recipe_is_named_by_its_path(full, other):
-    path = other.path / "weights/hit_sir-x2-s1/record.json"
-    record = json.loads(path.read_text())
-    record["run"]["recipe"]["steps"] = 200
-    record["weights_sha256"] = "cd" * 32
-    path.write_text(json.dumps(record))
-    assert the_one(compared(full, other)).words.startswith("recipe.steps 100 → 200; other weights")
+def test_another_recipe_is_named_by_its_path(full, configured, tmp_path):
+    changed = configured(train__recipe__steps=200).config
+    other = type(full)(changed, tmp_path / "other").everything()
+    for run in ("swinir_light-x2-s1", "hit_sir-x2-s1"):
+        other.edit("train", run, weights_sha256="cd" * 32)
+    cells = compared(full, other).failing()
+    assert {cell.kind for cell in cells} == {"training"}
+    for cell in cells:
+        assert cell.words.startswith("recipe.steps 100 → 200; other weights")
+
+
+def test_a_number_that_one_side_lacks_is_a_cell_of_the_other(full, other):
+    other.edit("train", "hit_sir-x2-s1", final_validation_psnr_db=None)
+    cell = the_one(compared(full, other))
+    assert (cell.quantity, cell.verdict) == ("final_validation_psnr_db", "only A")
+    assert (cell.a, cell.b) == (31.0, None)
+
+
+def test_scores_of_other_pictures_are_not_compared(full, other):
+    for job in other.plan.reported:
+        if job.kind == "quality":
+            path = other.output("quality", job.name)
+            other.edit("quality", job.name, pictures=json.loads(path.read_text())["pictures"][:1])
+    cells = compared(full, other).failing()
+    assert {cell.verdict for cell in cells} == {"unlike"}
+    assert all("not the same pictures (2 and 1)" in cell.words for cell in cells)
+    assert {cell.a for cell in cells} == {None}
 
 
 def test_what_one_side_lacks_is_listed(full, other):
-    (full.path / "records/complexity/hit_sir-x2.json").unlink()
-    (other.path / "records/latency/hit_sir-x2.cpu.fused.json").unlink()
+    full.output("complexity", "hit_sir-x2").unlink()
+    other.output("latency", "hit_sir-x2.cpu.fused").unlink()
     comparison = compared(full, other)
     assert [(c.subject, c.verdict) for c in comparison.failing()] == [
         ("hit_sir-x2", "only B"),
-        ("hit_sir-x2, cpu.fused", "only A"),
+        ("hit_sir-x2.cpu.fused", "only A"),
     ]
     assert comparison.failing(common=True) == []
 
 
 def test_kinds_that_are_not_asked_for_are_left_out(full, other):
-    edit(other, "records/complexity/hit_sir-x2.json", params=1)
+    other.edit("complexity", "hit_sir-x2", params=1)
     assert not compared(full, other, kinds=["quality", "latency"]).failing()
 
 
@@ -144,13 +157,13 @@ def test_an_empty_folder_is_refused(full, tmp_path):
 
 
 def test_text_and_page_tell_every_difference(full, other, reports):
-    edit(other, "records/complexity/swinir_light-x2.json", params=910_153)
-    (other.path / "records/latency/hit_sir-x2.cpu.fused.json").unlink()
+    other.edit("complexity", "swinir_light-x2", params=910_153)
+    other.output("latency", "hit_sir-x2.cpu.fused").unlink()
     comparison = compared(full, other)
     text, page = to_text(comparison), to_html(comparison, reports / "templates")
     for shown in (text, page):
         assert "910\u202f153" in shown
-        assert "hit_sir-x2, cpu.fused" in shown
+        assert "hit_sir-x2.cpu.fused" in shown
         assert "1 differs and 1 is in A alone" in shown
     assert "swinir_light-x2 on test" not in text
     assert "swinir_light-x2 on test" in to_text(comparison, show_same=True)

@@ -2,7 +2,6 @@ from urllib.parse import unquote
 
 import pytest
 
-from hitsr.report import render
 from hitsr.report.embedding import (
     EMBEDDED_LIMIT,
     PagePicture,
@@ -33,10 +32,9 @@ def test_the_folder_holds_exactly_the_pictures_of_the_page(tmp_path):
 
 
 @pytest.mark.parametrize("limit", [EMBEDDED_LIMIT, 0])
-def test_the_page_holds_its_pictures_or_they_lie_beside_it(full, reports, monkeypatch, limit):
+def test_the_page_holds_its_pictures_or_they_lie_beside_it(full, monkeypatch, limit):
     monkeypatch.setattr("hitsr.report.embedding.EMBEDDED_LIMIT", limit)
-    out = full.path / "report"
-    render(full.config, full.path, reports, out)
+    out = full.render()
     html = (out / "index.html").read_text()
     beside = [path.relative_to(out).as_posix() for path in out.rglob("*.webp")]
     assert bool(beside) == (limit == 0)

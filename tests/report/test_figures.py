@@ -5,9 +5,11 @@ from itertools import pairwise
 import pytest
 
 from hitsr.report.bars import Bar, bars, cost_panels
-from hitsr.report.curves import loss_panels, psnr_panels
+from hitsr.report.costs import Cost
+from hitsr.report.curves import curve_panels
+from hitsr.report.names import Setup
 from hitsr.report.plots import apart
-from hitsr.report.svg import PALETTE, inline, standalone, to_pdf
+from hitsr.report.svg import PALETTE, blank, inline, standalone, to_panel, to_pdf
 
 
 @pytest.fixture
@@ -15,8 +17,8 @@ def panels(full):
     evidence = full.evidence()
     return [
         *cost_panels(evidence, 2),
-        *psnr_panels(evidence, 2),
-        *loss_panels(evidence, 2),
+        *curve_panels(evidence, "validation_psnr_db", 2),
+        *curve_panels(evidence, "loss", 2),
     ]
 
 
@@ -50,23 +52,38 @@ def test_inlined_panels_are_themed_and_described(panels):
 
 
 def test_descriptions_are_escaped():
-    panel = bars("b", 'a <b> "c"', "K", [Bar("hit_sir", 1.0)], 0, str)
-    assert 'aria-label="a &lt;b> &quot;c&quot; in K: HiT-SIR 1"' in inline(panel)
+    panel = to_panel(blank(100, 100), "name", 'a <b> "c"')
+    assert 'aria-label="a &lt;b&gt; &#34;c&#34;"' in inline(panel)
+
+
+PARAMS = Cost("params")
 
 
 def test_an_absent_cost_is_said_and_compared_with_nothing():
-    panel = bars("b", "Title", "K", [Bar("swinir_light", None), Bar("hit_sir", 2.0)], 0, str)
+    panel = bars(PARAMS, [Bar("swinir_light", None), Bar("hit_sir", 2.0)])
     assert "not run" in panel.svg
-    assert "SwinIR-Light not run" in panel.description
+    assert "%" not in panel.svg
+    assert panel.description == "Parameters in K, exact: SwinIR-Light not run, HiT-SIR 2"
+
+
+def test_a_cost_beside_its_baselines_is_said_in_per_cent_or_as_speed():
+    values = [Bar("swinir_light", 200.0), Bar("hit_sir", 50.0)]
+    assert "−75\u202f%" in bars(PARAMS, values).svg
+    assert "4.0× as fast" in bars(Cost("latency_ms", Setup("cpu", "fused")), values).svg
+
+
+def test_a_printed_count_is_said_where_it_differs_as_printed():
+    assert "paper 3" in bars(PARAMS, [Bar("hit_sir", 2.0, 3.0)]).svg
+    assert "paper" not in bars(PARAMS, [Bar("hit_sir", 2.0, 2.2)]).svg
 
 
 def test_bars_of_nothing_are_drawn():
-    assert "not run" in bars("b", "Title", "K", [Bar("hit_sir", None)], 0, str).svg
+    assert "not run" in bars(PARAMS, [Bar("hit_sir", None)]).svg
 
 
 def test_no_training_gives_no_panel(folder):
-    assert psnr_panels(folder.evidence(), 2) == []
-    assert loss_panels(folder.evidence(), 2) == []
+    assert curve_panels(folder.evidence(), "validation_psnr_db", 2) == []
+    assert curve_panels(folder.evidence(), "loss", 2) == []
 
 
 @pytest.mark.parametrize("heights", [[0.1, 0.5, 0.9], [0.5, 0.5, 0.5], [0.97, 0.98, 0.99], [0.1]])
@@ -78,7 +95,7 @@ def test_labels_stay_in_order_apart_and_below_the_top(heights):
 
 
 def test_every_curve_and_bicubic_are_named_beside_the_plot(full):
-    steps, _ = psnr_panels(full.evidence(), 2)
+    steps, _ = curve_panels(full.evidence(), "validation_psnr_db", 2)
     svg = ElementTree.fromstring(standalone(steps))
     texts = {node.text: node for node in svg.iter("{http://www.w3.org/2000/svg}text")}
     assert {"SwinIR-L", "HiT-SIR", "bicubic", "31.00", "31.50", "30.50"} <= set(texts)
@@ -86,7 +103,7 @@ def test_every_curve_and_bicubic_are_named_beside_the_plot(full):
 
 def test_a_pdf_is_the_same_bytes_each_time_and_tells_no_date(full):
     def pdf():
-        return to_pdf(psnr_panels(full.evidence(), 2)[0])
+        return to_pdf(curve_panels(full.evidence(), "validation_psnr_db", 2)[0])
 
     assert pdf().startswith(b"%PDF")
     assert pdf() == pdf()

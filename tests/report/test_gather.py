@@ -1,166 +1,183 @@
 import json
+import shutil
 
 import pytest
 
 from hitsr.base.errors import RecordError
-from hitsr.records import ComplexityRecord, LatencyRecord
-from hitsr.report.gather import gather, missing, select
+from hitsr.records import AttributionSettings, LatencyRecord
+from hitsr.report.gather import gather, gather_folder
 from hitsr.specs.config import runs
 
 
-def test_everything_written_is_read(full):
-    results = gather(full.path)
-    assert set(results.complexity) == {("swinir_light", 2), ("hit_sir", 2)}
-    assert ("hit_sir", 2, "cpu", "fused") in results.latency
-    assert set(results.training) == {"swinir_light-x2-s1", "hit_sir-x2-s1"}
-    assert ("bicubic-x2", "test") in results.quality
-    assert missing(full.config, results) == {}
+def missing(folder) -> list[str]:
+    """Kind and name of each job without output."""
+    return [f"{job.kind} {job.name}" for job in gather(folder.plan).missing]
+
+
+def test_a_finished_folder_misses_nothing(finished):
+    results = gather(finished.plan)
+    assert results.missing == ()
+    asked = {job.output for job in finished.plan.reported if job.kind != "restore"}
+    assert {result.job.output for result in results.done} == asked
+    # Other ablations, and latencies at other scales, were not asked for.
+    assert len(finished.plan.jobs) > len(finished.plan.reported)
 
 
 def test_an_empty_folder_has_no_records_and_misses_all(folder):
-    results = gather(folder.path)
+    results = gather(folder.plan)
     assert results.records == []
-    assert {kind: len(names) for kind, names in missing(folder.config, results).items()} == {
-        "training": 2, "complexity": 2, "latency": 2, "quality": 4,
-    }  # fmt: skip
+    assert list(results.missing) == folder.plan.reported
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "records/complexity/hit_sir-x2.json",
-        "records/latency/hit_sir-x2.cpu.fused.json",
-        "records/quality/bicubic-x2.test.json",
-        "weights/hit_sir-x2-s1/record.json",
-    ],
-)
+def test_batches_dtypes_and_ablations_are_missed_too(configured):
+    folder = configured(
+        ablations=["window_schedule"],
+        efficiency__latency={"scales": [2], "batches": [4], "dtypes": ["bfloat16"]},
+    ).everything()
+    found = missing(folder)
+    for name in ("b4.bfloat16", "bfloat16"):
+        assert f"latency hit_sir-x2.cpu.fused.{name}" in found
+    variants = [
+        job for job in folder.plan.asked_by("window_schedule") if "config" not in job.asked_by
+    ]
+    assert {job.kind for job in variants} == {
+        "train",
+        "restore",
+        "quality",
+        "complexity",
+        "latency",
+    }
+    assert {f"{job.kind} {job.name}" for job in variants} <= set(found)
+
+
+@pytest.mark.parametrize("kind", ["complexity", "latency", "quality", "train", "prepare"])
 @pytest.mark.parametrize("damage", ["truncated", "unknown field", "other schema"])
-def test_a_damaged_record_is_named(full, name, damage):
-    path = full.path / name
-    text = path.read_text()
-    changes = {"unknown field": {"surprise": 1}, "other schema": {"schema": "complexity/99"}}
-    path.write_text(
-        text[: len(text) // 2]
-        if damage == "truncated"
-        else json.dumps(json.loads(text) | changes[damage])
-    )
-    with pytest.raises(RecordError, match=path.name):
-        gather(full.path)
+def test_a_damaged_record_is_named(full, kind, damage):
+    job = next(j for j in full.plan.reported if j.kind == kind)
+    if damage == "truncated":
+        text = job.output.read_text()
+        job.output.write_text(text[: len(text) // 2])
+    else:
+        changes = {"unknown field": {"surprise": 1}, "other schema": {"schema": "complexity/99"}}
+        full.edit(kind, job.name, **changes[damage])
+    with pytest.raises(RecordError, match=str(job.output)):
+        gather(full.plan)
 
 
 def test_a_damaged_log_line_is_named(full):
     with (full.path / "weights/hit_sir-x2-s1/log.jsonl").open("a") as log:
         log.write('{"step": 125, "lo')
     with pytest.raises(RecordError, match=r"log\.jsonl:5"):
-        gather(full.path)
+        gather(full.plan)
 
 
 def test_a_training_without_its_log_is_an_error(full):
     (full.path / "weights/hit_sir-x2-s1/log.jsonl").unlink()
     with pytest.raises(RecordError, match="log"):
-        gather(full.path)
+        gather(full.plan)
 
 
-def test_an_unfinished_training_is_absent(full):
-    (full.path / "weights/hit_sir-x2-s1/record.json").unlink()
-    assert "hit_sir-x2-s1" not in gather(full.path).training
+# Each record by its place, and another that is of its kind: of another network, formulation,
+# batch, set, cost, or seed.
+@pytest.mark.parametrize(
+    ("kind", "place", "copied"),
+    [
+        ("complexity", "swinir_light-x2", "hit_sir-x2"),
+        ("latency", "swinir_light-x2.cpu.fused", "hit_sir-x2.cpu.fused"),
+        ("latency", "hit_sir-x2.cpu.fused", "hit_sir-x2.cpu.paper"),
+        ("latency", "hit_sir-x2.cpu.fused", "hit_sir-x2.cpu.fused.b4"),
+        ("quality", "swinir_light-x2-s1.test", "hit_sir-x2-s1.test"),
+        ("quality", "hit_sir-x2-s1.test", "hit_sir-x2-s1.Set5"),
+        ("scaling", "swinir_light-x2.window", "hit_sir-x2.window"),
+        ("scaling", "hit_sir-x2.window", "hit_sir-x2.picture"),
+        ("scaling_time", "swinir_light-x2.cpu.fused", "hit_sir-x2.cpu.fused"),
+        ("lam", "swinir_light-x2-s1.test", "hit_sir-x2-s1.test"),
+        ("train", "hit_sir-x2-s1", "hit_sir-x2-s2"),
+        ("prepare", "test-x2", "Set5-x2"),
+    ],
+)
+def test_a_record_copied_over_another_is_refused_by_name(measured, kind, place, copied):
+    path = measured.output(kind, place)
+    original = path.read_bytes()
+    try:
+        shutil.copy(measured.output(kind, copied), path)
+        with pytest.raises(RecordError) as error:
+            gather(measured.plan)
+    finally:
+        path.write_bytes(original)
+    assert str(path) in str(error.value)
+    assert f"holds {json.loads(measured.output(kind, copied).read_text())['subject']}" in str(
+        error.value
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"efficiency__output_size": [640, 480]}, "records/complexity/"),
+        ({"efficiency__latency": {"scales": [2], "samples": 7}}, "records/latency/"),
+        ({"train__recipe__steps": 200}, "weights/swinir_light-x2-s1/record"),
+        ({"train__changes": {"depths": [6, 6]}}, "weights/swinir_light-x2-s1/record"),
+    ],
+)
+def test_records_of_another_config_are_refused(full, configured, changes, refused):
+    changed = configured(**changes)
+    assert changed.path == full.path
+    with pytest.raises(RecordError, match=refused):
+        gather(changed.plan)
+
+
+def test_maps_of_other_weights_are_refused(configured):
+    folder = configured(lam={"sets": ["test"], "scales": [2]})
+    for name, run in runs(folder.config).items():
+        folder.training(run)
+        folder.lam(run, "test", 9.0, 9.0, weights_sha256=("cd" if "hit" in name else "ab") * 32)
+    with pytest.raises(RecordError, match=r"hit_sir-x2-s1\.test.*maps of other weights"):
+        gather(folder.plan)
+
+
+def test_maps_taken_unlike_do_not_stand_on_one_sheet(configured):
+    folder = configured(lam={"sets": ["test"], "scales": [2]})
+    for steps, run in zip((50, 40), runs(folder.config).values()):
+        folder.lam(run, "test", 12.0, 13.0, settings=AttributionSettings(steps=steps))
+    with pytest.raises(RecordError, match="other settings or windows"):
+        gather(folder.plan)
+    folder.lam(run, "test", 12.0)  # one window instead of two
+    with pytest.raises(RecordError, match="other settings or windows"):
+        gather(folder.plan)
 
 
 def test_unlike_signatures_do_not_stand_in_one_table(full):
-    run = runs(full.config)["hit_sir-x2-s1"]
-    full.quality(run.name, "test", 31.0, run, signatures={"psnr": "psnr|rgb|v1"})
+    full.quality("hit_sir-x2-s1", "test", 31.0, signatures={"psnr": "psnr|rgb|v1"})
     with pytest.raises(RecordError, match="do not compare"):
-        gather(full.path)
+        gather(full.plan)
 
 
 def test_scores_of_other_pictures_do_not_stand_in_one_table(full):
     full.quality("bicubic-x2", "test", 30.0, pictures=("brick", "dog"))
     with pytest.raises(RecordError, match="not the same pictures"):
-        gather(full.path)
+        gather(full.plan)
 
 
-def test_a_renamed_score_is_refused(full):
-    path = full.path / "records/quality/hit_sir-x2-s1.test.json"
-    path.rename(path.with_name("hit_srf-x2-s1.test.json"))
-    with pytest.raises(RecordError, match="hit_srf"):
-        gather(full.path)
+@pytest.mark.usefixtures("full")
+def test_records_outside_the_config_are_left_out(configured):
+    alone = gather(configured(networks=["hit_sir"]).plan)
+    assert not any("swinir" in result.record.subject for result in alone.done)
+    assert any(result.record.subject == "hit_sir-x2-s1" for result in alone.done)
 
 
-def test_a_training_of_another_recipe_is_refused(full, configured):
-    changed = configured(train__recipe__steps=200).config
-    with pytest.raises(RecordError, match="rerun"):
-        select(changed, gather(full.path))
+def test_times_of_other_devices_stand_in_for_those_asked_for(folder):
+    folder.latency("hit_sir", 900.0, device_name="NVIDIA H100")
+    results = gather(folder.plan)
+    (record,) = results.of(LatencyRecord)
+    assert record.provenance.device_name == "NVIDIA H100"
+    assert [job.name for job in results.missing if job.kind == "latency"] == [
+        "swinir_light-x2.cpu.fused"
+    ]
 
 
-def test_records_outside_the_config_are_left_out(full, configured):
-    alone = configured(networks=["hit_sir"]).config
-    selected = select(alone, gather(full.path))
-    assert set(selected.complexity) == {("hit_sir", 2)}
-    assert {run for run, _ in selected.quality} == {"bicubic-x2", "hr-x2", "hit_sir-x2-s1"}
-
-
-def test_latencies_of_their_own_kind_stand_apart(full):
-    full.latency("hit_sir", 900.0, batch=4)
-    full.latency("hit_sir", 300.0, dtype="bfloat16")
-    results = select(full.config, gather(full.path))
-    assert {r.setup for r in results.special} == {"cpu.fused.b4", "cpu.fused.bfloat16"}
-    assert results.latency["hit_sir", 2, "cpu", "fused"].samples_ms[1] == 400
-
-
-def test_attribution_and_scaling_are_read_by_what_they_measure(full):
-    run = runs(full.config)["hit_sir-x2-s1"]
-    full.lam(run, "test", 12.0, 13.0)
-    full.scaling("hit_sir", "window", 0.0)
-    results = select(full.config, gather(full.path))
-    assert set(results.attribution) == {("hit_sir-x2-s1", "test")}
-    assert set(results.scaling) == {("hit_sir", "window")}
-    assert len(results.records) == len(gather(full.path).records)
-
-
-def test_maps_in_a_renamed_folder_are_refused(full):
-    full.lam(runs(full.config)["hit_sir-x2-s1"], "test", 12.0, 13.0)
-    folder = full.path / "lam/hit_sir-x2-s1.test"
-    folder.rename(folder.with_name("hit_srf-x2-s1.test"))
-    with pytest.raises(RecordError, match="holds hit_sir-x2-s1 on test; rename its folder"):
-        gather(full.path)
-
-
-def test_what_the_config_does_not_name_is_left_out(full, configured):
-    full.latency("swinir_light", 900.0, batch=4)
-    full.scaling("swinir_light", "picture", 1.0)
-    full.lam(runs(full.config)["swinir_light-x2-s1"], "test", 12.0, 13.0)
-    alone = select(configured(networks=["hit_sir"]).config, gather(full.path))
-    assert (alone.special, alone.scaling, alone.attribution) == ((), {}, {})
-
-
-def test_maps_taken_unlike_do_not_stand_on_one_sheet(full):
-    for run in runs(full.config).values():
-        full.lam(run, "test", 12.0, 13.0)
-    path = full.path / "lam/hit_sir-x2-s1.test/record.json"
-    path.write_text(path.read_text().replace('"steps": 50', '"steps": 40'))
-    with pytest.raises(RecordError, match="other settings or windows"):
-        gather(full.path)
-
-
-def test_latencies_that_no_config_asked_for_are_shown_too(full):
-    asked = full.path / "records/latency/hit_sir-x2.cpu.fused.json"
-    other = LatencyRecord.load(asked).model_copy(update={"formulation": "paper"})
-    other.save(full.path / "records/latency/hit_sir-x2.cpu.paper.json")
-    found = select(full.config, gather(full.path)).latency
-    assert ("hit_sir", 2, "cpu", "paper") in found
-
-
-def test_an_own_network_stands_with_what_runs_by_default(configured):
-    own = configured(own={"mine": {"source": "mine.py:build", "scales": [2]}})
-    own.everything()
-    for kind, record, name in (
-        ("complexity", ComplexityRecord, "mine-x2.json"),
-        ("latency", LatencyRecord, "mine-x2.cpu.own.json"),
-    ):
-        ours = next((own.path / "records" / kind).glob("hit_sir-x2*"))
-        changes = {"network": "mine", "subject": "mine-x2", "formulation": None}
-        record.load(ours).model_copy(update=changes).save(own.path / "records" / kind / name)
-    selected = select(own.config, gather(own.path))
-    assert ("mine", 2) in selected.complexity
-    assert ("mine", 2, "cpu", "fused") in selected.latency
-    assert missing(own.config, selected).keys() == {"quality"}
+def test_a_folder_that_was_moved_is_read_where_it_lies(finished, tmp_path):
+    copy = shutil.copytree(finished.path, tmp_path / "moved")
+    found = gather_folder(copy)
+    assert {r.subject for r in found.records} == {r.subject for r in gather(finished.plan).records}
+    assert all(job.output.is_relative_to(copy) for job, _, _ in found.done)

@@ -10,16 +10,27 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hitsr.report import render
 from hitsr.specs.config import runs
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-@pytest.fixture
-def folder(configured):
+@pytest.fixture(scope="module")
+def folder(new_folder, tmp_path_factory):
     """Two networks, two seeds, a set of the paper's and one of none; every kind of record."""
-    folder = configured(data__test=["Set5", "test"], train__seeds=[1, 2])
+    folder = new_folder(
+        tmp_path_factory.mktemp("golden"),
+        data__test=["Set5", "test"],
+        train__seeds=[1, 2],
+        efficiency__latency={
+            "scales": [2],
+            "formulations": ["paper", "fused"],
+            "batches": [4],
+            "dtypes": ["float32", "bfloat16"],
+        },
+        lam={"sets": ["test"], "scales": [2]},
+        scaling={"samples": 2},
+    )
     for network in folder.config.networks:
         folder.complexity(network)
     for network, paper_ms, fused_ms in (
@@ -42,15 +53,13 @@ def folder(configured):
         folder.training(run, gain=better)
         folder.lam(run, "test", 9.5 + better, 12.25 + 2 * better)
         for dataset in folder.config.data.test:
-            folder.quality(name, dataset, 37.1 + better, run, ssim=0.95 + better / 100)
+            folder.quality(name, dataset, 37.1 + better, ssim=0.95 + better / 100)
     return folder
 
 
-@pytest.fixture
-def rendered(folder, reports) -> Path:
-    out = folder.path / "report"
-    render(folder.config, folder.path, reports, out)
-    return out
+@pytest.fixture(scope="module")
+def rendered(folder) -> Path:
+    return folder.render()
 
 
 def test_every_table_comes_out_to_the_digit(rendered):

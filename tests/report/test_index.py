@@ -1,34 +1,36 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
 from hitsr.base.errors import DataError
-from hitsr.report import render
 from hitsr.report.index import Summary, runs, write_index
 
 
 @pytest.fixture
-def results(full, reports, tmp_path) -> Path:
+def results(page, tmp_path) -> Path:
     """A folder with one finished report, one run without, and what is neither."""
     folder = tmp_path / "all"
-    render(full.config, full.path, reports, folder / "tiny" / "report")
+    (folder / "tiny/report").mkdir(parents=True)
+    for name in ("index.html", "summary.json"):
+        shutil.copy(page / name, folder / "tiny/report" / name)
     (folder / "begun/records/quality").mkdir(parents=True)
     (folder / "begun/records/quality/hit_sir-x2-s1.test.json").write_text("{}")
     (folder / "empty").mkdir()
     return folder
 
 
-def page(results: Path, reports: Path) -> str:
+def listing(results: Path, reports: Path) -> str:
     write_index(results, reports / "templates")
     return (results / "index.html").read_text()
 
 
-def test_a_report_says_of_itself_what_its_config_and_records_say(full, results):
+def test_a_report_says_of_itself_what_its_config_and_records_say(finished, results):
     summary = Summary.load(results / "tiny/report")
-    assert summary.name == full.config.name
+    assert summary.name == finished.config.name
     assert summary.networks == ("SwinIR-Light", "HiT-SIR")
     assert summary.budget == "100 of 500\u202f000 iterations, reduced in size"
-    assert summary.records == len(full.evidence().results.records)
+    assert summary.records == len(finished.evidence().results.records)
 
 
 def test_runs_are_folders_with_a_report_or_records(results):
@@ -43,7 +45,7 @@ def test_the_index_links_each_report_comparison_and_ablation(results, reports):
     (results / "tiny/report/compare.html").write_text("a page")
     (results / "tiny/report/ablations").mkdir()
     (results / "tiny/report/ablations/heads.html").write_text("a page")
-    html = page(results, reports)
+    html = listing(results, reports)
     for name in (
         "tiny/report/index.html",
         "compare-a-b.html",
@@ -57,14 +59,14 @@ def test_the_index_links_each_report_comparison_and_ablation(results, reports):
 
 
 def test_the_same_summaries_give_the_same_bytes(results, reports):
-    assert page(results, reports) == page(results, reports)
+    assert listing(results, reports) == listing(results, reports)
 
 
 def test_a_folder_without_runs_says_so(tmp_path, reports):
-    assert "No folder here holds a report" in page(tmp_path, reports)
+    assert "No folder here holds a report" in listing(tmp_path, reports)
 
 
 def test_a_summary_of_another_version_is_named(results, reports):
     (results / "tiny/report/summary.json").write_text('{"name": "tiny", "colour": "red"}')
     with pytest.raises(DataError, match="rerun `hitsr report`"):
-        page(results, reports)
+        listing(results, reports)

@@ -20,9 +20,9 @@ def test_escape(text, latex):
     assert escape(text) == latex
 
 
-@pytest.fixture
-def tables(full):
-    evidence = full.evidence()
+@pytest.fixture(scope="module")
+def tables(measured):
+    evidence = measured.evidence()
     shown = sections(evidence, budget_of(evidence))
     return [(view.table, to_latex(view.table, "A caption.")) for s in shown for view in s.tables]
 
@@ -45,10 +45,8 @@ def test_only_characters_that_plain_latex_knows(tables):
         assert not set(text) - set(map(chr, range(32, 127))) - set("\n“”")
 
 
-def test_marks_are_explained_in_the_caption(configured):
-    folder = configured(data__test=["Set5"]).everything()
-    evidence = folder.evidence()
-    quality = next(s for s in sections(evidence, budget_of(evidence)) if s.key == "quality")
-    text = to_latex(quality.tables[0].table, "A caption.")
-    assert "not judged, other budget" in text
+def test_marks_are_explained_in_the_caption(tables):
+    (text,) = (text for table, text in tables if table.name == "quality")
+    assert "not judged: 100 of 500" in text
+    assert "other budget" not in text
     assert r"$^{\circ}$ \\" in text

@@ -1,17 +1,24 @@
+import re
 import shutil
 import subprocess
 import sys
-from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
+import pandas as pd
 import pytest
-import yaml
 
 from hitsr.base.errors import DataError, RecordError
-from hitsr.report import render
-from hitsr.specs.config import Config
+from hitsr.report.sections.provenance import to_yaml
+from hitsr.specs.config import runs
+
+REPORTS = Path(__file__).parents[2] / "reports"
 
 VOID = {"meta", "link", "img", "input", "wbr", "br"}
+
+
+# Quantities that vary with the seed of a training.
+OF_SEEDS = {"psnr_db", "ssim", "validation_psnr_db", "diffusion_index"}
 
 
 class Page(HTMLParser):
@@ -52,61 +59,73 @@ class Page(HTMLParser):
         return " ".join(filter(None, self.words)).replace("\u202f", " ").replace("\u00a0", " ")
 
 
-def rendered(folder, reports) -> str:
-    out = folder.path / "report"
-    render(folder.config, folder.path, reports, out)
-    return (out / "index.html").read_text()
+def html_of(report: Path) -> str:
+    return (report / "index.html").read_text()
 
 
-def test_the_page_is_well_formed_and_every_anchor_is_there(full, reports):
-    page = Page(rendered(full, reports))
-    assert len(page.ids) == len(set(page.ids))
-    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+@pytest.fixture(scope="module")
+def html(page) -> str:
+    """Of two networks with one seed, finished."""
+    return html_of(page)
 
 
-def test_the_page_asks_no_other_machine_for_anything(full, reports):
-    html = rendered(full, reports)
+@pytest.fixture(scope="module")
+def every(measured) -> Page:
+    """Of a run with every kind of record, two seeds, and an ablation that was not trained."""
+    return Page(html_of(measured.render()))
+
+
+def test_every_kind_of_page_is_well_formed_and_every_anchor_is_there(html, every):
+    for page in (Page(html), every):
+        assert len(page.ids) == len(set(page.ids))
+        assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+
+
+def test_the_page_asks_no_other_machine_for_anything(html):
     assert not any("//" in link for link in Page(html).links if not link.startswith("data:"))
     assert "@import" not in html
     assert "url(http" not in html
     assert "fetch(" not in html
 
 
-def test_files_that_the_page_links_lie_beside_it(full, reports):
-    page = Page(rendered(full, reports))
-    files = [link for link in page.links if not link.startswith(("#", "data:"))]
-    assert "efficiency.csv" in files
-    assert all((full.path / "report" / name).is_file() for name in files)
-    assert (full.path / "report/figures/parameters.svg").is_file()
-    assert (full.path / "report/figures/parameters.pdf").is_file()
+def test_files_that_the_page_links_lie_beside_it(page, html, measured, every):
+    for folder, found in ((page, Page(html)), (measured.plan.layout.report, every)):
+        files = [link for link in found.links if not link.startswith(("#", "data:"))]
+        assert "efficiency.csv" in files
+        assert all((folder / name).is_file() for name in files)
+    assert (page / "figures/parameters.svg").is_file()
+    assert (page / "figures/parameters.pdf").is_file()
 
 
-def test_two_renders_give_the_same_bytes(full, reports):
+@pytest.mark.usefixtures("every")
+def test_two_renders_give_the_same_bytes(measured):
     def everything():
-        rendered(full, reports)
-        files = (full.path / "report").rglob("*.*")
-        return {path.name: path.read_bytes() for path in files}
+        files = measured.plan.layout.report.rglob("*.*")
+        return {path: path.read_bytes() for path in files}
 
-    assert everything() == everything()
-
-
-def test_the_warning_stands_before_any_measured_number(full, reports):
-    text = Page(rendered(full, reports)).text
-    assert 0 < text.index("This run cannot confirm") < text.index("Both networks")
+    first = everything()
+    measured.render()
+    assert first == everything()
 
 
-def test_titles_are_escaped(full, reports):
-    assert "<h1>A tiny &lt;report&gt; &amp; more</h1>" in rendered(full, reports)
+def test_the_ledger_comes_first_and_links_to_evidence(html, evidence):
+    assert html.index('<section id="claims">') < html.index('<section id="efficiency">')
+    assert html.count('<li id="claim-') == len(evidence.claims)
+    assert html.index("<h3>Not testable here</h3>") < html.index('<li id="claim-psnr_printed"')
+    assert '<a href="#efficiency">evidence' in html
+    assert '<a href="#quality">evidence' in html
 
 
-def test_numbers_here_and_of_the_paper_stand_in_cells_of_their_own(full, reports):
-    html = rendered(full, reports)
+def test_titles_are_escaped(html):
+    assert "<h1>A tiny &lt;report&gt; &amp; more</h1>" in html
+
+
+def test_numbers_here_and_of_the_paper_stand_in_cells_of_their_own(html):
     assert '<td class="here gl" data-v="244.37">244.4' in html
     assert '<td class="paper" data-v="244.4">244.4' in html
 
 
-def test_a_group_says_a_shared_unit_once_and_its_columns_say_the_others(full, reports):
-    html = rendered(full, reports)
+def test_a_group_says_a_shared_unit_once_and_its_columns_say_the_others(html):
     assert 'colspan="3" scope="colgroup">Parameters <span class="u">K</span></th>' in html
     assert 'data-name="Parameters paper" class="">paper</th>' in html
     assert 'data-name="FLOPs here" class="gl">here</th>' in html
@@ -114,8 +133,9 @@ def test_a_group_says_a_shared_unit_once_and_its_columns_say_the_others(full, re
     assert 'data-name="test PSNR" class="">PSNR <span class="u">dB</span></th>' in html
 
 
-def test_a_reduced_run_is_warned_of_in_numbers(full, reports):
-    text = " ".join(Page(rendered(full, reports)).text.split())
+def test_a_reduced_run_is_warned_of_in_numbers_before_any_is_shown(html):
+    text = " ".join(Page(html).text.split())
+    assert 0 < text.index("This run cannot confirm") < text.index("Two networks, reduced in size")
     for words in (
         "cannot confirm",
         "100 of 500 000 iterations",
@@ -127,18 +147,51 @@ def test_a_reduced_run_is_warned_of_in_numbers(full, reports):
         assert words in text  # fmt: skip
 
 
-def test_the_papers_budget_needs_no_warning(configured, reports):
-    folder = configured(
-        train__recipe__steps=500_000, train__recipe__batch=64, train__patch={}, data__train="DIV2K"
-    )
-    text = Page(rendered(folder, reports)).text
+def test_a_finished_run_says_so_and_one_with_missing_jobs_never_does(html, every):
+    assert "every job of this report has its output" in Page(html).text
+    assert "every job of this report has its output" not in every.text
+    assert re.search(r"train, \d+ not run: hit_sir\.", every.text)
+
+
+def test_one_seed_shows_no_interval_that_could_be_the_truths(html, page, evidence):
+    text = Page(html).text
+    explained = text.index("What each number means")
+    assert "interval over" not in text[:explained].replace("half the 95 % interval over them", "")
+    assert "what another seed would give is not known" in text
+    for panel in (page / "figures").glob("*.svg"):
+        assert "95 % interval" not in panel.read_text()
+    claims = pd.read_csv(page / "claims.csv")
+    names = [c.id for c in evidence.claims if c.basis == "records" and OF_SEEDS & {*c.quantities}]
+    found = claims[claims.claim.isin(names) & claims.here.notna()]
+    assert len(found) >= 3
+    assert found.here_low.isna().all()
+    assert found.here_high.isna().all()
+
+
+def test_one_seed_of_an_ablation_and_of_maps_says_what_its_intervals_are_over(configured):
+    folder = configured(lam={"sets": ["test"], "scales": [2]}, ablations=["heads"]).everything()
+    for shift, name in enumerate(
+        r.name for row in folder.plan.ablations["heads"] for r in row.runs
+    ):
+        folder.quality(name, "test", (31.0 + shift / 10, 32.0))
+    for run in runs(folder.config).values():
+        folder.lam(run, "test", *((9.0, 14.0) if "swin" in run.name else (20, 22)))
+    text = Page(html_of(folder.render())).text
+    whiskers = "lines 95 % intervals (over pictures alone, of one seed)"
+    for words in (whiskers, "over pictures alone: of one seed", "over pictures alone, one seed"):
+        assert words in text
+    assert "over seeds and pictures; squares" not in text
+
+
+def test_the_papers_budget_needs_no_warning(papers):
+    text = Page(html_of(papers().render())).text
     assert "cannot confirm" not in text
     assert "Reduced run" not in text
 
 
-def test_what_is_absent_is_said_and_never_nan(folder, reports):
+def test_what_is_absent_is_said_and_never_nan(folder):
     folder.complexity("hit_sir")
-    text = Page(rendered(folder, reports)).text
+    text = Page(html_of(folder.render())).text
     assert text.count("not run") > 5
     for words in (
         "No latency of this configuration",
@@ -150,66 +203,91 @@ def test_what_is_absent_is_said_and_never_nan(folder, reports):
     assert "None" not in text
 
 
-def test_an_empty_folder_still_makes_a_page(folder, reports):
-    assert "not run" in Page(rendered(folder, reports)).text
+def test_an_empty_folder_still_makes_a_page(folder):
+    assert "not run" in Page(html_of(folder.render())).text
 
 
-def test_unpublished_sets_have_no_source_and_published_ones_are_not_judged(configured, reports):
-    folder = configured(data__test=["test", "Set5"]).everything()
-    text = Page(rendered(folder, reports)).text
-    assert "no source" in text
-    assert "not judged, other budget" in text
-    assert "38.14" in text
+def test_unpublished_sets_have_no_source_and_published_ones_are_not_judged(every):
+    assert "no source" in every.text
+    assert "not judged: 100 of 500" in every.text
+    assert "38.14" in every.text
 
 
-def test_a_network_behind_bicubic_is_said_on_the_page(folder, reports):
-    folder.everything({"bicubic": 30.0, "swinir_light": 29.0, "hit_sir": 31.0})
-    text = Page(rendered(folder, reports)).text
-    assert "Not ahead of bicubic within this budget: SwinIR-Light" in text
+def test_a_page_of_one_network_speaks_of_it_by_name(configured):
+    sets = ["Set5", "Set14", "B100", "Urban100"]
+    folder = configured(
+        networks=["hit_srf"], train=None, weights={"root": "weights", "scales": [4]},
+        data__train=None, data__validation=None, data__test=sets,
+    )  # fmt: skip
+    for dataset in sets:
+        folder.quality("bicubic-x4", dataset, (24.0,), pictures=("one",))
+        folder.quality("hit_srf-x4", dataset, (28.0,), pictures=("one",))
+    text = Page(html_of(folder.render())).text
+    assert "HiT-SRF beats bicubic on every set" in text
+    assert "can be tested on HiT-SRF" in text
+    assert "the one network" not in text
+    assert "GASSL-B 36.16" not in text
 
 
-def test_a_command_checks_out_a_commit_only_if_it_made_every_record(full, reports):
-    assert "git checkout 0123456789abcdef &amp;&amp; snakemake" in rendered(full, reports)
-    path = full.path / "records/complexity/hit_sir-x2.json"
-    path.write_text(path.read_text().replace('"dirty": false', '"dirty": true'))
-    html = rendered(full, reports)
-    assert "git checkout" not in html
-    assert "No single clean commit" in html
+def test_pages_of_comparisons_beside_the_report_are_linked(folder):
+    report = folder.render()
+    assert not any("compare" in link for link in Page(html_of(report)).links)
+    (report / "compare.html").write_text("a page")
+    folder.render()
+    assert "compare.html" in Page(html_of(report)).links
 
 
-def test_the_configuration_can_be_saved_from_the_page(full, reports):
-    page = unescape(rendered(full, reports))
-    start = page.index("name: tiny")
-    text = page[start : page.index("</code>", start)]
-    assert Config.parse(yaml.safe_load(text), "page") == full.config
-
-
-def test_pages_of_comparisons_beside_the_report_are_linked(full, reports):
-    assert not any("compare" in link for link in Page(rendered(full, reports)).links)
-    (full.path / "report/compare.html").write_text("a page")
-    assert "compare.html" in Page(rendered(full, reports)).links
-
-
-def test_a_damaged_record_leaves_the_old_report_whole(full, reports):
-    before = rendered(full, reports)
-    (full.path / "records/complexity/hit_sir-x2.json").write_text("{}")
+def test_a_damaged_record_leaves_the_old_report_whole(folder):
+    folder.complexity("hit_sir")
+    before = html_of(folder.render())
+    folder.output("complexity", "hit_sir-x2").write_text("{}")
     with pytest.raises(RecordError):
-        rendered(full, reports)
-    assert (full.path / "report/index.html").read_text() == before
+        folder.render()
+    assert html_of(folder.plan.layout.report) == before
 
 
-def test_a_broken_template_is_named(full, reports, tmp_path):
+def test_a_broken_template_is_named(folder, reports, tmp_path):
     copy = tmp_path / "reports"
     shutil.copytree(reports, copy)
     (copy / "templates/sections/quality.html").write_text("{{ section.no_such }}")
     with pytest.raises(DataError, match="templates"):
-        rendered(full, copy)
+        folder.render(copy)
     shutil.copy(reports / "templates/sections/quality.html", copy / "templates/sections")
     (copy / "templates/pictures.js").unlink()
     with pytest.raises(DataError, match=r"pictures\.js"):
-        rendered(full, copy)
+        folder.render(copy)
 
 
-def test_the_report_loads_no_torch():
-    code = "import sys, hitsr.report; sys.exit('torch' in sys.modules)"
+def test_rendering_loads_no_torch(finished, html, tmp_path):
+    """From a results folder on a laptop: what reads and draws never imports it."""
+    config = tmp_path / "tiny.yaml"
+    config.write_text(to_yaml(finished.config))
+    code = f"""
+import sys
+from pathlib import Path
+import hitsr.report.page
+from hitsr.plan.planning import make_plan
+from hitsr.report import render
+from hitsr.specs.config import Config
+hitsr.report.page.to_pdf = lambda _: b"%PDF"
+plan = make_plan(Config.read(Path({str(config)!r})), {{}}, Path({str(finished.path)!r}))
+render(plan, Path({str(REPORTS)!r}), Path({str(tmp_path / "report")!r}))
+sys.exit("torch" in sys.modules)
+"""
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert html_of(tmp_path / "report") == html
+
+
+def test_a_page_of_own_networks_alone_speaks_of_nothing_else(configured):
+    own = {"mine": {"source": "examples/own_network.py:build", "scales": [2]}}
+    folder = configured(
+        own=own, networks=[], train=None, data__train=None, data__validation=None
+    )  # fmt: skip
+    folder.quality("bicubic-x2", "test", 30.0)
+    folder.quality("mine-x2", "test", 31.0)
+    text = Page(html_of(folder.render())).text
+    assert "own networks ×2" in text
+    assert "Costs of each network." in text
+    for words in ("released weights", "as released", "networks and seeds", "published size, output",
+                  "Published size", "each conversion beside its baseline"):  # fmt: skip
+        assert words not in text.split("Protocol")[0], words

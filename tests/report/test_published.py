@@ -1,8 +1,11 @@
+from itertools import product
+
 import pytest
 
 from hitsr.base.errors import DataError
-from hitsr.report.names import FAMILIES
-from hitsr.report.published import PSNR_TOLERANCE_DB, read_published
+from hitsr.report.names import FAMILIES, short_label
+from hitsr.report.published import read_published
+from hitsr.specs.claims import SCALES, TEST_SETS
 
 
 @pytest.fixture
@@ -11,20 +14,26 @@ def published(reports):
 
 
 def test_every_network_is_quoted_at_every_scale_on_every_set(published):
-    for network in (name for family in FAMILIES for name in family.networks):
-        for scale in (2, 3, 4):
-            assert published.cost(network, scale).flops_g
-            for dataset in PSNR_TOLERANCE_DB:
-                assert published.quality(network, scale, dataset).psnr_db
+    found = {(quote.method, quote.scale, quote.dataset): quote for quote in published.quotes}
+    names = [short_label(name) for family in FAMILIES for name in family.networks]
+    for place in product(names, SCALES, TEST_SETS):
+        assert found[place].flops_g
+        assert found[place].psnr_db
 
 
 def test_every_quote_has_a_source(published):
-    assert all(quote.source for quote in published.quotes)
+    assert all(row.source for row in (*published.quotes, *published.successors))
 
 
 def test_what_is_not_printed_is_absent(published):
-    assert published.quality("hit_sir", 2, "my pictures") is None
-    assert published.runtime_ms("bicubic") is None
+    assert {quote.runtime_ms for quote in published.quotes if quote.method == "EDSR-B"} == {None}
+    assert None in {row.flops_g for row in published.successors}
+
+
+def test_a_training_set_is_read_without_where_it_is_said(published):
+    told = {row.train_data for row in published.successors if row.is_trained_on("DIV2K")}
+    assert {"DIV2K", "DIV2K (config)"} <= told
+    assert not any("DF2K" in words for words in told)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,11 @@ def test_the_table_says_how_much_sooner(folder):
     texts = [cell.text for cell in group.rows[0].cells]
     assert texts == ["31.10", "100", "50", "2.0", "10", "5", "2.0"]
     assert target_finding(found) == (
-        "Of 1 conversion, one reaches the baseline’s final PSNR, one in less time than the "
-        "baseline trained."
+        "The conversion reaches the baseline’s final PSNR, in less time than the baseline trained."
+    )
+    assert target_finding(found * 2) == (
+        "In both pairs the conversion reaches the baseline’s final PSNR, in two of them in less "
+        "time than the baseline trained."
     )
 
 

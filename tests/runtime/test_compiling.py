@@ -19,17 +19,17 @@ def test_a_compiler_on_the_path_or_in_cxx_suffices(tmp_path: Path, monkeypatch: 
     check_compiler()
 
 
-def test_no_compiler_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch):
+def test_without_a_compiler_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(SpecError, match=r"C\+\+ compiler: found none of g\+\+.*install one"):
         check_compiler()
     monkeypatch.setenv("CXX", "icc")
-    with pytest.raises(SpecError, match="CXX is 'icc', which is not there"):
+    with pytest.raises(SpecError, match="CXX is 'icc', which does not exist"):
         check_compiler()
 
 
-def test_without_it_the_compiler_is_not_loaded():
+def test_a_plain_forward_does_not_load_torch_dynamo():
     code = (
         "import sys, torch, hitsr\n"
         "with torch.inference_mode():\n"

@@ -5,11 +5,11 @@ from hitsr.base.errors import SpecError
 from hitsr.runtime.devices import pick_device
 
 
-def test_the_cpu_can_always_be_asked_for():
+def test_the_cpu_is_always_available():
     assert pick_device("cpu") == torch.device("cpu")
 
 
-def test_auto_takes_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch):
+def test_auto_takes_cuda_if_available(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     assert str(pick_device("auto")) == "cuda:0"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hitsr.runtime import memory
-from hitsr.runtime.memory import ThreadWatch, Watch, watching
+from hitsr.runtime.memory import PollingWatch, Watch, watching
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -38,7 +38,7 @@ def _peak_mib(watch: Watch) -> float:
     return watch.peak_bytes / MIB
 
 
-def test_sees_memory_that_is_gone_again():
+def test_the_peak_includes_memory_that_was_freed_again():
     with watching(CPU) as watch:
         _hold(256)
         assert watch.kind == "resident_set"
@@ -52,24 +52,24 @@ def test_earlier_peaks_do_not_count():
         assert 125 <= _peak_mib(watch) < 192
 
 
-def test_the_same_work_takes_the_same_again():
-    """In a process of its own, as for a latency: earlier tests leave free memory to reuse."""
+def test_repeated_work_has_the_same_peak():
+    """In a process of its own: earlier tests leave freed memory, whose reuse raises no peak."""
     done = subprocess.run(
         [sys.executable, "-c", REPEATED], capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout) == pytest.approx([128] * 3, abs=8)
 
 
-def test_looks_for_itself_where_the_kernel_does_not_tell(monkeypatch: pytest.MonkeyPatch, tmp_path):
+def test_a_thread_polls_where_the_kernel_records_no_peak(monkeypatch: pytest.MonkeyPatch, tmp_path):
     monkeypatch.setattr(memory, "_PROCESS", tmp_path / "absent")
     with watching(CPU) as watch:
-        assert isinstance(watch, ThreadWatch)
+        assert isinstance(watch, PollingWatch)
         _hold(256)
         assert 250 <= _peak_mib(watch) < 320
     assert not watch._thread.is_alive()
 
 
-def test_apples_gpu_is_looked_at_by_a_thread(monkeypatch: pytest.MonkeyPatch):
+def test_a_thread_polls_apples_gpu(monkeypatch: pytest.MonkeyPatch):
     held = iter([100, *[900] * 3, *[200] * 10_000])
     monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: next(held))
     with watching(torch.device("mps")) as watch:

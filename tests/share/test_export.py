@@ -1,4 +1,4 @@
-"""Programs that serve every size: small networks here, one of each kind of formulation."""
+"""Exported programs equal the network at every size; small networks, one per formulation."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from hitsr.base.errors import HitsrError
 from hitsr.models.backbone import SuperResolver
 from hitsr.share import export
 
-SIZES = [(2, 3, 17, 16), (1, 3, 1, 1), (1, 3, 8, 23), (3, 3, 5, 2)]  # none of those checked inside
+SIZES = [(2, 3, 17, 16), (1, 3, 1, 1), (1, 3, 8, 23), (3, 3, 5, 2)]  # none of CHECKED_SIZES
 
 
 def _model(name: str, **changes: object) -> SuperResolver:
@@ -31,13 +31,13 @@ def _shifted() -> SuperResolver:
 
 @pytest.fixture(scope="module")
 def traced() -> dict[str, tuple[SuperResolver, ExportedProgram]]:
-    """Networks with their programs: tracing is what takes long."""
+    """Networks with their programs, traced once because tracing is slow."""
     models = {"hierarchical": _hierarchical(), "shifted": _shifted()}
     return {name: (model, export.trace(model)) for name, model in models.items()}
 
 
 @pytest.mark.parametrize("name", ["hierarchical", "shifted"])
-def test_a_program_is_the_network_at_every_size(
+def test_a_program_equals_the_network_at_every_size(
     name: str, traced: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     model, graph = traced[name]
@@ -49,7 +49,7 @@ def test_a_program_is_the_network_at_every_size(
         torch.testing.assert_close(program(x), model(x), rtol=0, atol=1e-5)
 
 
-def test_an_onnx_file_is_the_network_at_every_size(
+def test_an_onnx_file_equals_the_network_at_every_size(
     traced: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     pytest.importorskip("onnxscript")

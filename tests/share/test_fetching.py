@@ -1,4 +1,4 @@
-"""Published weights fetched from a server of the test's own, and what is refused."""
+"""Download weights from a local server; files that do not fit or have changed are refused."""
 
 import threading
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class Silent(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    """A folder with weights of one network at one scale, as an author's checkpoint."""
+    """A folder as an author might publish: a checkpoint for x2 and, for x3, no checkpoint."""
     folder = tmp_path / "published"
     folder.mkdir()
     torch.manual_seed(0)
@@ -47,7 +47,7 @@ def release(address: str) -> Release:
     return Release("hit_sir", address + "/hit-{scale}.pth", False, "")
 
 
-def test_fetched_weights_are_there_whole_and_kept(address: str, published: Path, tmp_path: Path):
+def test_weights_are_downloaded_once(address: str, published: Path, tmp_path: Path):
     path, is_new = fetch(release(address), 2, tmp_path / "weights")
     assert is_new
     assert path == tmp_path / "weights" / "hit_sir_x2.pth"
@@ -56,11 +56,11 @@ def test_fetched_weights_are_there_whole_and_kept(address: str, published: Path,
     assert fetch(release(address), 2, tmp_path / "weights") == (path, False)
 
 
-@pytest.mark.parametrize(("scale", "told"), [(3, "not a checkpoint"), (4, "cannot be fetched")])
-def test_what_does_not_load_or_is_not_there_leaves_nothing(
-    address: str, tmp_path: Path, scale: int, told: str
+@pytest.mark.parametrize(("scale", "message"), [(3, "not a checkpoint"), (4, "cannot be fetched")])
+def test_missing_or_unloadable_weights_leave_no_file(
+    address: str, tmp_path: Path, scale: int, message: str
 ):
-    with pytest.raises(WeightsError, match=told):
+    with pytest.raises(WeightsError, match=message):
         fetch(release(address), scale, tmp_path / "weights")
     assert not (tmp_path / "weights").exists()
 
@@ -73,7 +73,7 @@ def test_a_file_that_changed_since_is_refused(address: str, tmp_path: Path):
         fetch(release(address), 2, tmp_path)
 
 
-def test_what_stands_on_a_page_is_told_with_where_to_save_it(tmp_path: Path):
+def test_weights_on_a_web_page_are_left_to_the_user(tmp_path: Path):
     page = release_of("srformer_light", read_releases(SOURCES))
     with pytest.raises(WeightsError, match=r"SRFormerLight_SRx4_DIV2K.*srformer_light_x4\.pth"):
         fetch(page, 4, tmp_path)

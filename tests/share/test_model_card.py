@@ -4,8 +4,9 @@ import yaml
 
 from hitsr.records import PictureScore, Provenance, QualityRecord, TrainingRecord
 from hitsr.share.model_card import model_card
-from hitsr.specs.config import Recipe, RunSpec
 from hitsr.specs.network import ScaledNetwork
+from hitsr.specs.recipe import Recipe
+from hitsr.specs.run import RunSpec
 from hitsr.specs.zoo import NETWORKS
 
 SUBJECT = ScaledNetwork(network=NETWORKS["hit_sir"], scale=2)
@@ -17,7 +18,7 @@ MADE = Provenance(
 
 def _quality(*psnr_db: float | None) -> QualityRecord:
     return QualityRecord(
-        subject="hit_sir-x2", subject_hash="0", provenance=MADE, method="hit_sir", dataset="Set5",
+        subject="hit_sir-x2", job_hash="0", provenance=MADE, method="hit_sir", dataset="Set5",
         scale=2, border=2, signatures={"psnr": "psnr|y", "ssim": "ssim|y"},
         pictures=tuple(
             PictureScore(name=str(i), psnr_db=value, ssim=0.5) for i, value in enumerate(psnr_db)
@@ -25,7 +26,7 @@ def _quality(*psnr_db: float | None) -> QualityRecord:
     )  # fmt: skip
 
 
-def test_the_card_tells_the_network_and_how_to_use_it():
+def test_the_card_names_the_network_and_shows_its_use():
     card = model_card(SUBJECT, 772_064, "safetensors", "weights")
     front = yaml.safe_load(card.split("---")[1])
     assert front["library_name"] == "hitsr"
@@ -36,19 +37,19 @@ def test_the_card_tells_the_network_and_how_to_use_it():
     assert spec == SUBJECT.network.model_dump(mode="json")
 
 
-def test_what_is_unknown_is_said_to_be():
+def test_missing_records_are_mentioned():
     card = model_card(SUBJECT, 1, "onnx", "weights")
     assert "## Training\n\nNot recorded." in card
     assert "## Metrics\n\nNot measured." in card
 
 
-def test_the_card_tells_the_training():
+def test_the_card_describes_the_training():
     run = RunSpec(
         network=SUBJECT.network, scale=2, data="DIV2K", validation="Set5", seed=7,
         recipe=Recipe(steps=500_000, batch=64, patch=64, learning_rate=5e-4),
     )  # fmt: skip
     record = TrainingRecord(
-        subject=run.name, subject_hash=run.hash, provenance=MADE, run=run, params=1, pictures=800,
+        subject=run.name, job_hash=run.hash, provenance=MADE, run=run, params=1, pictures=800,
         final_loss=0.01, final_validation_psnr_db=None, weights_sha256="cafe",
     )  # fmt: skip
     card = model_card(SUBJECT, 1, "torch", "weights", record)
@@ -56,7 +57,7 @@ def test_the_card_tells_the_training():
         assert fact in card
 
 
-def test_the_card_tells_means_and_how_they_were_taken():
+def test_the_card_has_mean_scores_and_their_signatures():
     card = model_card(SUBJECT, 1, "onnx", "weights", quality=[_quality(30.0, 32.0)])
     assert "| Set5 | 2 | 31.000 | 0.5000 |" in card
     assert "psnr\\|y; ssim\\|y" in card

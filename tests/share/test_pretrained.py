@@ -10,12 +10,12 @@ import hitsr
 from hitsr.base.errors import SpecError, WeightsError
 from hitsr.models.backbone import SuperResolver
 from hitsr.models.checkpoints import save_weights
-from hitsr.share.pretrained import check_claim, save_pretrained
+from hitsr.share.pretrained import check_header, save_pretrained
 from hitsr.specs.network import ScaledNetwork
 
 SMALL = {"depths": [2], "width": 12, "mixer.heads": 2, "windows.base": 4}
 X = torch.rand(1, 3, 9, 10, generator=torch.Generator().manual_seed(0))
-# What PyTorchModelHubMixin writes for the authors' classes, in part.
+# Part of what PyTorchModelHubMixin writes for the authors' classes.
 PUBLISHED = {"upscale": 2, "embed_dim": 60, "base_win_size": [8, 8], "upsampler": "pixelshuffle"}
 
 
@@ -56,7 +56,7 @@ def test_a_published_folder_is_read(config: dict[str, object], tmp_path: Path, g
 
 
 @pytest.mark.parametrize(
-    ("config", "network", "scale", "told"),
+    ("config", "network", "scale", "message"),
     [
         (PUBLISHED, None, None, "does not say the network; pass it as `network`"),
         ({}, "hit_sir", None, "does not say the scale; pass it as `scale`"),
@@ -65,39 +65,39 @@ def test_a_published_folder_is_read(config: dict[str, object], tmp_path: Path, g
         ([1], "hit_sir", 2, "holds list"),
     ],
 )
-def test_what_nobody_says_or_two_contradict_is_told(
-    config: object, network: str | None, scale: int | None, told: str, tmp_path: Path
+def test_missing_and_contradicting_settings_are_refused(
+    config: object, network: str | None, scale: int | None, message: str, tmp_path: Path
 ):
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(SpecError, match=told):
+    with pytest.raises(SpecError, match=message):
         hitsr.from_pretrained(tmp_path, network, scale)
 
 
-def test_another_network_than_the_folders_is_told(tmp_path: Path):
+def test_another_network_than_the_folder_s_is_refused(tmp_path: Path):
     save_pretrained(_model("hit_srf"), tmp_path)
     with pytest.raises(SpecError, match="network is hit_srf, but hit_sir was asked for"):
         hitsr.from_pretrained(tmp_path, "hit_sir")
 
 
-def test_a_folder_without_weights_is_told(tmp_path: Path):
+def test_a_folder_without_weights_is_refused(tmp_path: Path):
     save_pretrained(_model("hit_srf"), tmp_path)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(WeightsError, match="no such file"):
         hitsr.from_pretrained(tmp_path)
 
 
-def test_weights_that_claim_another_network_are_told(tmp_path: Path):
+def test_weights_of_another_network_or_scale_are_refused(tmp_path: Path):
     subject = ScaledNetwork(network=hitsr.NETWORKS["hit_srf"], scale=3)
     save_pretrained(_model("hit_srf"), tmp_path)
-    check_claim(tmp_path / "model.safetensors", subject)
+    check_header(tmp_path / "model.safetensors", subject)
     for changes in ({"scale": 2}, {"network": hitsr.NETWORKS["hit_sir"]}):
         with pytest.raises(WeightsError, match="weights of hit_srf x3, not of"):
-            check_claim(tmp_path / "model.safetensors", subject.model_copy(update=changes))
+            check_header(tmp_path / "model.safetensors", subject.model_copy(update=changes))
 
 
-def test_weights_of_others_claim_nothing(tmp_path: Path):
+def test_files_without_our_header_pass(tmp_path: Path):
     subject = ScaledNetwork(network=hitsr.NETWORKS["hit_srf"], scale=3)
     save_weights(_model("hit_sir"), tmp_path / "plain.safetensors", {})
     (tmp_path / "damaged.safetensors").write_bytes(b"damaged")
     for name in ("plain.safetensors", "damaged.safetensors", "absent.pth"):
-        check_claim(tmp_path / name, subject)
+        check_header(tmp_path / name, subject)

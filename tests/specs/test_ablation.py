@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from hitsr.base.errors import SpecError
-from hitsr.specs.ablation import Ablation, ablation_rows, read_ablations, resolve
+from hitsr.specs.ablation import Ablation, ablation_rows, pick, read_ablations
 from hitsr.specs.config import Config, load_config, runs
 from hitsr.specs.network import NetworkSpec
 from hitsr.specs.zoo import NETWORKS, find
@@ -109,7 +109,7 @@ def test_impossible_variant_is_told_with_file_key_and_rule(
 
 
 def test_one_variant_is_the_base_itself() -> None:
-    with pytest.raises(SpecError, match=r"one is \{\}, the base itself"):
+    with pytest.raises(SpecError, match=r"exactly one must be \{\}, the base itself"):
         Ablation.parse(
             {"question": "?", "base": "hit_sir", "expect": ".",
              "variants": {"a": {"width": 48}, "b": {"width": 30}}},
@@ -121,7 +121,13 @@ def test_unknown_ablation_is_told_with_the_nearest(tmp_path: Path) -> None:
     made = ablation(fixed={"windows.ratios": [1] * 6})
     (tmp_path / "window_schedule.yaml").write_text(yaml.safe_dump(made.model_dump(mode="json")))
     with pytest.raises(SpecError, match="did you mean 'window_schedule'"):
-        resolve(config(), tmp_path, ["window_shedule"])
+        pick(["window_shedule"], read_ablations(tmp_path), "config.yaml")
+
+
+def test_a_file_that_would_not_be_read_is_named(tmp_path: Path):
+    (tmp_path / "wide.yml").write_text("question: Why?")
+    with pytest.raises(SpecError, match=r"wide\.yml: ablations are named \*\.yaml; rename it"):
+        read_ablations(tmp_path)
 
 
 FILES = read_ablations(ROOT / "ablations")
@@ -142,3 +148,13 @@ def test_shipped_ablation_says_what_it_asks_and_expects(name: str) -> None:
     assert made.question.endswith("?")
     assert made.expect.endswith(".")
     assert all(remark.source for remark in made.published)
+
+
+def test_a_variant_is_not_given_a_name() -> None:
+    with pytest.raises(SpecError, match=r"a\.yaml: variants\.b\.name: is made of what changes"):
+        ablation(b={"name": "foo"})
+
+
+def test_an_unknown_base_is_told_with_its_file() -> None:
+    with pytest.raises(SpecError, match=r"a\.yaml: base: no network 'hit'; did you mean"):
+        ablation("hit", b={"norm": "before"})

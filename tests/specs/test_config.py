@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from hitsr.base.errors import SpecError
-from hitsr.plan.methods import methods
-from hitsr.specs.config import Config, Recipe, RunSpec, load_config, runs, scaled_networks
+from hitsr.specs.config import Config, load_config, runs, scaled_networks
+from hitsr.specs.recipe import Recipe
+from hitsr.specs.run import RunSpec
 from hitsr.specs.zoo import NETWORKS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -46,7 +47,6 @@ def test_the_configs_that_ship_are_whole(file: Path):
     assert set(config.networks) == set(NETWORKS)
     trained = len(config.train.scales) * len(config.train.seeds) if config.train else 0
     assert len(runs(config)) == 6 * trained
-    assert len(methods(config)) == 6 * max(trained, len(config.scales)) + 2 * len(config.scales)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,12 @@ def test_the_configs_that_ship_are_whole(file: Path):
         ({"train__recipe": {**RECIPE, "steps": 0}}, "train.recipe.steps: "),
         ({"train__recipe": {**RECIPE, "learning_rate": float("inf")}}, "recipe.learning_rate: "),
         ({"train__recipe": {**RECIPE, "decay": 1}}, "train.recipe.decay: "),
+        ({"train__start_from": {3: 2}, "train__scales": [2, 4]}, "x3 is not trained"),
+        (
+            {"lam": {"sets": ["C"], "scales": [2, 4]}, "train__scales": [2]},
+            "nothing is scored at x4",
+        ),
+        ({"own": {"mine": {"source": "mine.py"}}}, "own.mine.source: must be file.py:function"),
     ],
 )
 def test_what_is_wrong_is_named(changes: dict[str, Any], answer: str):
@@ -150,7 +156,7 @@ def test_a_run_survives_json():
 
 
 def test_a_patch_reaches_every_trained_network_and_none_that_is_measured():
-    config = _config(train__patch={"depths": [6], "windows.base": 4})
+    config = _config(train__changes={"depths": [6], "windows.base": 4})
     assert {run.network.depths for run in runs(config).values()} == {(6,)}
     measured = scaled_networks(config, (2, 4))
     assert list(measured) == ["swinir_light-x2", "swinir_light-x4", "hit_sir-x2", "hit_sir-x4"]
@@ -167,8 +173,8 @@ def test_a_patch_reaches_every_trained_network_and_none_that_is_measured():
 )
 def test_a_patch_that_fits_not_every_network_is_refused(patch: dict[str, Any], answer: str):
     with pytest.raises(SpecError) as caught:
-        runs(_config(train__patch=patch))
-    assert "train.patch: " in str(caught.value)
+        runs(_config(train__changes=patch))
+    assert "train.changes: " in str(caught.value)
     assert answer in str(caught.value)
 
 
@@ -180,11 +186,14 @@ def test_sets_are_listed_once():
     ("changes", "answer"),
     [
         ({"train__scales": []}, r"mine\.yaml: train\.scales"),
-        ({"train": None}, "nothing to score: give it `train`, `weights` or `own`"),
-        ({"weights": {"root": "weights"}}, "train, weights: one of them"),
+        ({"train": None}, "nothing to score: add `train`, `weights` or `own`"),
+        ({"weights": {"root": "weights"}}, "train, weights: a config can have only one"),
         ({"data__validation": None}, r"train: needs data\.train and data\.validation"),
         ({"train": None, "weights": {"root": "w"}, "ablations": ["a"]}, "ablations: need `train`"),
-        ({"own": {"hit_sir": {"source": "a.py:build"}}}, r"own\.hit_sir: is a name of hitsr's"),
+        (
+            {"own": {"hit_sir": {"source": "a.py:build"}}},
+            r"own\.hit_sir: this name is used by hitsr",
+        ),
         ({"own": {"Mine": {"source": "a.py:build"}}}, "own.Mine"),
     ],
 )
@@ -205,3 +214,8 @@ def test_autocast_makes_another_run_and_compiling_does_not():
     assert runs(_config(train__compile=True))["hit_sir-x2-s1"] == plain
     rounded = runs(_config(train__recipe={**RECIPE, "autocast": True}))["hit_sir-x2-s1"]
     assert rounded.hash != plain.hash
+
+
+def test_a_patch_gives_no_network_another_name():
+    with pytest.raises(SpecError, match=r"train\.changes\.name: every network has its own"):
+        _config(train__changes={"name": "x"})

@@ -164,7 +164,7 @@ def test_a_mixer_is_replaced_as_a_whole(kind: str):
 def test_a_part_of_what_is_replaced_is_refused():
     mixer = {"kind": "window_attention"}
     for changes in ({"mixer": mixer, "mixer.heads": 3}, {"mixer.heads": 3, "mixer": mixer}):
-        _refused(HIT_SIR, changes, "mixer.heads lies within mixer; write it there")
+        _refused(HIT_SIR, changes, "mixer.heads is part of mixer, which is also changed")
 
 
 def test_channels_know_no_positions():
@@ -178,7 +178,7 @@ def test_channels_know_no_positions():
 
 
 CHANNEL = {"mixer.branches": ["channel"]}
-SPATIAL_ONLY = "of the spatial branch, which is not in mixer.branches"
+SPATIAL_ONLY = "to the spatial branch, which is not in mixer.branches"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hitsr.base.errors import SpecError
 from hitsr.training.compiled import compile_training
 
 
-def test_only_training_is_compiled(monkeypatch: pytest.MonkeyPatch):
+def test_only_the_training_mode_is_compiled(monkeypatch: pytest.MonkeyPatch):
     def counted(function: Callable[[Tensor], Tensor], *, dynamic: bool) -> Callable:
         assert not dynamic
         return lambda x: seen.append("compiled") or function(x)
@@ -26,7 +26,7 @@ def test_only_training_is_compiled(monkeypatch: pytest.MonkeyPatch):
     assert list(model.state_dict()) == names
 
 
-def test_no_compiler_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_compiler_raises(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CXX", "none")
     with pytest.raises(SpecError, match="needs a C"):
         compile_training(nn.Identity())

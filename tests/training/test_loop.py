@@ -16,7 +16,8 @@ from hitsr.data.patches import Patches
 from hitsr.models.backbone import create
 from hitsr.models.checkpoints import save_weights
 from hitsr.records import TrainingRecord, read_log
-from hitsr.specs.config import Recipe, RunSpec
+from hitsr.specs.recipe import Recipe
+from hitsr.specs.run import RunSpec
 from hitsr.specs.zoo import NETWORKS
 from hitsr.training.loop import reproducible, train
 
@@ -28,7 +29,7 @@ TINY = NETWORKS["hit_sir"].patch(
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Tiny networks are slower on two threads."""
+    """Tiny networks are slower with more threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -49,7 +50,7 @@ def _run(seed: int = 1, scale: int = 2, start_from: RunSpec | None = None, **rec
 
 
 def _patches(run: RunSpec) -> Patches:
-    """One smooth picture, its LR by averaging."""
+    """One smooth HR picture; its LR is made by averaging."""
     rows, columns = np.mgrid[0:96, 0:96]
     hr = np.stack([rows * 2, columns * 2, 100 + 90 * np.sin(rows / 5)], -1).astype(np.uint8)
     side = 96 // run.scale
@@ -68,12 +69,14 @@ def _train(run: RunSpec, out: Path, model: nn.Module | None = None, **options) -
     if model is None:
         torch.manual_seed(derive(run.seed, "weights"))
         model = create(run.network, run.scale)
-    return train(model, run, _patches(run), lambda _: 30.0, out, CPU, quiet=True, **options)
+    return train(
+        model, run, _patches(run), lambda _: 30.0, out, CPU, job_hash="0", quiet=True, **options
+    )
 
 
-def test_one_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path):
+def test_weights_files_depend_on_the_seed_only(tmp_path: Path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        torch.rand(seed)  # whatever was drawn before does not matter
+        torch.rand(seed)  # numbers drawn before the training do not matter
         _train(_run(seed), tmp_path / name)
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in "abc"]
     assert weights[0] == weights[1]
@@ -88,7 +91,7 @@ def test_writes_log_weights_and_record(tmp_path: Path):
     assert [line.learning_rate for line in log] == [1e-3, 5e-4, 5e-4]
     assert [line.validation_psnr_db for line in log] == [None, 30.0, 30.0]
     assert log[0].seconds < log[2].seconds
-    assert TrainingRecord.load(tmp_path / "record.json", run.hash).run == run == record.run
+    assert TrainingRecord.load(tmp_path / "record.json", job_hash="0").run == run == record.run
     assert (record.final_loss, record.final_validation_psnr_db) == (log[2].loss, 30.0)
     assert record.weights_sha256 == sha256(tmp_path / "weights.safetensors")
     assert (record.pictures, record.provenance.seed) == (1, 1)
@@ -101,7 +104,7 @@ def test_writes_log_weights_and_record(tmp_path: Path):
     ]
 
 
-def test_the_log_means_the_loss_since_its_last_line(tmp_path: Path):
+def test_a_log_line_has_the_mean_loss_since_the_line_before(tmp_path: Path):
     _train(_run(log_every=1), tmp_path / "a")
     _train(_run(log_every=100, validate_every=100), tmp_path / "b")
     every = [line.loss for line in read_log(tmp_path / "a" / "log.jsonl")]
@@ -130,7 +133,7 @@ class Diverging(nn.Module):
         return scaled + torch.inf if self.forwards == 4 else scaled
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_and_rate(tmp_path: Path):
+def test_a_loss_that_is_not_finite_raises_with_step_and_rate(tmp_path: Path):
     run = _run(milestones=(3,), log_every=100)
     with pytest.raises(HitsrError, match=r"loss is inf at step 4, learning rate 0\.0005"):
         _train(run, tmp_path, Diverging())
@@ -138,13 +141,15 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rate(tmp_path: Path):
     assert not (tmp_path / "record.json").exists()
 
 
-def test_an_interruption_leaves_the_log_alone(tmp_path: Path):
+def test_an_interruption_leaves_only_the_log(tmp_path: Path):
     def interrupt(_: nn.Module) -> float:
         raise KeyboardInterrupt
 
     run = _run()
     with pytest.raises(KeyboardInterrupt):
-        train(create(TINY, 2), run, _patches(run), interrupt, tmp_path, CPU, quiet=True)
+        train(
+            create(TINY, 2), run, _patches(run), interrupt, tmp_path, CPU, job_hash="0", quiet=True
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
     assert [line.step for line in read_log(tmp_path / "log.jsonl")] == [2]
 
@@ -164,17 +169,17 @@ def test_starts_with_the_weights_of_another_scale(tmp_path: Path):
         _train(second, tmp_path / "x3", start_from=weights)
 
 
-def test_patches_and_start_must_be_the_runs(tmp_path: Path):
+def test_patches_and_start_must_match_the_run(tmp_path: Path):
     run = _run()
     with pytest.raises(ValueError, match="patches have"):
-        train(create(TINY, 2), run, _patches(_run(2)), lambda _: 0.0, tmp_path, CPU)
+        train(create(TINY, 2), run, _patches(_run(2)), lambda _: 0.0, tmp_path, CPU, job_hash="0")
     with pytest.raises(SpecError, match="starts from no run"):
         _train(run, tmp_path, start_from=tmp_path / "weights.safetensors")
-    with pytest.raises(SpecError, match="name its weights file"):
+    with pytest.raises(SpecError, match="give its weights file"):
         _train(_run(scale=3, start_from=run), tmp_path)
 
 
-def test_reproducible_kernels_are_asked_for_inside_alone():
+def test_kernels_are_deterministic_only_inside_the_block():
     before = torch.are_deterministic_algorithms_enabled()
     with reproducible():
         assert torch.are_deterministic_algorithms_enabled()

@@ -1,6 +1,6 @@
 import pytest
 
-from hitsr.specs.config import Recipe
+from hitsr.specs.recipe import Recipe
 from hitsr.training.schedule import learning_rate
 
 
@@ -8,7 +8,7 @@ def _recipe(**changes) -> Recipe:
     return Recipe(steps=10, batch=1, patch=8, learning_rate=0.8, **changes)
 
 
-def test_halves_after_each_milestone():
+def test_the_rate_halves_after_each_milestone():
     recipe = _recipe(milestones=(3, 4, 8))
     rates = [learning_rate(recipe, step) for step in range(1, 11)]
     assert rates == pytest.approx([0.8, 0.8, 0.8, 0.4, 0.2, 0.2, 0.2, 0.2, 0.1, 0.1])
@@ -25,5 +25,5 @@ def test_agrees_with_torchs_scheduler():
         schedule.step()
 
 
-def test_stays_without_milestones():
+def test_the_rate_is_constant_without_milestones():
     assert learning_rate(_recipe(), 10) == 0.8

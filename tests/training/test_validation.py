@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from hitsr.data.images import write_png
 from hitsr.measure.quality import score_folders
 from hitsr.training.validation import validator
-from hitsr.upscaling.inference import restore, upscale
+from hitsr.upscaling.inference import upscale
+from hitsr.upscaling.restoration import restore
 
 
 class Nearest(nn.Module):
@@ -21,7 +22,7 @@ class Nearest(nn.Module):
         return F.interpolate(x, scale_factor=2) * self.gain
 
 
-def test_follows_what_the_pictures_will_score(tmp_path: Path):
+def test_validation_gives_the_score_of_the_restored_pictures(tmp_path: Path):
     random = np.random.default_rng(0)
     for name in "ab":
         write_png(tmp_path / "HR" / f"{name}.png", random.integers(0, 256, (33, 40, 3), np.uint8))

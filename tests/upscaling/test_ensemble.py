@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hitsr.upscaling.ensemble import over_symmetries
+from hitsr.upscaling.ensemble import self_ensembled
 
 
 class Slanted(nn.Module):
-    """Doubles a picture by a network that treats directions differently."""
+    """Upscales by 2 with a convolution whose result depends on the picture's orientation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,10 +27,10 @@ SYMMETRIES = [
 
 
 @pytest.mark.parametrize("symmetry", SYMMETRIES)
-def test_the_result_turns_with_the_picture(symmetry):
+def test_the_result_rotates_and_mirrors_with_the_picture(symmetry):
     model = Slanted()
     assert not torch.allclose(model(symmetry(PICTURE)), symmetry(model(PICTURE)))
-    averaged = over_symmetries(model)
+    averaged = self_ensembled(model)
     torch.testing.assert_close(averaged(symmetry(PICTURE)), symmetry(averaged(PICTURE)))
 
 
@@ -41,9 +41,9 @@ def test_each_of_eight_symmetries_is_seen_once():
         seen.append(x.clone())
         return x
 
-    torch.testing.assert_close(over_symmetries(forward)(PICTURE), PICTURE)
+    torch.testing.assert_close(self_ensembled(forward)(PICTURE), PICTURE)
     assert len({tuple(x.flatten().tolist()) for x in seen}) == 8
 
 
-def test_what_has_all_symmetries_stays():
-    torch.testing.assert_close(over_symmetries(lambda x: 2 * x)(PICTURE), 2 * PICTURE)
+def test_a_symmetric_network_is_unchanged():
+    torch.testing.assert_close(self_ensembled(lambda x: 2 * x)(PICTURE), 2 * PICTURE)

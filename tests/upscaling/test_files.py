@@ -9,8 +9,8 @@ from torch.nn import functional as F
 import hitsr
 from hitsr.base.errors import DataError, WeightsError
 from hitsr.upscaling.files import upscale_bytes, upscale_files, upscale_picture
-from hitsr.upscaling.inference import Manner, upscale
-from hitsr.upscaling.user_files import plan
+from hitsr.upscaling.inference import UpscaleOptions, upscale
+from hitsr.upscaling.tasks import plan_tasks
 from hitsr.upscaling.user_pictures import UserPicture, decode, encode
 
 
@@ -65,7 +65,7 @@ def test_8_bit_colour_is_that_of_the_benchmarks():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_what_is_opaque_stays_opaque_and_clear_clear(dtype: type):
+def test_opaque_stays_opaque_and_transparent_stays_transparent(dtype: type):
     alpha = np.zeros((6, 40), dtype)
     alpha[:, 20:] = np.iinfo(dtype).max
     picture = UserPicture(noise(6, 40, 3, dtype=dtype), alpha, None, "png")
@@ -78,7 +78,7 @@ def test_what_is_opaque_stays_opaque_and_clear_clear(dtype: type):
     assert (np.diff(found[:, 38:42].astype(int)) >= 0).all()
 
 
-def test_diverged_weights_are_told():
+def test_diverged_weights_raise():
     model = Repeat()
     with torch.no_grad():
         model.weight.fill_(float("nan"))
@@ -86,7 +86,7 @@ def test_diverged_weights_are_told():
         upscale_picture(model, UserPicture(noise(2, 2), None, None, "png"))
 
 
-def test_what_cannot_be_held_is_refused_before_the_network_runs():
+def test_a_format_that_cannot_hold_the_picture_is_refused_before_the_network_runs():
     class Unused(Repeat):
         def forward(self, x: Tensor) -> Tensor:
             raise AssertionError(x)
@@ -101,13 +101,13 @@ def test_what_cannot_be_held_is_refused_before_the_network_runs():
 def test_tiles_and_symmetries_keep_every_value(shape: tuple[int, ...], dtype: type):
     alpha = noise(150, 140, dtype=dtype)
     picture = UserPicture(noise(*shape, dtype=dtype), alpha, b"profile", "png")
-    found = upscale_picture(Repeat(), picture, Manner(128, self_ensemble=True), quiet=True)
+    found = upscale_picture(Repeat(), picture, UpscaleOptions(128, self_ensemble=True), quiet=True)
     np.testing.assert_array_equal(found.colour, _doubled(picture.colour))
     assert found.alpha is not None
     assert found.alpha.shape == (300, 280)
 
 
-def test_too_little_memory_is_told():
+def test_too_little_memory_raises():
     class Greedy(Repeat):
         def forward(self, x: Tensor) -> Tensor:
             return torch.empty(2**58 * len(x))
@@ -117,24 +117,24 @@ def test_too_little_memory_is_told():
         upscale_bytes(Greedy(), data, "a.png")
 
 
-def test_a_bad_picture_stops_no_other_and_what_is_there_is_kept(tmp_path: Path):
+def test_after_a_bad_picture_others_go_on_and_existing_outputs_are_kept(tmp_path: Path):
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     good = UserPicture(noise(3, 4, 3), None, None, "png")
     for name in ("a", "c"):
         (folder / f"{name}.png").write_bytes(encode(good, "png", name))
     (folder / "b.png").write_bytes(b"damaged")
-    jobs = plan([str(folder)], out)
+    tasks = plan_tasks([str(folder)], out)
 
-    first = upscale_files(Repeat(), jobs, quiet=True)
+    first = upscale_files(Repeat(), tasks, quiet=True)
     assert [outcome.state for outcome in first] == ["written", "failed", "written"]
     assert str(folder / "b.png") in first[1].reason
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
 
     (out / "a.png").write_bytes(b"mine")
-    again = upscale_files(Repeat(), jobs, quiet=True)
+    again = upscale_files(Repeat(), tasks, quiet=True)
     assert [outcome.state for outcome in again] == ["kept", "failed", "kept"]
     assert (out / "a.png").read_bytes() == b"mine"
-    upscale_files(Repeat(), jobs, overwrite=True, quiet=True)
+    upscale_files(Repeat(), tasks, overwrite=True, quiet=True)
     found = decode((out / "a.png").read_bytes(), "a")
     np.testing.assert_array_equal(found.colour, _doubled(good.colour))

@@ -7,7 +7,7 @@ import pytest
 
 from hitsr.base.errors import DataError
 from hitsr.upscaling.gallery import gallery
-from hitsr.upscaling.user_files import Job
+from hitsr.upscaling.tasks import UpscaleTask
 from hitsr.upscaling.user_pictures import UserPicture, decode, encode
 
 
@@ -18,10 +18,10 @@ def _file(path: Path, side: int, form: str) -> UserPicture:
     return picture
 
 
-def test_every_picture_is_inside_before_and_after(tmp_path: Path):
+def test_pictures_before_and_after_are_embedded(tmp_path: Path):
     before = _file(tmp_path / "a.tif", 4, "tiff")
     after = _file(tmp_path / "a.png", 8, "png")
-    page = gallery([Job(tmp_path / "a.tif", tmp_path / "a.png", "png")], "Upscaled <b>")
+    page = gallery([UpscaleTask(tmp_path / "a.tif", tmp_path / "a.png", "png")], "Upscaled <b>")
     inside = [base64.b64decode(part) for part in re.findall(r"base64,([^\"]+)", page)]
     assert inside[1] == (tmp_path / "a.png").read_bytes()
     for data, picture in zip(inside, (before, after), strict=True):
@@ -30,12 +30,12 @@ def test_every_picture_is_inside_before_and_after(tmp_path: Path):
     assert "Upscaled &lt;b&gt;" in page
 
 
-def test_nothing_is_fetched(tmp_path: Path):
+def test_the_page_fetches_nothing(tmp_path: Path):
     _file(tmp_path / "a.png", 4, "png")
-    page = gallery([Job(tmp_path / "a.png", tmp_path / "a.png", "png")], "One")
+    page = gallery([UpscaleTask(tmp_path / "a.png", tmp_path / "a.png", "png")], "One")
     assert re.findall(r"(?:src|href)=\"(?!data:)|https?:|url\(", page) == []
 
 
-def test_a_missing_template_is_told(tmp_path: Path):
+def test_a_missing_template_raises(tmp_path: Path):
     with pytest.raises(DataError, match="restore it from the repository"):
         gallery([], "None", tmp_path)

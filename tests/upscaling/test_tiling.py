@@ -11,11 +11,11 @@ import hitsr
 from hitsr.base.errors import SpecError
 from hitsr.upscaling.tiling import (
     Tiling,
-    chained,
-    rise,
-    smallest,
+    blended,
+    fade_in,
+    largest_tiling,
+    smallest_tiling,
     spans,
-    tiles_within,
     upscaled_rows,
 )
 
@@ -23,7 +23,7 @@ SMALL = Tiling(step=24, overlap=16)
 
 
 @pytest.mark.parametrize("length", [1, 39, 40, 41, 64, 65, 200])
-def test_tiles_cover_a_side_and_overlap_as_told(length: int):
+def test_tiles_cover_a_side_and_overlap_as_given(length: int):
     places = spans(length, SMALL)
     assert (places[0].start, places[-1].stop) == (0, length)
     for place, following in pairwise(places):
@@ -35,7 +35,7 @@ def test_tiles_cover_a_side_and_overlap_as_told(length: int):
 
 @pytest.mark.parametrize("length", [4, 7, 128])
 def test_weights_rise_over_the_middle_quarter_and_sum_to_one(length: int):
-    weights = rise(length)
+    weights = fade_in(length)
     assert torch.equal(weights, weights.sort().values)
     torch.testing.assert_close(weights + weights.flip(0), torch.ones(length))
     edge = 3 * length // 8
@@ -43,15 +43,15 @@ def test_weights_rise_over_the_middle_quarter_and_sum_to_one(length: int):
     assert weights[length - edge :].eq(1).all()
 
 
-def test_tiles_fade_as_the_weights_say():
+def test_tiles_are_blended_with_these_weights():
     zero, one = torch.zeros(1, 1, 40), torch.ones(1, 1, 40)
-    chain = torch.cat([*chained([zero, one], spans(64, SMALL), 2)], 2)
-    expected = torch.cat([torch.zeros(24), rise(16), torch.ones(24)])
+    chain = torch.cat([*blended([zero, one], spans(64, SMALL), 2)], 2)
+    expected = torch.cat([torch.zeros(24), fade_in(16), torch.ones(24)])
     torch.testing.assert_close(chain[0, 0], expected)
 
 
 class Reaching(nn.Module):
-    """Doubles a picture by convolutions whose outputs depend on `reach` pixels around."""
+    """Upscales by 2 with convolutions whose receptive field reaches `reach` pixels."""
 
     def __init__(self, reach: int) -> None:
         super().__init__()
@@ -78,12 +78,12 @@ def _noise(height: int, width: int, dtype: torch.dtype = torch.float32) -> Tenso
 
 
 @pytest.mark.parametrize("size", [(100, 70), (41, 200), (30, 30)])
-def test_tiles_give_the_whole_picture_where_they_reach_far_enough(size: tuple[int, int]):
+def test_tiles_change_nothing_if_the_overlap_covers_the_receptive_field(size: tuple[int, int]):
     model, lr = Reaching(3 * SMALL.overlap // 8), _noise(*size, torch.float64)
     torch.testing.assert_close(_tiled(model, lr, SMALL), model(lr), rtol=0, atol=1e-14)
 
 
-def test_what_reaches_further_is_off_at_seams_alone():
+def test_a_larger_receptive_field_differs_at_seams_only():
     model, lr = Reaching(3 * SMALL.overlap // 8 + 2), _noise(100, 30, torch.float64)
     off = (_tiled(model, lr, SMALL) - model(lr)).abs().amax((0, 1, 3)) > 1e-14
     rows = off.nonzero().flatten() // 2
@@ -93,7 +93,7 @@ def test_what_reaches_further_is_off_at_seams_alone():
     assert not len(rows)
 
 
-def test_rows_come_while_later_ones_are_not_begun():
+def test_rows_are_yielded_before_later_ones_are_computed():
     seen: list[int] = []
 
     def forward(lr: Tensor) -> Tensor:
@@ -117,9 +117,9 @@ def _network(base: str, **changes: object) -> nn.Module:
 
 @pytest.mark.parametrize("base", ["hit_sir", "hit_sng"])
 def test_tiles_start_where_windows_start(base: str):
-    """The same pixels share a window: far from a tile's edge nothing differs but by that edge."""
+    """A tile that starts at a window differs far less from the whole than one two pixels off."""
     model = _network(base, **{"windows.base": 4, "windows.ratios": [0.5, 1, 2, 3, 1, 1]})
-    unit = smallest(model).step
+    unit = smallest_tiling(model).step
     lr = _noise(24, unit + 96)
     errors = []
     with torch.inference_mode():
@@ -134,7 +134,7 @@ def test_tiles_start_where_windows_start(base: str):
 def test_no_seam_shows(base: str):
     windows = {"windows.base": 4} if base.startswith("hit") else {}
     model = _network(base, **windows)
-    tiling = smallest(model)
+    tiling = smallest_tiling(model)
     lr = _noise(48, tiling.step + tiling.side)
     with torch.inference_mode():
         whole, tiled = model(lr), _tiled(model, lr, tiling)
@@ -144,14 +144,16 @@ def test_no_seam_shows(base: str):
     assert difference.std() < 1e-3 * whole.std()
 
 
-def test_tiles_are_of_the_side_asked_for_at_most():
+def test_tiles_are_at_most_of_the_side_asked_for():
     model = hitsr.create("hit_sir", 2)
-    assert smallest(model) == Tiling(step=192, overlap=128)
-    assert tiles_within(model, 900) == Tiling(step=768, overlap=128)
-    assert tiles_within(hitsr.create("swinir_light", 2), 900) == Tiling(step=832, overlap=64)
-    assert tiles_within(nn.Identity(), 901) == Tiling(step=837, overlap=64)
+    assert smallest_tiling(model) == Tiling(step=192, overlap=128)
+    assert largest_tiling(model, 900) == Tiling(step=768, overlap=128)
+    assert largest_tiling(hitsr.create("swinir_light", 2), 900) == Tiling(step=832, overlap=64)
+    assert largest_tiling(nn.Identity(), 901) == Tiling(step=837, overlap=64)
 
 
 def test_tiles_smaller_than_windows_allow_are_refused():
-    with pytest.raises(SpecError, match="tile 300: this network's are 320 LR pixels or more"):
-        tiles_within(hitsr.create("hit_sir", 2), 300)
+    with pytest.raises(
+        SpecError, match="tile 300: this network needs tiles of 320 LR pixels or more"
+    ):
+        largest_tiling(hitsr.create("hit_sir", 2), 300)

@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from hitsr.base.errors import DataError
 from hitsr.data.images import Picture
-from hitsr.upscaling.user_pictures import UserPicture, decode, encode, form_of
+from hitsr.upscaling.user_pictures import UserPicture, decode, encode, format_of
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LOSSLESS = ("png", "tiff")
@@ -53,7 +53,7 @@ HELD = [
 def test_decode_undoes_encode(form: str, channels: int, dtype: type, profile: bytes | None):
     picture = made(channels, dtype, profile)
     found = decode(encode(picture, form, "a"), "a")
-    assert found.form == form
+    assert found.format == form
     _same(found, picture)
 
 
@@ -61,7 +61,7 @@ def test_decode_undoes_encode(form: str, channels: int, dtype: type, profile: by
 def test_webp_is_written_without_loss(channels: int):
     picture = made(channels)
     found = decode(encode(picture, "webp", "a"), "a")
-    assert found.form == "webp"
+    assert found.format == "webp"
     _same(found, picture)
 
 
@@ -93,7 +93,7 @@ def test_other_readers_see_the_same_16_bit_colours(channels: int, form: str):
     np.testing.assert_array_equal(found, picture.channels[..., order])
 
 
-def test_16_bit_grey_of_another_writer_is_read_to_the_last_bit():
+def test_16_bit_grey_written_by_pillow_is_read_exactly():
     samples = noise(7, 5, dtype=np.uint16)
     for form in ("png", "tiff"):
         found = decode(encoded(Image.fromarray(samples), form), "a")
@@ -123,7 +123,7 @@ def test_orientation_is_applied_as_pillow_does(orientation: int, deep: bool):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_of_a_deep_png_is_that_of_a_shallow_one(orientation: int):
+def test_orientation_is_applied_alike_to_8_and_16_bit_png(orientation: int):
     exif = Image.Exif()
     exif[0x0112] = orientation
     shallow = noise(4, 6)
@@ -156,7 +156,7 @@ def test_one_bit_becomes_grey():
 
 
 @pytest.mark.parametrize(
-    ("picture", "form", "told"),
+    ("picture", "form", "message"),
     [
         (made(4), "jpeg", "jpeg holds no transparency"),
         (made(3, np.uint16), "jpeg", "jpeg holds 8 bits per sample, this has 16"),
@@ -166,8 +166,10 @@ def test_one_bit_becomes_grey():
         (UserPicture(np.zeros((1, 16384, 3), np.uint8), None, None, "png"), "webp", "16384x1"),
     ],
 )
-def test_what_a_format_cannot_hold_is_refused(picture: UserPicture, form: str, told: str):
-    with pytest.raises(DataError, match=rf"^out\.x: .*{told}.*; choose --format png$"):
+def test_a_picture_that_the_format_cannot_hold_is_refused(
+    picture: UserPicture, form: str, message: str
+):
+    with pytest.raises(DataError, match=rf"^out\.x: .*{message}.*; choose --format png$"):
         encode(picture, form, "out.x")
 
 
@@ -178,12 +180,12 @@ def _tiff(samples: np.ndarray, **options: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (encoded(Image.new("CMYK", (4, 4)), "jpeg"), "samples are CMYK"),
         (encoded(Image.new("F", (4, 4)), "tiff"), "convert"),
         (encoded(Image.new("RGB", (4, 4)), "bmp"), "is bmp; want one of png"),
-        (b"no picture", "no picture that can be read"),
+        (b"no picture", "not a picture"),
         (encode(made(3), "png", "a")[:-40], "damaged"),
         (encode(made(3, np.uint16), "png", "a")[:-60], "damaged"),
         (_tiff(noise(4, 4, 4), photometric="rgb", extrasamples=["assocalpha"]), "premultiplied"),
@@ -192,8 +194,8 @@ def _tiff(samples: np.ndarray, **options: object) -> bytes:
     ],
     ids=["cmyk", "float", "bmp", "text", "cut", "cut16", "premultiplied", "white0", "pages"],
 )
-def test_what_cannot_be_kept_is_refused_by_name(data: bytes, told: str):
-    with pytest.raises(DataError, match=rf"^a\.x: .*{told}"):
+def test_pictures_that_would_be_misread_are_refused(data: bytes, message: str):
+    with pytest.raises(DataError, match=rf"^a\.x: .*{message}"):
         decode(data, "a.x")
 
 
@@ -206,6 +208,6 @@ def test_a_16_bit_transparent_colour_is_refused():
 
 
 def test_suffixes_name_formats():
-    assert [form_of(s) for s in (".JPG", ".jpeg", ".tif", ".png", ".gif", "")] == [
+    assert [format_of(s) for s in (".JPG", ".jpeg", ".tif", ".png", ".gif", "")] == [
         "jpeg", "jpeg", "tiff", "png", None, None,
     ]  # fmt: skip

@@ -1,84 +1,97 @@
-# The config as values, and what the other files name by it.
+# Load the config and its plan, and find the job that a rule carries out.
 
-# Named in commands and not in params: where the file lies reruns nothing.
+# Used in commands, not in params, so that moving the file reruns nothing.
 CONFIG_FILE = workflow.configfiles[0]
-ROOT = Path(workflow.basedir)
-REPORTS, ABLATIONS = ROOT / "reports", ROOT / "ablations"
+REPORTS = Path(workflow.basedir) / "reports"
+ABLATIONS = Path(workflow.basedir) / "ablations"
 
 
 def _load():
-    """The checked config and the ablations it names; errors in the words of hitsr alone."""
-    if len(workflow.configfiles) > 1 or config != read_yaml(Path(CONFIG_FILE)):
-        raise WorkflowError(
-            "Settings come from one config file: copy one in configs/, change it, and name it "
-            "with --configfile. (--config would give strings where lists and numbers are meant.)"
-        )
+    """The checked config, all ablations, and the plan; errors keep hitsr's messages."""
     try:
+        if len(workflow.configfiles) > 1 or config != read_yaml(Path(CONFIG_FILE)):
+            raise WorkflowError(
+                "Settings come from one config file: copy one in configs/, change it, and pass it "
+                "with --configfile. (--config would turn lists and numbers into strings.)"
+            )
         loaded, known = load_config(Path(CONFIG_FILE)), read_ablations(ABLATIONS)
-        pick(loaded.ablations, known, CONFIG_FILE)
+        return loaded, known, make_plan(loaded, known)
     except HitsrError as error:
         raise WorkflowError(str(error)) from None
-    return loaded, known
 
 
-def _rows():
-    """Rows of each ablation that this config can have, and why it cannot have the others."""
-    rows, reasons = {}, {}
-    for name, each in KNOWN_ABLATIONS.items():
-        try:
-            rows[name] = ablation_rows(name, each, CONFIG)
-        except HitsrError as error:
-            if name in CONFIG.ablations:
-                raise WorkflowError(str(error)) from None
-            reasons[name] = str(error)
-    return rows, reasons
-
-
-CONFIG, KNOWN_ABLATIONS = _load()
-ABLATION_ROWS, IMPOSSIBLE = _rows()
-RESULTS = CONFIG.folder.as_posix()
-DATA = CONFIG.data.root.as_posix()
-PACKS = (CONFIG.data.packs or CONFIG.data.root / "packs").as_posix()
-ALL_ROWS = [row for rows in ABLATION_ROWS.values() for row in rows]
-# Every run and network that anything here may ask for.
-RUNS = runs(CONFIG) | {run.name: run for row in ALL_ROWS for run in row.runs}
-MEASURED = scaled_networks(CONFIG, (2, 3, 4)) | {
-    network.name: network for row in ALL_ROWS for network in row.at_scales((2, 3, 4))
-}
-METHODS = methods(CONFIG)
-SCORED = METHODS | {name: trained(run) for name, run in RUNS.items()}
-OWN = {
-    f"{name}-x{scale}": own for name, own in CONFIG.own.items() for scale in own.scales
-}
-WIDTH, HEIGHT = CONFIG.efficiency.output_size
-LATENCY = CONFIG.efficiency.latency
-LATENCY_DEVICE = available_device(LATENCY.device)
-TRAIN_DEVICE = available_device(CONFIG.train.device if CONFIG.train else LATENCY.device)
+CONFIG, KNOWN_ABLATIONS, PLAN = _load()
+LAYOUT = PLAN.layout
+# Threads of one training, and of restoring and mapping; without training, all cores.
 THREADS = CONFIG.train.threads if CONFIG.train else workflow.cores
+
+# The end of a command whose output goes to its log; of a failure, the last lines are shown too.
+TO_LOG = " > {log:q} 2>&1 || {{ tail -n 20 {log:q} >&2; exit 1; }}"
+
+# Job files must exist before Snakemake looks for them, since it caches which files exist. Only the
+# main process writes them.
+if workflow.is_main_process:
+    for each in PLAN.jobs:
+        each.save(LAYOUT.job(each.kind, each.name))
 
 
 wildcard_constraints:
-    run=r"[a-z0-9_.]+-x[234]-s\d+",
-    network=r"[a-z0-9_.]+-x[234]",
-    method=r"[a-z0-9_.]+-x[234](-s\d+)?",
-    dataset=r"[A-Za-z0-9_]+",
-    ablation=r"[a-z0-9_]+",
+    name="[^/]+",
+    dataset="[^/]+",
     scale="[234]",
-    device="cpu|cuda|mps",
-    formulation="paper|fused|own",
-    load=r"(\.[a-z0-9_]+)*",
-    over="window|picture",
+
+
+def outputs(jobs):
+    return [str(job.output) for job in jobs]
+
+
+def job_of(kind, wildcards):
+    """The job that a rule carries out, found by its output."""
+    try:
+        return PLAN.find(LAYOUT.output(kind, wildcards.name))
+    except HitsrError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def inputs_of(job):
+    """Inputs of a rule: the job file, and the files that the job reads."""
+    return {"job": str(LAYOUT.job(job.kind, job.name))} | {
+        role: str(path)
+        for role, path in job.inputs.items()
+        if _is_watched(job, role, path)
+    }
+
+
+def _is_watched(job, role, path):
+    """Whether Snakemake should watch the time stamp of an input."""
+    # Missing released weights are reported by onstart, so that a dry run works without them.
+    is_released = isinstance(getattr(job, "subject", None), ReleasedNetwork)
+    is_absent = is_released and role == "weights" and not path.is_file()
+    # Snakemake takes braces for wildcards, and cannot escape them.
+    return not is_absent and not {"{", "}"} & set(str(path))
+
+
+def asked(kind):
+    """Input function of a rule for jobs of one kind."""
+    return lambda wildcards: inputs_of(job_of(kind, wildcards))
+
+
+def gpus(kind):
+    """How many GPUs a job takes."""
+    return lambda wildcards: int(job_of(kind, wildcards).device == "cuda")
 
 
 def needed_jobs(rule):
-    """The jobs of one rule that are to run."""
+    """Jobs of a rule that will run."""
     return [job for job in workflow.dag.needrun_jobs() if job.rule.name == rule]
 
 
 onstart:
-    # A dry run works without data; a real one says at once what is missing.
+    # Report missing data before the first job; a dry run works without data.
     sources = REPORTS / "published/sources.csv"
-    sets = {job.wildcards.dataset for job in needed_jobs("prepare")}
+    sets = {
+        job_of("prepare", job.wildcards).dataset for job in needed_jobs("prepare")
+    }
     missing = [
         missing_data(CONFIG, sources, sets) if sets else None,
         missing_weights(CONFIG, sources) if needed_jobs("restore") else None,

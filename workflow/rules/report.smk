@@ -1,114 +1,59 @@
-# Tables and the report, from records alone.
+# Write the page of a config, and pages of single ablations, from records.
 
-
-def quality_records(names):
-    return [
-        f"{RESULTS}/records/quality/{name}.{dataset}.json"
-        for name in names
-        for dataset in CONFIG.data.test
-    ]
-
-
-def training_files(names):
-    return [
-        f"{RESULTS}/weights/{name}/{file}"
-        for name in names
-        for file in ("record.json", "log.jsonl")
-    ]
-
-
-RECORDS = [
-    *(
-        f"{RESULTS}/records/complexity/{network}.json"
-        for network in [*scaled_networks(CONFIG, CONFIG.efficiency.scales), *OWN]
-    ),
-    *latency_records(
-        [
-            *scaled_networks(CONFIG, LATENCY.scales),
-            *(name for name in OWN if int(name[-1]) in LATENCY.scales),
-        ],
-        LATENCY.formulations,
-        LATENCY.batches,
-        LATENCY.dtypes,
-    ),
-    *training_files(runs(CONFIG)),
-    *quality_records(METHODS),
-    *(attribution_records(CONFIG.lam.sets, CONFIG.lam.scales) if CONFIG.lam else ()),
-    *(
-        f"{RESULTS}/records/scaling/{network}.{over}.json"
-        for network in scaled_networks(
-            CONFIG, (CONFIG.scaling.scale,) if CONFIG.scaling else ()
-        )
-        for over in CONFIG.scaling.over
-    ),
-    *scaling_times(CONFIG.scaling),
-    *(file for name in CONFIG.ablations for file in ablation_records(name)),
-]
 TEMPLATES = sorted(str(path) for path in REPORTS.rglob("*") if path.is_file())
-TABLES = (
-    "efficiency",
-    "quality",
-    "quality_pictures",
-    "training",
-    "attribution",
-    "scaling",
-    "scaling_time",
-    "throughput",
-)
-
-
-rule collect:
-    input:
-        RECORDS,
-    output:
-        expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
-    log:
-        f"{RESULTS}/logs/collect.log",
-    localrule: True
-    params:
-        results=RESULTS,
-        code=fingerprint("report", "records"),
-    shell:
-        "hitsr collect {params.results} > {log} 2>&1"
+ABLATION_PAGE = LAYOUT.ablation_page("{name}")
 
 
 rule report:
     input:
-        rules.collect.output,
-        RECORDS,
-        [
-            f"{RESULTS}/pictures/{name}.{dataset}"
-            for name in METHODS
-            for dataset in CONFIG.data.test
-        ],
-        TEMPLATES,
+        lambda wildcards: outputs(PLAN.reported) + TEMPLATES,
     output:
-        f"{RESULTS}/report/index.html",
+        LAYOUT.report / "index.html",
     log:
-        f"{RESULTS}/logs/report.log",
+        LAYOUT.log("report", "index"),
     localrule: True
     params:
-        reports=REPORTS,
+        # The page shows values of the config, so a changed config rewrites it.
+        config=CONFIG.hash,
         ablations=[KNOWN_ABLATIONS[name].hash for name in CONFIG.ablations],
-        code=fingerprint("report", "records", "specs/claims.py"),
+        code=code_of("report"),
     shell:
-        "hitsr report {CONFIG_FILE} --reports {params.reports} --ablations {ABLATIONS}"
-        " > {log} 2>&1 && cat {log}"
+        "hitsr report {CONFIG_FILE:q} --reports {REPORTS:q} --ablations {ABLATIONS:q}"
+        + TO_LOG
+        + " && cat {log:q}"
+
+
+def ablation_inputs(wildcards):
+    """Inputs of an ablation's page; an impossible ablation is an error that says why."""
+    name = wildcards.name
+    if name in PLAN.impossible:
+        raise WorkflowError(PLAN.impossible[name])
+    return outputs(PLAN.asked_by(name)) + TEMPLATES
 
 
 rule ablation_page:
     input:
-        lambda wildcards: ablation_records(wildcards.ablation),
-        TEMPLATES,
+        ablation_inputs,
     output:
-        f"{RESULTS}/report/ablations/{{ablation}}.html",
+        ABLATION_PAGE,
     log:
-        f"{RESULTS}/logs/ablations/{{ablation}}.log",
+        LAYOUT.log("report", "{name}"),
     localrule: True
     params:
-        reports=REPORTS,
-        ablation=lambda wildcards: KNOWN_ABLATIONS[wildcards.ablation].hash,
-        code=fingerprint("report", "records"),
+        config=CONFIG.hash,
+        ablation=lambda wildcards: KNOWN_ABLATIONS[wildcards.name].hash,
+        code=code_of("report"),
     shell:
-        "hitsr report {CONFIG_FILE} --reports {params.reports} --ablations {ABLATIONS}"
-        " --only {wildcards.ablation} > {log} 2>&1 && cat {log}"
+        "hitsr report {CONFIG_FILE:q} --reports {REPORTS:q} --ablations {ABLATIONS:q}"
+        " --only {wildcards.name:q}" + TO_LOG + " && cat {log:q}"
+
+
+# `snakemake ablation_<name>`, for every file of ablations/, runs its jobs and writes its page.
+for ablation in KNOWN_ABLATIONS:
+
+    rule:
+        name:
+            f"ablation_{ablation}"
+        input:
+            str(LAYOUT.ablation_page(ablation)),
+        localrule: True

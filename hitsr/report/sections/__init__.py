@@ -3,8 +3,9 @@
 A new section is a module here, a template in `reports/templates/sections`, and a line below.
 """
 
+from hitsr.records import AttributionRecord, ScalingRecord, ScalingTimeRecord
 from hitsr.report.budget import Budget
-from hitsr.report.measures import Evidence
+from hitsr.report.evidence import Evidence
 from hitsr.report.section import Section
 from hitsr.report.sections.ablations import ablations_section
 from hitsr.report.sections.attribution import attribution_section
@@ -21,7 +22,7 @@ from hitsr.report.sections.scaling import scaling_section
 def sections(evidence: Evidence, budget: Budget) -> list[Section]:
     train = evidence.config.train
     return [
-        claims_section(evidence, budget),
+        claims_section(evidence),
         efficiency_section(evidence),
         *([scaling_section(evidence)] if _has_scaling(evidence) else []),
         quality_section(evidence, budget),
@@ -42,10 +43,10 @@ def protocol_section() -> Section:
 
 def _has_scaling(evidence: Evidence) -> bool:
     """Asked for, or there all the same."""
-    results = evidence.results
-    return bool(evidence.config.scaling or results.scaling or results.scaling_time)
+    of = evidence.results.of
+    return bool(evidence.config.scaling or of(ScalingRecord) or of(ScalingTimeRecord))
 
 
 def _has_maps(evidence: Evidence) -> bool:
     """Asked for, or there all the same."""
-    return evidence.config.lam is not None or bool(evidence.results.attribution)
+    return evidence.config.lam is not None or bool(evidence.results.of(AttributionRecord))

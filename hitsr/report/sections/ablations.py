@@ -1,28 +1,20 @@
 """Section: what one design choice is worth, each variant against its base on the same pictures."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from hitsr.records import QualityRecord
+from hitsr.records import LatencyRecord
 from hitsr.report.budget import Budget
-from hitsr.report.cells import (
-    NOT_RUN,
-    Cell,
-    Column,
-    Group,
-    Row,
-    Span,
-    Table,
-    here,
-)
-from hitsr.report.measures import Evidence, mean_psnr_db, mean_ssim
-from hitsr.report.names import family_key, label
+from hitsr.report.cells import NOT_RUN, Cell, Column, Group, Row, Span, Table
+from hitsr.report.estimates import PairedDifference, resolved
+from hitsr.report.evidence import Evidence, Resolved
+from hitsr.report.names import device_name, family_key, label
 from hitsr.report.section import Caption, Section, TableView
-from hitsr.report.significance import LEVEL, PairedDifference, paired_difference
-from hitsr.report.statistics import mean, median
 from hitsr.report.svg import Panel
-from hitsr.report.typeset import counted, listed, number_word, sentence, share, signed
+from hitsr.report.tables import Shown, Where, measured
+from hitsr.report.typeset import counted, listed, sentence, share, signed
 from hitsr.report.whiskers import Whisker, whisker_panel
-from hitsr.specs.ablation import AblationRow, Remark, Resolved
+from hitsr.specs.ablation import Ablation, AblationRow
 
 _REFERENCE = Cell(text="base", kind="absent")
 
@@ -31,18 +23,14 @@ class AblationView(NamedTuple):
     """One ablation as its template shows it."""
 
     name: str
-    question: str
-    expect: str
-    published: tuple[Remark, ...]
+    ablation: Ablation
     table: TableView
     panels: list[Panel]
     command: str
 
 
 def ablations_section(evidence: Evidence, budget: Budget) -> Section:
-    views = [
-        _view(evidence, budget, name, resolved) for name, resolved in evidence.ablations.items()
-    ]
+    views = [_view(evidence, budget, name, study) for name, study in evidence.ablations.items()]
     return Section(
         key="ablations",
         nav="Ablations",
@@ -57,167 +45,174 @@ def difference_to_base(
     evidence: Evidence, row: AblationRow, reference: AblationRow, dataset: str
 ) -> PairedDifference | None:
     """Over seeds and pictures; None before both are scored."""
-    after, before = _scores(evidence, row, dataset), _scores(evidence, reference, dataset)
-    return paired_difference(after, before) if after and before else None
+    names = (_trained(row), _trained(reference))
+    scale = row.network.scale
+    return evidence.difference("psnr_db", *names, scale=scale, dataset=dataset)
 
 
-def ablation_finding(evidence: Evidence, resolved: Resolved) -> str:
+def ablation_finding(evidence: Evidence, study: Resolved) -> str:
     """How many variants the first test set tells apart from their base, and in which direction."""
     dataset = evidence.config.data.test[0]
-    found = [
-        difference_to_base(evidence, row, reference, dataset)
-        for row, reference in _pairs(resolved)
+    known = [
+        found
+        for row, reference in _pairs(study)
         if row is not reference
+        and (found := difference_to_base(evidence, row, reference, dataset)) is not None
     ]
-    known = [each for each in found if each is not None]
     if not known:
-        return sentence(resolved.ablation.question)
-    pictures, where = known[0].pictures, evidence.set_name(dataset)
-    if 2.0 ** (1 - pictures) >= LEVEL:  # the smallest p that a signed-rank test can give
-        few = f"{number_word(pictures)} picture{'s are' if pictures > 1 else ' is'}"
-        return sentence(f"{few} too few to tell variants from their base on {where}.")
-    better = sum(each.interval is not None and each.interval[0] > 0 for each in known)
-    worse = sum(each.interval is not None and each.interval[1] < 0 for each in known)
-    if not better and not worse:
-        return f"No variant is told apart from its base on {where}."
+        return sentence(study.ablation.question)
+    where = evidence.set_name(dataset)
+    if known[0].is_seed_unknown:
+        return (
+            f"One seed on {where}: what another would give is not known, so no variant is told "
+            "apart from its base."
+        )
+    sides = [resolved(each) for each in known]
     noun = "variant" if len(known) == 1 else "variants"
     parts = [
         f"{share(count, len(known))} {noun} score{'s' * (count == 1)} {side} the base"
-        for count, side in ((worse, "below"), (better, "above"))
-        if count
+        for side in ("below", "above")
+        if (count := sides.count(side))
     ]
+    if not parts:
+        return f"No variant is told apart from its base on {where}."
     return sentence(f"{listed(parts)} on {where}, by 95 % intervals.")
 
 
-def ablation_table(evidence: Evidence, name: str, resolved: Resolved) -> Table:
-    quality = (
-        Column("PSNR", "dB"),
-        Column("to base", "dB"),
-        Column("95 % interval", is_text=True),
-        Column("SSIM"),
-    )
-    cost = (Column("parameters", "K"), Column("FLOPs", "G"))
-    times = tuple(Column(f"latency, {device}", "ms") for device in _devices(evidence))
-    spans = (
-        *(Span(quality, dataset) for dataset in evidence.config.data.test),
-        Span((*cost, *times, Column("kernel", is_text=True)), "Cost, published size"),
-    )
-    groups = tuple(
-        Group(
-            label(base) if len(resolved.ablation.base) > 1 else "",
-            tuple(
-                _table_row(evidence, row, reference)
-                for row, reference in _pairs(resolved)
-                if row.base == base
-            ),
-        )
-        for base in resolved.ablation.base
-    )
-    return Table(f"ablation-{name}", "Variant", spans, groups)
+def ablation_table(evidence: Evidence, name: str, study: Resolved) -> Table:
+    """Scores of the networks as they were trained, costs of those of published size."""
+    sets, costs = evidence.config.data.test, _cost_columns(evidence)
+    rows: dict[str, list[Row]] = {base: [] for base in study.ablation.base}
+    for row, reference in _pairs(study):
+        scale, full = row.network.scale, row.network.network.name
+        scores = [
+            column.fill(evidence, _trained(row), {"scale": scale, "dataset": dataset})
+            for dataset in sets
+            for column in _score_columns(_trained(reference))
+        ]
+        cells = (*scores, *(column.fill(evidence, full, {"scale": scale}) for column in costs))
+        rows[row.base].append(Row(_words(row.variant), cells, family_key(row.base)))
+    is_named = len(rows) > 1
+    groups = (Group(label(base) * is_named, tuple(each)) for base, each in rows.items())
+    spans = [Span(_heads(_score_columns("")), dataset) for dataset in sets]
+    spans.append(Span(_heads(costs), "Cost, published size"))
+    return Table(f"ablation-{name}", "Variant", tuple(spans), tuple(groups))
 
 
-def _view(evidence: Evidence, budget: Budget, name: str, resolved: Resolved) -> AblationView:
-    ablation = resolved.ablation
-    caption = Caption(
-        ablation_finding(evidence, resolved), _conditions(evidence, budget, resolved), budget.steps
-    )
-    notes = [sentence(ablation.note)] if ablation.note else []
+def _view(evidence: Evidence, budget: Budget, name: str, study: Resolved) -> AblationView:
+    conditions = _conditions(evidence, budget, study)
+    caption = Caption(ablation_finding(evidence, study), conditions, budget.steps)
+    notes = [sentence(study.ablation.note)] if study.ablation.note else []
     return AblationView(
         name=name,
-        question=ablation.question,
-        expect=ablation.expect,
-        published=ablation.published,
-        table=TableView(ablation_table(evidence, name, resolved), caption, notes),
-        panels=_panels(evidence, name, resolved),
+        ablation=study.ablation,
+        table=TableView(ablation_table(evidence, name, study), caption, notes),
+        panels=_panels(evidence, name, study),
         command=f"snakemake ablation_{name} --configfile configs/{evidence.config.name}.yaml",
     )
 
 
-def _conditions(evidence: Evidence, budget: Budget, resolved: Resolved) -> str:
-    scale = resolved.rows[0].network.scale
+def _conditions(evidence: Evidence, budget: Budget, study: Resolved) -> str:
+    scale = study.rows[0].network.scale
     timed = min(evidence.config.efficiency.latency.scales)
     seeds = counted(budget.seeds, "seed")
     reduced = ", networks reduced in size" if budget.reduction else ""
+    over = "seeds and pictures" if budget.seeds > 1 else "pictures alone: of one seed"
     return (
         f"×{scale}, {seeds}{reduced}; trained by the recipe of the configuration, but for what a "
-        f"variant changes. Intervals are of the mean difference on the same pictures, over "
-        f"{'seeds and ' if budget.seeds > 1 else ''}pictures. FLOPs ×{scale}, latency ×{timed}."
+        f"variant changes. Intervals are of the mean difference on the same pictures, over {over}. "
+        f"FLOPs ×{scale}, latency ×{timed}."
     )
 
 
-def _pairs(resolved: Resolved) -> list[tuple[AblationRow, AblationRow]]:
+def _pairs(study: Resolved) -> list[tuple[AblationRow, AblationRow]]:
     """Each row beside the one that is its base itself."""
-    reference = resolved.ablation.reference
-    by_base = {row.base: row for row in resolved.rows if row.variant == reference}
-    return [(row, by_base[row.base]) for row in resolved.rows]
+    reference = study.ablation.reference
+    by_base = {row.base: row for row in study.rows if row.variant == reference}
+    return [(row, by_base[row.base]) for row in study.rows]
 
 
-def _table_row(evidence: Evidence, row: AblationRow, reference: AblationRow) -> Row:
-    cells: list[Cell] = []
-    for dataset in evidence.config.data.test:
-        records = _scores(evidence, row, dataset)
-        found = difference_to_base(evidence, row, reference, dataset)
-        cells += [
-            here(mean([mean_psnr_db(each) for each in records]).value, 2) if records else NOT_RUN,
-            *(_compared(found) if row is not reference else (_REFERENCE, _REFERENCE)),
-            here(mean([mean_ssim(each) for each in records]).value, 4) if records else NOT_RUN,
-        ]
-    network = row.network.network
-    counted_cost = evidence.results.complexity.get((network.name, row.network.scale))
-    cells += [
-        here(counted_cost.params / 1e3 if counted_cost else None),
-        here(counted_cost.flops / 1e9 if counted_cost else None, 1),
-        *_times(evidence, row),
-    ]
-    return Row(_words(row.variant), tuple(cells), family_key(row.base))
-
-
-def _compared(found: PairedDifference | None) -> tuple[Cell, Cell]:
-    if found is None or found.mean is None:
-        return NOT_RUN, NOT_RUN
-    value = Cell(text=signed(found.mean, 2), value=found.mean)
-    if found.interval is None:
-        return value, Cell(text="one picture", kind="absent")
-    low, high = found.interval
-    return value, Cell(text=f"{signed(low, 2)} to {signed(high, 2)}")
-
-
-def _times(evidence: Evidence, row: AblationRow) -> list[Cell]:
-    """On each device, then the kernel that ran there."""
-    scale = min(evidence.config.efficiency.latency.scales)
-    network, found = row.network.network.name, evidence.results.latency
-    records = [found.get((network, scale, device, "fused")) for device in _devices(evidence)]
-    kernels = {record.kernel for record in records if record and record.kernel}
+def _score_columns(base: str) -> list[Shown]:
+    """Scores on a set, and what they are to those of a base."""
     return [
-        *(here(median(record.samples_ms).value if record else None) for record in records),
-        Cell(text=listed(sorted(kernels)), kind="text") if kernels else NOT_RUN,
+        measured("psnr_db", "PSNR", "dB"),
+        _to_base(base, Column("to base", "dB"), _mean),
+        _to_base(base, Column("95 % interval", is_text=True), _interval),
+        measured("ssim", "SSIM"),
     ]
 
 
-def _devices(evidence: Evidence) -> list[str]:
-    """Those on which what runs by default was timed."""
-    return [device for device, form in evidence.latency_setups if form == "fused"]
+def _to_base(base: str, column: Column, show: Callable[[float, PairedDifference], Cell]) -> Shown:
+    def cell(evidence: Evidence, network: str, where: Where) -> Cell:
+        if network == base:
+            return _REFERENCE
+        found = evidence.difference("psnr_db", network, base, **where)
+        return NOT_RUN if found is None or found.mean is None else show(found.mean, found)
+
+    return Shown(column, cell)
 
 
-def _scores(evidence: Evidence, row: AblationRow, dataset: str) -> list[QualityRecord]:
-    found = (evidence.results.quality.get((run.name, dataset)) for run in row.runs)
-    return [record for record in found if record]
+def _mean(mean: float, _: PairedDifference) -> Cell:
+    return Cell(text=signed(mean, 2), value=mean)
 
 
-def _panels(evidence: Evidence, name: str, resolved: Resolved) -> list[Panel]:
+def _interval(_: float, found: PairedDifference) -> Cell:
+    ends = found.interval or found.over_pictures
+    if ends is None:
+        return Cell(text="nothing varies", kind="absent")
+    return Cell(text=f"{signed(ends[0], 2)} to {signed(ends[1], 2)}")
+
+
+def _cost_columns(evidence: Evidence) -> list[Shown]:
+    """Counts, times of the default formulation on each device, and the kernel that ran there."""
+    scale = min(evidence.config.efficiency.latency.scales)
+    setups = [setup for setup in evidence.latency_setups if setup.formulation == "fused"]
+    heads = [f"latency, {device_name(setup.device)}" for setup in setups]
+    times = (
+        measured("latency_ms", head, "ms", scale=scale, setup=setup, load="")
+        for head, setup in zip(heads, setups)
+    )
+
+    def kernel(evidence: Evidence, network: str, _: Where) -> Cell:
+        kernels = {
+            record.kernel
+            for record in evidence.results.of(LatencyRecord)
+            if (record.network, record.scale, record.formulation) == (network, scale, "fused")
+            and record.kernel
+        }
+        return Cell(text=listed(sorted(kernels)), kind="text") if kernels else NOT_RUN
+
+    return [
+        measured("params", "parameters", "K"),
+        measured("flops", "FLOPs", "G"),
+        *times,
+        Shown(Column("kernel", is_text=True), kernel),
+    ]
+
+
+def _heads(columns: Sequence[Shown]) -> tuple[Column, ...]:
+    return tuple(shown.column for shown in columns)
+
+
+def _trained(row: AblationRow) -> str:
+    """Name of the network that was trained: it may be reduced in size."""
+    return row.runs[0].network.name
+
+
+def _panels(evidence: Evidence, name: str, study: Resolved) -> list[Panel]:
     """Differences with their intervals, a panel per test set; none before anything is scored."""
     panels = []
     for dataset in evidence.config.data.test:
         whiskers = [
             Whisker(
-                _label(resolved, row),
+                _label(study, row),
                 found.mean,
-                found.interval,
+                found.interval or found.over_pictures,
                 family_key(row.base),
                 row.network.network.windows.sizes,
                 is_reference=row is reference,
             )
-            for row, reference in _pairs(resolved)
+            for row, reference in _pairs(study)
             if (found := difference_to_base(evidence, row, reference, dataset))
             and found.mean is not None
         ]
@@ -227,9 +222,9 @@ def _panels(evidence: Evidence, name: str, resolved: Resolved) -> list[Panel]:
     return panels
 
 
-def _label(resolved: Resolved, row: AblationRow) -> str:
+def _label(study: Resolved, row: AblationRow) -> str:
     words = _words(row.variant)
-    return f"{label(row.base)}: {words}" if len(resolved.ablation.base) > 1 else words
+    return f"{label(row.base)}: {words}" if len(study.ablation.base) > 1 else words
 
 
 def _words(variant: str) -> str:

@@ -1,45 +1,23 @@
 """Section: what in the picture each network draws on, by local attribution maps."""
 
-from dataclasses import replace
+from collections.abc import Callable
 
-from hitsr.report.attributed import (
-    Number,
-    PairedIndex,
-    Place,
-    area_percent,
-    attributed,
-    by_window,
-    diffusion_index,
-    error_percent,
-    over_windows,
-    paired_indices,
-    places,
-    refined_error_percent,
-    refined_index,
-)
+from hitsr.records import AttributionRecord
 from hitsr.report.budget import Budget
-from hitsr.report.cells import (
-    NO_BASELINE,
-    NOT_RUN,
-    Cell,
-    Column,
-    Group,
-    Row,
-    Span,
-    Table,
-    estimate,
-    gain,
-    row,
-)
-from hitsr.report.maps import DECADES, Sheet, sheet
-from hitsr.report.measures import Evidence
-from hitsr.report.names import label
+from hitsr.report.cells import NOT_RUN, Cell, Column, Table
+from hitsr.report.estimates import PairedDifference, resolved
+from hitsr.report.evidence import Evidence
+from hitsr.report.maps import DECADES, MappedSet, Sheet, mapped_sets, sheet
+from hitsr.report.names import Family, label
 from hitsr.report.section import Caption, Section, TableView
-from hitsr.report.typeset import THIN_SPACE, between, counted, fixed, share
+from hitsr.report.tables import Lines, Shelf, Shown, Where, fill, measured, of_conversion
+from hitsr.report.typeset import THIN_SPACE, between, counted, fixed, sentence, share, signed
+
+_INDEX = "diffusion_index"
 
 
 def attribution_section(evidence: Evidence, budget: Budget) -> Section:
-    found = places(evidence)
+    found = mapped_sets(evidence)
     view = _view(evidence, found, budget) if found else None
     sheets = [_sheet(evidence, place, budget) for place in found]
     return Section(
@@ -52,112 +30,128 @@ def attribution_section(evidence: Evidence, budget: Budget) -> Section:
     )
 
 
+def paired_indices(evidence: Evidence, place: MappedSet) -> dict[Family, PairedDifference]:
+    """Conversion less baseline over the same windows, for each family that was mapped."""
+    found = {
+        family: evidence.difference(_INDEX, family.conversion, family.baseline, **place._asdict())
+        for family in evidence.families
+    }
+    return {family: difference for family, difference in found.items() if difference}
+
+
 def attribution_heading(evidence: Evidence) -> str:
-    """Of all pairs everywhere: a finding only where each interval says so."""
-    pairs = [pair for place in places(evidence) for pair in paired_indices(evidence, place)]
-    if pairs and all(pair.is_wider for pair in pairs):
+    """A finding only where the interval of every pair on every set says so."""
+    sides = {
+        resolved(pair)
+        for place in mapped_sets(evidence)
+        for pair in paired_indices(evidence, place).values()
+    }
+    if sides == {"above"}:
         return "Conversions draw on a wider part of the picture"
-    if pairs and all(pair.is_narrower for pair in pairs):
+    if sides == {"below"}:
         return "Conversions draw on a narrower part of the picture"
     return "What in the picture each network draws on"
 
 
-def attribution_finding(evidence: Evidence, place: Place) -> str:
+def attribution_finding(evidence: Evidence, place: MappedSet) -> str:
     pairs = paired_indices(evidence, place)
+    means = [pair.mean or 0.0 for pair in pairs.values()]
+    decided = sum(resolved(pair) != "undecided" for pair in pairs.values())
     if not pairs:
         return "Diffusion index of each network."
     if len(pairs) == 1:
-        return _one_pair(pairs[0])
-    higher = sum(pair.difference.value > 0 for pair in pairs)
-    changes = between([pair.difference.value for pair in pairs], 2, plus=True)
-    decided = sum(pair.is_wider or pair.is_narrower for pair in pairs)
+        return _pair_finding(evidence, place, next(iter(pairs)), means[0], is_decided=decided > 0)
+    higher = sum(mean > 0 for mean in means)
+    intervals = "no interval over seeds and pictures excludes zero"
+    if decided:
+        share_decided = share(decided, len(pairs))
+        intervals = f"the interval over seeds and pictures excludes zero for {share_decided}"
     return (
-        f"{share(higher, len(pairs)).capitalize()} conversions "
-        f"{'have' if higher > 1 else 'has'} a higher mean diffusion index "
-        f"than their baseline ({changes}); the interval over pictures excludes zero for "
-        f"{share(decided, len(pairs))}."
+        f"{sentence(share(higher, len(pairs)))} conversions {'have' if higher > 1 else 'has'} a "
+        f"higher mean diffusion index than their baseline ({between(means, 2, plus=True)}); "
+        f"{intervals}."
     )
 
 
-def attribution_table(evidence: Evidence, found: list[Place]) -> Table:
+def _pair_finding(
+    evidence: Evidence, place: MappedSet, family: Family, mean: float, *, is_decided: bool
+) -> str:
+    before, after = (
+        fixed(level.value, 2) if level else ""
+        for network in family.networks
+        for level in [evidence.over_items(_INDEX, network, **place._asdict())]
+    )
+    return (
+        f"{label(family.conversion)} draws on {'more' if mean > 0 else 'less'} of the picture "
+        f"than {label(family.baseline)}: mean diffusion index {after} against {before}"
+        f"{'' if is_decided else ', which no interval over seeds and pictures decides'}."
+    )
+
+
+def attribution_table(evidence: Evidence, found: list[MappedSet]) -> Table:
     """Means over pictures, one group per set and scale."""
-    refined = any(_refined(evidence, place) for place in found)
-    index = (
-        Column("mean", room="spread"),
-        Column("to baseline", room="spread"),
-        Column("higher on"),
-        *([Column("refined", room="spread")] if refined else []),
-    )
-    errors = (Column(_steps(evidence, found)), *([Column("refined")] if refined else []))
-    spans = (
-        Span(index, "Diffusion index"),
-        Span((Column("mean", "%", room="spread"),), "Information area"),
-        Span(errors, "Completeness error", "%"),
-    )
-    groups = tuple(
-        Group(
+    refined = bool(evidence.facts.find("refined_index"))
+    index = [
+        measured(_INDEX, "mean", spread="items"),
+        _of_pair(Column("to baseline", room="spread"), _to_baseline),
+        _of_pair(Column("higher on"), _higher_on),
+        *([measured("refined_index", "refined", spread="items")] if refined else []),
+    ]
+    errors = [
+        measured("completeness_error", _steps(evidence)),
+        *([measured("refined_error", "refined")] if refined else []),
+    ]
+    shelves = [
+        Shelf(tuple(index), "Diffusion index"),
+        Shelf((measured("information_area", "mean", "%", spread="items"),), "Information area"),
+        Shelf(tuple(errors), "Completeness error", "%"),
+    ]
+    lines = (
+        Lines(
             f"{evidence.set_name(place.dataset)}, ×{place.scale}",
-            tuple(_row(evidence, network, place, refined) for network in evidence.networks),
+            evidence.networks,
+            place._asdict(),
         )
         for place in found
     )
-    return Table("attribution", "Network", spans, groups)
+    return fill(evidence, "attribution", "Network", shelves, lines)
 
 
-def _one_pair(pair: PairedIndex) -> str:
-    more = "more" if pair.difference.value > 0 else "less"
-    decided = "" if pair.is_wider or pair.is_narrower else ", within the spread of the pictures"
-    return (
-        f"{label(pair.family.conversion)} draws on {more} of the picture than "
-        f"{label(pair.family.baseline)}: mean diffusion index {fixed(pair.conversion, 2)} against "
-        f"{fixed(pair.baseline, 2)}{decided}."
-    )
+def _to_baseline(pair: PairedDifference) -> Cell:
+    """A conversion's mean difference; half its interval over seeds and pictures, or pictures."""
+    if pair.mean is None:
+        return NOT_RUN
+    ends = pair.interval or pair.over_pictures
+    spread = f"±{fixed((ends[1] - ends[0]) / 2, 2)}" if ends else ""
+    return Cell(text=signed(pair.mean, 2), value=pair.mean, spread=spread)
 
 
-def _row(evidence: Evidence, network: str, place: Place, refined: bool) -> Row:
-    records = attributed(evidence, network, place)
-
-    def cell(number: Number, digits: int) -> Cell:
-        return estimate(over_windows(records, number), digits)
-
-    def bare(number: Number, digits: int) -> Cell:
-        return replace(cell(number, digits), spread="")
-
-    cells = [
-        cell(diffusion_index, 2),
-        *_compared(evidence, network, place),
-        *([cell(refined_index, 2)] if refined else []),
-        cell(area_percent, 1),
-        bare(error_percent, 1),
-        *([bare(refined_error_percent, 2)] if refined else []),
-    ]
-    return row(network, cells)
+def _higher_on(pair: PairedDifference) -> Cell:
+    """On how many pictures a conversion's index is higher."""
+    return Cell(text=f"{pair.better} of {pair.pictures}", value=pair.better / pair.pictures)
 
 
-def _compared(evidence: Evidence, network: str, place: Place) -> list[Cell]:
-    """A conversion's difference to its baseline, and on how many pictures it is higher."""
-    pairs = {pair.family.conversion: pair for pair in paired_indices(evidence, place)}
-    if network not in pairs:
-        converted = any(network == family.conversion for family in evidence.families)
-        return [NOT_RUN if converted else NO_BASELINE] * 2
-    pair = pairs[network]
-    of = f"{pair.higher} of {pair.pictures}"
-    spread = "" if pair.difference.half is None else f"±{fixed(pair.difference.half, 2)}"
-    return [
-        replace(gain(pair.difference, 2), spread=spread),
-        Cell(text=of, value=pair.higher / pair.pictures),
-    ]
+def _of_pair(column: Column, show: Callable[[PairedDifference], Cell]) -> Shown:
+    """What a conversion's diffusion indices are to its baseline's."""
+
+    def cell(evidence: Evidence, family: Family, where: Where) -> Cell:
+        pair = evidence.difference(_INDEX, family.conversion, family.baseline, **where)
+        return show(pair) if pair else NOT_RUN
+
+    return of_conversion(column, cell)
 
 
-def _view(evidence: Evidence, found: list[Place], budget: Budget) -> TableView:
+def _view(evidence: Evidence, found: list[MappedSet], budget: Budget) -> TableView:
+    over = "seeds and pictures" if budget.seeds > 1 else "pictures alone, one seed"
     conditions = (
-        "Means over the windows of a set, one per picture, ± half the 95 % interval over them. "
+        "Means over the windows of a set, one per picture, ± half the 95 % interval over them; "
+        f"differences to the baseline ± half that over {over}. "
         "Diffusion index: 100 if all pixels matter alike. Information area: share of the picture "
         "with 90 % of the map’s density. Completeness error: how far the attributions are from "
         "summing to what they explain."
     )
     notes = []
-    if any(_refined(evidence, place) for place in found):
+    if evidence.facts.find("refined_index"):
         notes.append(
             "“Refined” integrates by midpoints and doubles the steps until the error of every map "
             "is below 1 %; where the two indices agree, the field’s path is fine enough."
@@ -166,7 +160,7 @@ def _view(evidence: Evidence, found: list[Place], budget: Budget) -> TableView:
     return TableView(attribution_table(evidence, found), caption, notes)
 
 
-def _sheet(evidence: Evidence, place: Place, budget: Budget) -> tuple[Sheet, Caption]:
+def _sheet(evidence: Evidence, place: MappedSet, budget: Budget) -> tuple[Sheet, Caption]:
     shown = sheet(evidence, place)
     some = (
         f"The first {len(shown.rows)} of {counted(shown.pictures, 'picture')} by name. "
@@ -183,18 +177,6 @@ def _sheet(evidence: Evidence, place: Place, budget: Budget) -> tuple[Sheet, Cap
     return shown, Caption(attribution_finding(evidence, place), conditions, budget.steps)
 
 
-def _refined(evidence: Evidence, place: Place) -> bool:
-    return any(
-        by_window(attributed(evidence, network, place), refined_index)
-        for network in evidence.networks
-    )
-
-
-def _steps(evidence: Evidence, found: list[Place]) -> str:
-    steps = {
-        record.settings.steps
-        for place in found
-        for network in evidence.networks
-        for record in attributed(evidence, network, place)
-    }
+def _steps(evidence: Evidence) -> str:
+    steps = {record.settings.steps for record in evidence.results.of(AttributionRecord)}
     return f"{' or '.join(map(str, sorted(steps)))} steps"

@@ -8,58 +8,41 @@ from typing import NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
-from hitsr.report.budget import Budget
 from hitsr.report.cells import Cell, Column, Row, Table, listing
+from hitsr.report.csv_tables import to_csv
+from hitsr.report.evidence import Evidence
+from hitsr.report.gauge import gauge
+from hitsr.report.judging import JudgedNumber, Verdict
 from hitsr.report.ledger import rulings
-from hitsr.report.ledger.gauge import gauge
-from hitsr.report.ledger.ruling import Part, Ruling
-from hitsr.report.ledger.words import (
+from hitsr.report.ledger_words import (
     VERDICTS,
     heading,
     here_words,
+    number_words,
     paper_words,
-    part_words,
     tally,
     verdict_words,
     why,
 )
-from hitsr.report.measures import Evidence
+from hitsr.report.ruling import Ruling
 from hitsr.report.section import Caption, Section, TableView
-from hitsr.report.tables import to_csv
-from hitsr.report.typeset import THIN_SPACE, sentence
-from hitsr.report.verdicts import Verdict
+from hitsr.report.typeset import THIN_SPACE, counted, sentence
 from hitsr.specs.claims import Basis
 
-
-class Place(NamedTuple):
-    """Where a kind of claim stands in the ledger, and which sections hold its evidence."""
-
-    topic: str
-    sections: tuple[str, ...]  # the first of these that the page has
-
-
-_COSTS = Place("Size and cost", ("efficiency",))
-_SPEED = Place("Speed", ("efficiency",))
-_SCORES = Place("Quality", ("quality",))
-_PRINT = Place("Printed numbers alone", ("quality",))
-_PLACES = {
-    "printed": _COSTS,
-    "change": _COSTS,
-    "growth": Place("Size and cost", ("scaling", "efficiency")),
-    "speedup": _SPEED,
-    "implementation": _SPEED,
-    "gain": _SCORES,
-    "elsewhere": Place("Quality", ("ablations", "quality")),
-    "training_set": Place("Quality", ("ablations", "quality")),
-    "convergence": Place("Learning and reach", ("convergence", "provenance")),
-    "attribution": Place("Learning and reach", ("attribution", "provenance")),
-    "printed_gain": _PRINT,
-    "best": _PRINT,
-    "successors": _PRINT,
+# Sections that hold a quantity's evidence; the page links to the first that it has.
+_EVIDENCE = {
+    "params": ("efficiency",),
+    "flops": ("efficiency",),
+    "latency_ms": ("efficiency",),
+    "flops_exponent": ("scaling", "efficiency"),
+    "psnr_db": ("quality",),
+    "ssim": ("quality",),
+    "validation_psnr_db": ("convergence", "provenance"),
+    "diffusion_index": ("attribution", "provenance"),
 }
 
 
-class PartView(NamedTuple):
+class NumberView(NamedTuple):
     name: str
     paper: str
     here: str
@@ -80,7 +63,8 @@ class Entry(NamedTuple):
     paper: str
     here: str
     gauge: Markup
-    parts: Sequence[PartView]  # where there are several
+    numbers: Sequence[NumberView]  # that were run, where there are several
+    left: str  # "17 numbers are not run"
 
 
 class Topic(NamedTuple):
@@ -94,18 +78,20 @@ class Count(NamedTuple):
     words: str
 
 
-def claims_section(evidence: Evidence, budget: Budget) -> Section:
-    found = rulings(evidence, budget)
+def claims_section(evidence: Evidence) -> Section:
+    found = rulings(evidence)
     caption = Caption(
         "Claims of the paper, and what this run makes of them.",
         "Ranges and counts are over network pairs, scales and test sets.",
     )
+    untested = [r for r in found if r.verdict == "not_testable" and r.claim.basis == "records"]
     return Section(
         key="claims",
         nav="Claims",
-        heading=heading(found),
+        heading=heading(found, evidence.networks),
         parts={
-            "topics": topics(found),
+            "topics": topics([ruling for ruling in found if ruling not in untested]),
+            "untested": [_entry(ruling) for ruling in untested],
             "tally": _counts(found, "records"),
             "in_print": _counts(found, "quotes"),
         },
@@ -116,7 +102,7 @@ def claims_section(evidence: Evidence, budget: Budget) -> Section:
 
 def topics(found: Sequence[Ruling]) -> list[Topic]:
     """Neighbouring claims of one topic stand together, in the order of the file."""
-    grouped = groupby(found, key=lambda ruling: _PLACES[ruling.claim.kind].topic)
+    grouped = groupby(found, key=lambda ruling: ruling.claim.topic)
     return [Topic(title, [_entry(ruling) for ruling in group]) for title, group in grouped]
 
 
@@ -139,12 +125,12 @@ def claims_table(found: Sequence[Ruling]) -> Table:
 
 def claims_csv(found: Sequence[Ruling]) -> str:
     """A row per number of each claim; an open end of a band, or infinity, is an empty field."""
-    rows = [_fields(ruling, part) for ruling in found for part in ruling.parts]
+    rows = [_fields(ruling, number) for ruling in found for number in ruling.numbers]
     return to_csv(pd.DataFrame(rows))
 
 
-def _fields(ruling: Ruling, part: Part) -> dict[str, object]:
-    claim, here = ruling.claim, part.here
+def _fields(ruling: Ruling, number: JudgedNumber) -> dict[str, object]:
+    claim, here = ruling.claim, number.here
     low, high = here.interval if here and here.interval else (None, None)
     return {
         "claim": claim.id,
@@ -152,20 +138,20 @@ def _fields(ruling: Ruling, part: Part) -> dict[str, object]:
         "source": claim.source,
         "claim_verdict": ruling.verdict,
         "decided_by": claim.basis,
-        "part": part.name,
-        "unit": part.style.unit,
-        "paper": _number(part.paper),
-        "here": _number(here.value if here else None),
-        "here_low": _number(low),
-        "here_high": _number(high),
-        "band_low": _number(part.expected.low),
-        "band_high": _number(part.expected.high),
-        "verdict": part.verdict,
-        "reason": part.judgement.reason or None,
+        "part": number.name,
+        "unit": number.style.unit,
+        "paper": _finite(number.paper),
+        "here": _finite(here.value if here else None),
+        "here_low": _finite(low),
+        "here_high": _finite(high),
+        "band_low": _finite(number.expected.low),
+        "band_high": _finite(number.expected.high),
+        "verdict": number.verdict,
+        "reason": number.judgement.reason or None,
     }
 
 
-def _number(value: float | None) -> float | None:
+def _finite(value: float | None) -> float | None:
     """Without what floats add in the last places; none where it is infinite."""
     if value is None or not math.isfinite(value):
         return None
@@ -181,21 +167,24 @@ def _counts(found: Sequence[Ruling], basis: Basis) -> list[Count]:
 
 def _entry(ruling: Ruling) -> Entry:
     claim = ruling.claim
+    shown = [n for n in ruling.numbers if n.here or claim.basis == "quotes"]
+    left = len(ruling.numbers) - len(shown)
     return Entry(
         id=claim.id,
         verdict=ruling.verdict,
         words=verdict_words(ruling),
         statement=claim.statement.replace(" %", f"{THIN_SPACE}%"),  # which no line end splits
         source=claim.source,
-        evidence=_PLACES[claim.kind].sections,
+        evidence=_EVIDENCE[next(iter(claim.quantities))],
         why=why(ruling),
         paper=paper_words(ruling),
         here=here_words(ruling),
         gauge=gauge(ruling),
-        parts=[_part(ruling, part) for part in ruling.parts] if len(ruling.parts) > 1 else (),
+        numbers=[_view(ruling, number) for number in shown] if len(shown) > 1 else (),
+        left=f"{counted(left, 'more number')} not run" if left else "",
     )
 
 
-def _part(ruling: Ruling, part: Part) -> PartView:
-    words = sentence(VERDICTS[ruling.claim.basis][part.verdict])
-    return PartView(part.name, *part_words(part), part.verdict, words)
+def _view(ruling: Ruling, number: JudgedNumber) -> NumberView:
+    words = sentence(VERDICTS[ruling.claim.basis][number.verdict])
+    return NumberView(number.name, *number_words(number), number.verdict, words)

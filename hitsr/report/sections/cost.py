@@ -1,33 +1,36 @@
 """Section: PSNR over what it costs, here and as others print it.
 
-A cost stands beside the PSNR of the network that it was measured of. What others print joins the
-same panel on the paper's sets alone; beside other pictures it has panels of its own.
+PSNR and cost of a point are of one network, never of its published size and its reduced one.
+Printed numbers join the same panel on the paper's sets alone; else they have panels of their own.
 """
 
 from typing import NamedTuple
 
 from hitsr.report.budget import Budget
+from hitsr.report.comparable import PAPER_TRAINING_SET
 from hitsr.report.costs import (
     COUNTED,
     LIGHTWEIGHT_PARAMS_K,
     TIMED,
+    TRAINED,
+    Cost,
+    Point,
     measured_costs,
     quotes,
     successors,
 )
-from hitsr.report.measures import Evidence, score
-from hitsr.report.published import PAPER_TRAINING_SET
-from hitsr.report.scatter import Axis, Measured, Quoted, scatter
+from hitsr.report.evidence import Evidence
+from hitsr.report.scatter import scatter
 from hitsr.report.section import Caption, Section
 from hitsr.report.svg import Panel
 from hitsr.report.typeset import fixed
 from hitsr.specs.network import Scale
 
-_PREFERRED = "Urban100"  # of which the paper and its successors print most
+_PREFERRED = "Urban100"  # the paper and its successors print most about it
 
 
 class Setting(NamedTuple):
-    """What the panels show: one set at one scale."""
+    """The set and scale whose PSNR the panels show."""
 
     dataset: str
     scale: Scale
@@ -61,64 +64,65 @@ def cost_setting(evidence: Evidence, budget: Budget) -> Setting:
     """
     sets = evidence.config.data.test
     dataset = _PREFERRED if _PREFERRED in sets else sets[0]
-    joins = evidence.published.has_dataset(dataset) and not budget.reduction
+    joins = dataset in evidence.paper_sets and not budget.reduction
     return Setting(dataset, min(evidence.config.scales), joins)
 
 
 def cost_heading(evidence: Evidence, budget: Budget) -> str:
     """A finding where every pair was scored and counted at published size."""
     setting, moves = cost_setting(evidence, budget), []
+    where = {"scale": setting.scale}
     for family in evidence.families:
         before, after = (
-            score(evidence.results, network, setting.scale, setting.dataset)
+            evidence.level("psnr_db", network, **where, dataset=setting.dataset)
             for network in family.networks
         )
-        heavy, light = (
-            evidence.results.complexity.get((network, setting.scale)) for network in family.networks
-        )
+        heavy, light = (evidence.facts.value("flops", n, **where) for n in family.networks)
         if not (before and after and heavy and light) or budget.reduction:
             return "Performance and cost"
-        better = round(after.psnr_db.value - before.psnr_db.value, 2) > 0
-        moves.append(better and light.flops < heavy.flops)
+        better = round(after.value - before.value, 2) > 0
+        moves.append(better and light < heavy)
     if moves and all(moves):
         return "Conversion moves every network up and to the left"
     return "Performance and cost"
 
 
 def measured_panels(evidence: Evidence, budget: Budget, setting: Setting) -> list[Panel]:
-    """One for each cost that was measured of a network that was scored."""
+    """One for each cost that was measured of a network that was scored.
+
+    Of networks reduced in size, only parameters and training time are known.
+    """
+    costs = map(Cost, TRAINED) if budget.reduction else measured_costs(evidence, COUNTED)
     panels = []
-    for axis, cost in measured_costs(evidence, budget, setting.scale):
-        points = [
-            Measured(network, value, found.psnr_db.value, found.psnr_db.half)
-            for network in evidence.networks
-            if (found := score(evidence.results, network, setting.scale, setting.dataset))
-            and (value := cost(network)) is not None
-        ]
+    for cost in costs:
+        points = _points(evidence, setting, cost)
+        # Others' times are of other machines.
+        joins = setting.with_quotes and cost.quantity in COUNTED
+        beside = quotes(evidence, setting.dataset, setting.scale, cost.quantity) if joins else []
         if points:
-            panels.append(scatter(_named("cost", axis), points, _beside(evidence, setting, axis)))
+            panels.append(scatter(f"cost-{cost.key}", cost.title, cost.unit, points, beside))
     return panels
 
 
+def _points(evidence: Evidence, setting: Setting, cost: Cost) -> list[Point]:
+    points = []
+    for network in evidence.networks:
+        psnr = evidence.level("psnr_db", network, dataset=setting.dataset, scale=setting.scale)
+        spent = evidence.level(cost.quantity, network, scale=setting.scale, **cost.where)
+        if psnr and spent:
+            points.append(Point(network, spent.value, psnr.value, psnr.half))
+    return points
+
+
 def quoted_panels(evidence: Evidence, setting: Setting) -> list[Panel]:
-    """What others print and no panel above shows: on the same scale, on Urban100."""
-    printed = [*([] if setting.with_quotes else COUNTED), *TIMED]
-    found = [
-        (cost.axis, quotes(evidence.published, _PREFERRED, setting.scale, cost)) for cost in printed
-    ]
-    return [scatter(_named("quoted", axis), [], points) for axis, points in found if points]
-
-
-def _beside(evidence: Evidence, setting: Setting, axis: Axis) -> list[Quoted]:
-    """Only counts: others' times are of other machines."""
-    cost = next((cost for cost in COUNTED if cost.axis == axis), None)
-    if cost is None or not setting.with_quotes:
-        return []
-    return quotes(evidence.published, setting.dataset, setting.scale, cost)
-
-
-def _named(prefix: str, axis: Axis) -> Axis:
-    return axis._replace(name=f"{prefix}-{axis.name}")
+    """Printed numbers that no panel above shows, at the same scale, on Urban100."""
+    panels = []
+    for cost in map(Cost, (*(() if setting.with_quotes else COUNTED), *TIMED)):
+        points = quotes(evidence, _PREFERRED, setting.scale, cost.quantity)
+        title = f"{cost.title}, their GPU" if cost.quantity in TIMED else cost.title
+        if points:
+            panels.append(scatter(f"quoted-{cost.key}", title, cost.unit, [], points))
+    return panels
 
 
 def _caption(evidence: Evidence, budget: Budget, setting: Setting) -> Caption:
@@ -152,9 +156,9 @@ def _quoted_caption(setting: Setting) -> Caption:
 
 
 def _sources(evidence: Evidence, setting: Setting) -> list[str]:
-    """Of the quoted points, each once."""
+    """Sources of the quoted points, each once."""
     rows = [
         *(quote.source for quote in evidence.published.quotes if quote.scale == setting.scale),
-        *(row.source for row in successors(evidence.published, setting.scale)),
+        *(row.source for row in successors(evidence, setting.scale)),
     ]
     return list(dict.fromkeys(rows))

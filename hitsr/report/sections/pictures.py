@@ -1,28 +1,32 @@
-"""Section: of each test set one picture, the same window from every network; then all pictures.
+"""Section: one picture of each test set, the same window from every network; then all pictures.
 
-Which picture and window are shown follows rules that look at no network's result.
+Rules that look at no network's result choose the picture and the window.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
-from hitsr.report.crops import Array, Box, around, busiest_window, cut, lossless, overview
+from hitsr.plan.subjects import CONTROLS
+from hitsr.report.crops import Box, around, busiest_window, cut, lossless, overview
 from hitsr.report.embedding import PagePicture
+from hitsr.report.evidence import Evidence
 from hitsr.report.explorer import CROP, CROPPED, explored_sets
-from hitsr.report.measures import Evidence
-from hitsr.report.names import BICUBIC, CONTROLS, FAMILIES, HR, role_of
+from hitsr.report.facts import QUANTITIES
+from hitsr.report.names import BICUBIC, FAMILIES, HR, role_of
 from hitsr.report.restored import Restored, restored_sets
 from hitsr.report.section import Section
-from hitsr.report.typeset import THIN_SPACE, between, fixed
+from hitsr.report.typeset import between, fixed
 from hitsr.specs.network import Scale
 
-# Bounds what a row holds: a region of this size of a larger picture.
+# Bounds the size of the page: a region of this size is shown of a larger picture.
 _REGION = (480, 320)  # width, height in HR pixels
 _ZOOM = 4  # the window is a quarter of the region's sides
+_PSNR = QUANTITIES["psnr_db"]
 
 
-@dataclass(frozen=True)
-class Cutout:
+class Cutout(NamedTuple):
     """One method's region."""
 
     method: str  # network, "bicubic" or "hr"
@@ -31,7 +35,7 @@ class Cutout:
 
 
 @dataclass(frozen=True)
-class PictureRow:
+class ShownPicture:
     """One picture of one set at one scale, from every method."""
 
     key: str
@@ -48,7 +52,7 @@ class PictureRow:
 
     @property
     def columns(self) -> int:
-        """Of the grid: HR and the baselines fill its first line."""
+        """Columns of the grid: HR and the baselines fill its first line."""
         return max(2, [cutout.method for cutout in self.cutouts].index(BICUBIC))
 
     @property
@@ -57,32 +61,27 @@ class PictureRow:
         return len(self.cutouts) == 2 * self.columns
 
     @property
-    def shown(self) -> list[str]:
-        return [cutout.method for cutout in self.cutouts if cutout.crop]
-
-    @property
     def page_pictures(self) -> list[PagePicture]:
         return [self.overview, *(cutout.crop for cutout in self.cutouts if cutout.crop)]
 
 
 def pictures_section(evidence: Evidence) -> Section:
-    rows, explored = picture_rows(evidence), explored_sets(evidence)
-    by_scale = [(scale, list(group)) for scale, group in groupby(rows, lambda row: row.scale)]
+    shown, explored = shown_pictures(evidence), explored_sets(evidence)
     return Section(
         key="pictures",
         nav="Pictures",
         heading="The same window from every network",
         parts={
-            "rows": rows,
-            "by_scale": by_scale,
+            "shown": shown,
+            "by_scale": [(x, list(group)) for x, group in groupby(shown, lambda each: each.scale)],
             "methods": methods_of(evidence),
-            "sides": first_sides(rows),
+            "sides": first_sides(shown),
             "explored": explored,
             "crop": CROP,
             "cropped": CROPPED if any(len(each.pictures) > CROPPED for each in explored) else None,
         },
         pictures=[
-            *(picture for row in rows for picture in row.page_pictures),
+            *(picture for each in shown for picture in each.page_pictures),
             *(picture for each in explored for picture in each.page_pictures),
         ],
     )
@@ -93,36 +92,35 @@ def methods_of(evidence: Evidence) -> list[str]:
 
     Networks that belong to no pair come last.
     """
-    asked = evidence.networks
-    families = [family for family in FAMILIES if set(asked) & set(family.networks)]
-    paired = [family.baseline for family in families], [family.conversion for family in families]
-    others = [name for name in asked if name not in paired[0] + paired[1]]
-    return [HR, *paired[0], BICUBIC, *paired[1], *others]
+    families = [family for family in FAMILIES if set(evidence.networks) & set(family.networks)]
+    baselines = [family.baseline for family in families]
+    conversions = [family.conversion for family in families]
+    others = [name for name in evidence.networks if name not in baselines + conversions]
+    return [HR, *baselines, BICUBIC, *conversions, *others]
 
 
-def picture_rows(evidence: Evidence) -> list[PictureRow]:
+def shown_pictures(evidence: Evidence) -> list[ShownPicture]:
     """One for each set and scale with restored pictures; DataError for one that does not fit."""
     methods = methods_of(evidence)
-    made = (_row(restored, methods) for restored in restored_sets(evidence))
-    return [row for row in made if row]
+    found = (_shown(restored, methods) for restored in restored_sets(evidence))
+    return [shown for shown in found if shown]
 
 
 def choose(restored: Restored) -> str | None:
     """The picture where bicubic scores worst; None if it was not scored."""
-    scores = restored.psnr_db(BICUBIC)
-    return min(scores, key=lambda name: (scores[name], name), default=None)
+    return str(restored.psnr_db[BICUBIC].idxmin()) if BICUBIC in restored.psnr_db else None
 
 
-def first_sides(rows: list[PictureRow]) -> tuple[str, str] | None:
-    """What the slider shows first: bicubic and the last conversion, where they are there."""
-    if not rows:
+def first_sides(shown: Sequence[ShownPicture]) -> tuple[str, str] | None:
+    """Methods that the slider shows first: bicubic and the last conversion, if they are there."""
+    if not shown:
         return None
-    shown = rows[0].shown
-    conversions = [name for name in shown if role_of(name) == "conversion"]
-    return BICUBIC if BICUBIC in shown else shown[0], [*shown, *conversions][-1]
+    methods = [cutout.method for cutout in shown[0].cutouts if cutout.crop]
+    conversions = [name for name in methods if role_of(name) == "conversion"]
+    return BICUBIC if BICUBIC in methods else methods[0], [*methods, *conversions][-1]
 
 
-def _row(restored: Restored, methods: list[str]) -> PictureRow | None:
+def _shown(restored: Restored, methods: Sequence[str]) -> ShownPicture | None:
     picture = choose(restored)
     images = restored.images(picture) if picture else {}
     if picture is None or len(images) < 2:
@@ -131,8 +129,12 @@ def _row(restored: Restored, methods: list[str]) -> PictureRow | None:
     wide, high = min(width, _REGION[0]), min(height, _REGION[1])
     window = busiest_window(images[HR], (max(1, wide // _ZOOM), max(1, high // _ZOOM)))
     region = around(window, _REGION, (width, height))
-    folder = f"{restored.key}/{picture}"
-    return PictureRow(
+    folder, scores = f"{restored.key}/{picture}", restored.scores_db(picture)
+    crops = {
+        method: PagePicture(f"{folder}.{method}.webp", lossless(cut(image, region)))
+        for method, image in images.items()
+    }
+    return ShownPicture(
         key=restored.key,
         set_title=restored.title,
         scale=restored.scale,
@@ -148,28 +150,18 @@ def _row(restored: Restored, methods: list[str]) -> PictureRow | None:
         cutouts=tuple(
             Cutout(
                 method,
-                _crop(images.get(method), region, f"{folder}.{method}.webp"),
-                _score(restored, method, picture),
+                crops.get(method),
+                fixed(scores[method], _PSNR.digits) if method in scores and method != HR else "",
             )
             for method in methods
         ),
     )
 
 
-def _crop(image: Array | None, region: Box, name: str) -> PagePicture | None:
-    return None if image is None else PagePicture(name, lossless(cut(image, region)))
-
-
-def _score(restored: Restored, method: str, picture: str) -> str:
-    value = restored.psnr_db(method).get(picture)
-    return "" if value is None or method == HR else fixed(value, 2)
-
-
 def _finding(restored: Restored, picture: str) -> str:
     """ "“img_004” of Urban100 ×2: 33.10 to 34.25 dB, bicubic 30.02 dB."."""
-    networks = [method for method in restored.runs if method not in CONTROLS]
-    values = [restored.psnr_db(method)[picture] for method in networks]
-    words = [between(values, 2, "dB")] if values else []
-    bicubic = restored.psnr_db(BICUBIC)[picture]
-    words.append(f"bicubic {fixed(bicubic, 2)}{THIN_SPACE}dB")
+    scores = restored.scores_db(picture)
+    networks = [value for method, value in scores.items() if method not in CONTROLS]
+    words = [between(networks, _PSNR.digits, _PSNR.unit)] if networks else []
+    words.append(f"bicubic {_PSNR.write(scores[BICUBIC])}")
     return f"“{picture}” of {restored.title}: {', '.join(words)}."

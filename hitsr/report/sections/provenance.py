@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import yaml
 
-from hitsr.records import Record
+from hitsr.records import QualityRecord, Record, TrainingRecord
 from hitsr.report.cells import Cell, Column, Row, Table, here, listing
-from hitsr.report.gather import missing
-from hitsr.report.jobs import drawn, jobs
-from hitsr.report.measures import Evidence
+from hitsr.report.evidence import Evidence
+from hitsr.report.facts import PAPER
+from hitsr.report.job_graph import drawn, job_groups
 from hitsr.report.section import Section
 from hitsr.report.typeset import duration, listed
 from hitsr.specs.config import Config
@@ -20,7 +20,7 @@ def provenance_section(evidence: Evidence) -> Section:
     config, results = evidence.config, evidence.results
     signatures = dict.fromkeys(
         signature
-        for record in results.quality.values()
+        for record in results.of(QualityRecord)
         for _, signature in sorted(record.signatures.items())
     )
     measured = [record for record in results.records if record.KIND != "training"]
@@ -37,19 +37,19 @@ def provenance_section(evidence: Evidence) -> Section:
                 "code": [commit_words(results.records)],
                 "configuration": [f"configs/{config.name}.yaml, content {config.hash}"],
                 "metrics": list(signatures) or ["not run"],
-                "quoted from": evidence.published.sources(config.networks) or ["nothing"],
+                "quoted from": _sources(evidence),
             },
             "circumstances": {
                 "versions": [_versions(results.records)],
                 "machine": [machine_words(results.records)],
                 "durations": [
-                    f"training {work_words(results.trainings)}",
+                    f"training {work_words(results.of(TrainingRecord))}",
                     f"measuring {work_words(measured)}",
                 ],
                 "seeds": [", ".join(map(str, seeds)) or "nothing trained"],
                 "not there": _missing(evidence),
             },
-            "jobs": drawn(jobs(evidence)),
+            "jobs": drawn(job_groups(evidence)),
             "config": to_yaml(config),
             "records": _records(results.records),
         },
@@ -81,30 +81,45 @@ def work_words(records: Sequence[Record]) -> str:
 
 def commit_words(records: Sequence[Record]) -> str:
     """Short commits of the code that measured, and whether it differed from them."""
-    codes = dict.fromkeys((r.provenance.commit, r.provenance.dirty) for r in records)
     words = (
         f"{commit[:10]}, {'with uncommitted changes' if dirty else 'clean'}"
         if commit
         else "outside a git checkout"
-        for commit, dirty in codes
+        for commit, dirty in _codes(records)
     )
     return "; ".join(words) or "not run"
 
 
 def _single_commit(records: Sequence[Record]) -> str | None:
     """The clean commit that all records come from, if there is one."""
-    codes = {(record.provenance.commit, record.provenance.dirty) for record in records}
-    commit, dirty = codes.pop() if len(codes) == 1 else (None, None)
+    codes = _codes(records)
+    commit, dirty = codes[0] if len(codes) == 1 else (None, None)
     return None if dirty else commit
 
 
+def _codes(records: Sequence[Record]) -> list[tuple[str | None, bool | None]]:
+    """Commits, and whether the code differed from them, each once."""
+    return list(dict.fromkeys((r.provenance.commit, r.provenance.dirty) for r in records))
+
+
+def _sources(evidence: Evidence) -> list[str]:
+    """The distinct sources of what is quoted about the config's networks."""
+    networks = evidence.config.networks
+    rows = (row for row in evidence.facts.rows if row.speaker == PAPER and row.network in networks)
+    return list(dict.fromkeys(row.source for row in rows)) or ["nothing"]
+
+
 def _missing(evidence: Evidence) -> list[str]:
+    """Jobs of this report without output, by their verb."""
+    by_kind: dict[str, list[str]] = {}
+    for job in evidence.results.missing:
+        by_kind.setdefault(job.kind.replace("_", "-"), []).append(job.name)
     lines = []
-    for kind, names in missing(evidence.config, evidence.results).items():
+    for kind, names in by_kind.items():
         more = len(names) - _SHOWN
         shown = [*names[:_SHOWN], f"{more} more"] if more > 0 else names
         lines.append(f"{kind}, {len(names)} not run: {listed(shown)}")
-    return lines or ["nothing: every job of this configuration has its record"]
+    return lines or ["nothing: every job of this report has its output"]
 
 
 def _versions(records: Sequence[Record]) -> str:
@@ -118,21 +133,16 @@ def _versions(records: Sequence[Record]) -> str:
 
 
 def _records(records: Sequence[Record]) -> Table:
-    columns = [
+    columns = (
         Column("time", "s"),
         Column("threads"),
         Column("device"),
         Column("command", is_text=True),
-    ]
-    return listing("records", "Record", columns, map(_record_row, records))
-
-
-def _record_row(record: Record) -> Row:
-    provenance = record.provenance
-    cells = (
-        here(provenance.seconds, 1),
-        here(provenance.threads),
-        Cell(text=provenance.device),
-        Cell(text=provenance.command, kind="text"),
     )
-    return Row(f"{record.KIND}, {record.subject}", cells)
+    rows = []
+    for record in records:
+        made = record.provenance
+        numbers = (here(made.seconds, 1), here(made.threads))
+        texts = (Cell(text=made.device), Cell(text=made.command, kind="text"))
+        rows.append(Row(f"{record.KIND}, {record.subject}", (*numbers, *texts)))
+    return listing("records", "Record", columns, rows)

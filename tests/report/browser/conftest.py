@@ -7,11 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hitsr.report import render
-from hitsr.specs.ablation import resolve
-from hitsr.specs.config import runs
-
-REPORTS = Path(__file__).parents[3] / "reports"
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -33,34 +28,21 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def results(new_folder, tmp_path_factory):
+def results(measured):
     """Two networks with two seeds on two sets, with every kind of record.
 
     Each method's pictures are its own.
     """
-    folder = new_folder(
-        tmp_path_factory.mktemp("run"), data__test=["test", "Set5"], train__seeds=[1, 2],
-        lam={"sets": ["test"], "scales": [2]}, scaling={}, ablations=["window_schedule"],
-    ).everything()  # fmt: skip
-    for run in runs(folder.config).values():
-        folder.lam(run, "test", 9.0, 21.0)
-    for network in folder.config.networks:
-        for over, power in (("window", 0.1), ("picture", 1.0)):
-            folder.scaling(network, over, power)
-        folder.latency(network, 900.0, batch=4)
-    for seed, path in enumerate(sorted((folder.path / "pictures").rglob("*.png"))):
+    for seed, path in enumerate(sorted((measured.path / "pictures").rglob("*.png"))):
         noise = np.random.default_rng(seed).integers(0, 255, (120, 160, 3), dtype=np.uint8)
         Image.fromarray(noise).save(path)
-    return folder
+    return measured
 
 
 @pytest.fixture(scope="session")
 def site(results) -> Path:
     """The folder of the rendered report."""
-    out = results.path / "report"
-    ablations = resolve(results.config, REPORTS.parent / "ablations")
-    render(results.config, results.path, REPORTS, out, ablations)
-    return out
+    return results.render()
 
 
 @pytest.fixture

@@ -5,10 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from hitsr.report import render
 from hitsr.report.compare import compare_folders
 from hitsr.report.compare_page import to_html
-from hitsr.report.compared import KINDS, Tolerances
+from hitsr.report.comparison import KINDS, Tolerances
 from hitsr.report.index import write_index
 
 WIDTHS = (390, 768, 1440)
@@ -65,6 +64,21 @@ def test_text_stands_out_from_its_ground(visit, theme):
     assert [found for found in contrasts if found[0] < 4.5] == []
 
 
+@pytest.mark.parametrize("width", [390, 1440])
+def test_axe_finds_nothing_in_either_theme(visit, width):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit(width=width, color_scheme="light")
+    page.eval_on_selector_all("details", "all => all.forEach(each => { each.open = true; })")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    # A theme changes colours alone.
+    page.emulate_media(color_scheme="dark")
+    found = Axe().run(page, options={"runOnly": ["color-contrast"]})
+    assert found.violations_count == 0, found.generate_report()
+    assert found.response["passes"]
+
+
 def column(page, index: int) -> list[str]:
     rows = page.locator("#quality table").first.locator("tbody tr:not(.title)")
     return [row.locator("th, td").nth(index).inner_text() for row in rows.all()]
@@ -109,9 +123,9 @@ def test_a_long_table_is_filtered_by_what_is_typed(visit):
     assert every >= 20
     page.get_by_label("Filter rows").last.fill("Latency, HIT")
     shown = [row.inner_text() for row in rows.all() if row.is_visible()]
-    assert len(shown) == 2  # one picture, and four at once
+    assert len(shown) == 4  # one picture and four at once, in two formulations
     assert all(words.startswith("latency, hit_sir-x2") for words in shown)
-    assert page.inner_text("#live") == f"2 of {every} rows"
+    assert page.inner_text("#live") == f"4 of {every} rows"
     page.get_by_label("Filter rows").last.fill("")
     assert all(row.is_visible() for row in rows.all())
 
@@ -206,11 +220,10 @@ def test_a_comparison_reads_well_too(visit, results, reports, tmp_path):
 
 
 def test_pictures_beside_the_page_are_fetched_when_they_are_seen(
-    visit, results, reports, tmp_path, monkeypatch
+    visit, results, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("hitsr.report.embedding.EMBEDDED_LIMIT", 0)
-    render(results.config, results.path, reports, tmp_path / "report")
-    page = visit(tmp_path / "report" / "index.html")
+    page = visit(results.render(out=tmp_path / "report") / "index.html")
     crop = page.locator(".crop img").first
     assert crop.get_attribute("loading") == "lazy"
     crop.scroll_into_view_if_needed()

@@ -1,0 +1,37 @@
+"""Build the network that a subject describes."""
+
+from pathlib import Path
+
+from torch import nn
+
+from hitsr.models.backbone import SuperResolver, create
+from hitsr.models.checkpoints import load_weights
+from hitsr.models.own import load_own
+from hitsr.plan.subjects import Network, OwnNetwork, Upscaler
+from hitsr.share.pretrained import check_header
+from hitsr.specs.network import Formulation, ScaledNetwork
+
+
+def build(
+    subject: Network | Upscaler,
+    formulation: Formulation | None = "fused",
+    weights: Path | None = None,
+) -> nn.Module:
+    """A new network; with weights from a file, or without one with random weights."""
+    if isinstance(subject, OwnNetwork):
+        return load_own(subject.source, subject.scale)
+    assert subject.spec is not None, subject.name
+    made = create(subject.spec, subject.scale, formulation=formulation or "fused")
+    if weights is not None:
+        load_weights(made, weights)
+    return made
+
+
+def load(
+    subject: ScaledNetwork, weights: Path, compiled: bool = False, autocast: bool = False
+) -> SuperResolver:
+    """A network of hitsr with weights from a file; WeightsError for weights of another network."""
+    check_header(weights, subject)
+    model = create(subject.network, subject.scale, compile=compiled, autocast=autocast)
+    load_weights(model, weights)
+    return model

@@ -1,0 +1,59 @@
+"""Compute local attribution maps."""
+
+import time
+
+import torch
+
+from hitsr.base.files import sha256
+from hitsr.cli.doing.building import build
+from hitsr.data.sources import pairs
+from hitsr.measure.attribution_files import WindowTask, attribute
+from hitsr.plan.jobs import MapJob
+from hitsr.records import AttributionRecord, AttributionSettings
+from hitsr.records.provenance import provenance
+from hitsr.runtime.devices import pick_device
+
+
+def map_windows(job: MapJob, threads: int, memory_bytes: int | None = None) -> AttributionRecord:
+    """Map every window, and write the maps into the folder of the job's output."""
+    subject = job.subject
+    assert job.output is not None
+    places = _places(job)  # before the network is built, so that a missing picture fails early
+    started, settings = time.monotonic(), AttributionSettings(steps=job.steps)
+    torch.set_num_threads(threads)
+    weights, device = job.inputs.get("weights"), pick_device(job.device)
+    windows = attribute(
+        build(subject, weights=weights).to(device),
+        places,
+        subject.scale,
+        job.output.parent,
+        settings,
+        refine=job.refine,
+        memory_bytes=memory_bytes,
+    )
+    return AttributionRecord(
+        subject=subject.name,
+        job_hash=job.hash,
+        provenance=provenance(str(device), time.monotonic() - started),
+        network=subject.network_name,
+        scale=subject.scale,
+        dataset=job.dataset,
+        window_rule="given" if job.windows else "busiest",
+        settings=settings,
+        weights_sha256=sha256(weights) if weights else None,
+        windows=windows,
+    )
+
+
+def _places(job: MapJob) -> list[WindowTask]:
+    if job.windows:
+        return [
+            WindowTask(name, job.inputs[f"lr/{name}"], (x, y, side))
+            for name, x, y, side in job.windows
+        ]
+    assert job.data is not None
+    scale = job.subject.scale
+    return [
+        WindowTask(pair.name, pair.lr, side=job.side, crop=job.crop // scale)
+        for pair in pairs(job.data, scale)
+    ]

@@ -1,0 +1,23 @@
+"""Upscale the LR pictures of a set."""
+
+import torch
+
+from hitsr.cli.doing.building import build
+from hitsr.plan.jobs import RestoreJob
+from hitsr.plan.subjects import ControlMethod
+from hitsr.runtime.devices import pick_device
+from hitsr.upscaling.inference import UpscaleOptions
+from hitsr.upscaling.restoration import restore as restore_set
+from hitsr.upscaling.restoration import restore_control
+
+
+def restore(job: RestoreJob, threads: int, options: UpscaleOptions) -> None:
+    """Write one SR picture per LR picture of the set into the job's output, which is a folder."""
+    subject = job.subject
+    assert job.output is not None
+    if isinstance(subject, ControlMethod):
+        restore_control(subject.network_name, job.data, subject.scale, job.output)
+        return
+    torch.set_num_threads(threads)
+    model = build(subject, weights=job.inputs.get("weights")).to(pick_device(job.device))
+    restore_set(model, job.data, subject.scale, job.output, options)

@@ -1,0 +1,145 @@
+"""Time forwards of networks in turns, and fit how times grow with sizes."""
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import nn
+
+from hitsr import api
+from hitsr.base.errors import HitsrError, RecordError
+from hitsr.cli.doing.building import build
+from hitsr.measure.complexity import input_size_for
+from hitsr.measure.forwards import Work, explaining
+from hitsr.measure.fresh import peak_in_fresh_process
+from hitsr.measure.latency import measure_each
+from hitsr.plan.jobs import TimeGrowthJob, TimeJob
+from hitsr.records import LatencyRecord, PeakMemory, Provenance, ScalingTimeRecord, Timing
+from hitsr.records.provenance import provenance
+from hitsr.runtime.devices import pick_device
+from hitsr.specs.network import kernel_of
+
+# Modules that the processes which measure memory need besides torch.
+_IMPORTED = ("hitsr.cli", "hitsr.cli.doing.building")
+
+Outcome = LatencyRecord | HitsrError
+
+
+def time_in_turns(jobs: Sequence[TimeJob], threads: int) -> Iterator[dict[str, Outcome]]:
+    """Time the jobs; yield a dict of records, by name of the job, per group that took turns.
+
+    Jobs with equal pictures, dtype and numbers of forwards take turns, so that their times can be
+    compared as ratios of neighbouring forwards. A job that cannot run has its error in place of a
+    record. Raises RecordError if a record of another device would be overwritten.
+    """
+    torch.set_num_threads(threads)
+    for job in jobs:
+        _refuse_another_device(job)
+    alike: dict[tuple[Work, int, int], list[TimeJob]] = {}
+    for job in jobs:
+        alike.setdefault((_work(job), job.warmup, job.samples), []).append(job)
+    for (work, _, _), neighbours in alike.items():
+        yield _timed(neighbours, work, threads)
+
+
+def time_growth(job: TimeGrowthJob, threads: int) -> ScalingTimeRecord:
+    """Time several sizes of windows, pictures or both, and fit the exponents."""
+    subject, device, started = job.subject, pick_device(job.device), time.monotonic()
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    timers = {"window": api.times_over_windows, "picture": api.times_over_pictures}
+    growths = {
+        over: timers[over](
+            subject.network,
+            subject.scale,
+            job.formulation,
+            device,
+            warmup=job.warmup,
+            samples=job.samples,
+        )
+        for over in job.over
+    }
+    return ScalingTimeRecord(
+        subject=subject.name,
+        job_hash=job.hash,
+        provenance=provenance(str(device), time.monotonic() - started),
+        network=subject.network_name,
+        scale=subject.scale,
+        formulation=job.formulation,
+        windows=growths.get("window"),
+        pictures=growths.get("picture"),
+    )
+
+
+def _work(job: TimeJob) -> Work:
+    return Work(
+        input_size_for(job.output_size, job.subject.scale),
+        pick_device(job.device),
+        batch=job.batch,
+        dtype=job.dtype,
+        channels_last=job.channels_last,
+        compiled=job.compiled,
+        autocast=job.autocast,
+    )
+
+
+def _timed(jobs: Sequence[TimeJob], work: Work, threads: int) -> dict[str, Outcome]:
+    """Outcomes of jobs that take turns; memory is measured first, while most of it is free."""
+    started, found = time.monotonic(), dict[str, Outcome]()
+    peaks, models = dict[str, PeakMemory](), dict[str, nn.Module]()
+    for job in jobs:
+        make = partial(build, job.subject, job.formulation)
+        try:
+            peaks[job.name] = peak_in_fresh_process(make, work, threads, _IMPORTED)
+            torch.manual_seed(0)  # the same weights in every formulation
+            with explaining(work):
+                models[job.name] = make()
+        except HitsrError as error:
+            found[job.name] = error
+    if models:
+        warmup, samples = jobs[0].warmup, jobs[0].samples
+        timings = measure_each(list(models.values()), work, warmup=warmup, samples=samples)
+        # Divide the time among the records, so that their sum is the time spent.
+        made = provenance(str(work.device), (time.monotonic() - started) / len(jobs))
+        for job, timing in zip((job for job in jobs if job.name in models), timings, strict=True):
+            found[job.name] = (
+                timing
+                if isinstance(timing, HitsrError)
+                else _record(job, work, timing, peaks[job.name], made)
+            )
+    return {job.name: found[job.name] for job in jobs}
+
+
+def _record(
+    job: TimeJob, work: Work, timing: Timing, peak: PeakMemory, made: Provenance
+) -> LatencyRecord:
+    spec = job.subject.spec
+    plain = work.dtype == "float32" and not (work.compiled or work.autocast)
+    in_tiles = plain and work.device.type == "cpu"
+    return LatencyRecord(
+        **timing.model_dump(),
+        **peak.model_dump(),
+        subject=job.subject.name,
+        job_hash=job.hash,
+        provenance=made,
+        network=job.subject.network_name,
+        scale=job.subject.scale,
+        output_size=job.output_size,
+        input_size=work.input_size,
+        formulation=job.formulation,
+        kernel=kernel_of(spec, job.formulation, in_tiles) if spec and job.formulation else None,
+    )
+
+
+def _refuse_another_device(job: TimeJob) -> None:
+    """Raise RecordError if the job's output is a record that was measured on another device."""
+    if job.output is None or not job.output.exists():
+        return
+    name = provenance(str(pick_device(job.device)), 0).device_name
+    earlier = LatencyRecord.load(job.output).provenance.device_name
+    if earlier != name:
+        raise RecordError(
+            f"{job.output}: was measured on {earlier}, but this device is {name}; "
+            "name another file or folder"
+        )

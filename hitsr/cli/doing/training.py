@@ -1,0 +1,43 @@
+"""Train one run."""
+
+import torch
+
+from hitsr.base.seeds import derive
+from hitsr.data.patches import Patches
+from hitsr.models.backbone import create
+from hitsr.plan.jobs import TrainJob
+from hitsr.records import TrainingRecord
+from hitsr.runtime.devices import pick_device
+from hitsr.training import loop
+from hitsr.training.compiled import compile_training
+from hitsr.training.validation import validator
+from hitsr.upscaling.inference import upscale
+
+
+def train(job: TrainJob, threads: int) -> TrainingRecord:
+    """Write weights, log and record into the folder of the job's output; return the record."""
+    run = job.run
+    assert job.output is not None
+    torch.set_num_threads(threads)
+    patches = Patches.from_folder(
+        job.data / run.data,
+        scale=run.scale,
+        patch=run.recipe.patch,
+        batch=run.recipe.batch,
+        seed=derive(run.seed, "patches"),
+        packs=job.packs / run.data,
+    )
+    torch.manual_seed(derive(run.seed, "weights"))
+    model = create(run.network, run.scale, autocast=run.recipe.autocast)
+    if job.compile:
+        compile_training(model)
+    return loop.train(
+        model,
+        run,
+        patches,
+        validator(job.data / run.validation, run.scale, job.packs / run.validation, upscale),
+        job.output.parent,
+        pick_device(job.device),
+        job_hash=job.hash,
+        start_from=job.inputs.get("start_from"),
+    )

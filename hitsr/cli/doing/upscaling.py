@@ -1,0 +1,64 @@
+"""Upscale users' pictures with a network on a device."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from hitsr.base.files import write_text
+from hitsr.cli.doing.building import load
+from hitsr.cli.options import say
+from hitsr.models.backbone import SuperResolver
+from hitsr.runtime.devices import pick_device
+from hitsr.specs.config import Device
+from hitsr.specs.network import ScaledNetwork
+from hitsr.upscaling.files import upscale_bytes, upscale_files
+from hitsr.upscaling.gallery import gallery
+from hitsr.upscaling.inference import UpscaleOptions
+from hitsr.upscaling.tasks import UpscaleTask
+
+__all__ = ["UpscaleOptions", "load_on_device", "upscale_bytes", "upscale_tasks"]
+
+
+def load_on_device(
+    subject: ScaledNetwork,
+    weights: Path,
+    device: Device,
+    threads: int,
+    compiled: bool,
+    autocast: bool,
+) -> SuperResolver:
+    """The network with its weights, on its device; CPU work will use `threads` threads."""
+    torch.set_num_threads(threads)
+    place = pick_device(device)
+    return load(subject, weights, compiled, autocast).to(place)
+
+
+def upscale_tasks(
+    model: SuperResolver,
+    tasks: Sequence[UpscaleTask],
+    options: UpscaleOptions,
+    overwrite: bool,
+    page: Path | None,
+    name: str,
+) -> bool:
+    """Upscale every picture, print finished files, write a gallery to `page`; False if one failed.
+
+    Failures, and existing outputs that were kept, are reported on stderr.
+    """
+    outcomes = upscale_files(model, tasks, options, overwrite=overwrite)
+    finished = [outcome.task for outcome in outcomes if outcome.state != "failed"]
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    kept = sum(outcome.state == "kept" for outcome in outcomes)
+    for task in finished:
+        print(task.target)
+    if page and finished:
+        write_text(page, gallery(finished, f"Upscaled by {name}"))
+        print(page)
+    if kept:
+        say(f"{kept} of {len(tasks)} existed and were kept; --overwrite replaces them")
+    for outcome in failed:
+        say(f"hitsr: {outcome.reason}")
+    if failed:
+        say(f"{len(failed)} of {len(tasks)} pictures failed")
+    return not failed

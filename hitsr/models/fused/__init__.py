@@ -1,0 +1,13 @@
+"""The fused formulation: the functions of `models/`, computed faster.
+
+| file | what is faster |
+| block | a few rows of the picture go through a whole branch at a time |
+| attention | attention kernels; biases and masks cached in eval mode; masks only at the edges |
+| large_windows | biases and masks made for a few rows of queries at a time |
+| correlation | products re-associated, so that no scores of tokens by base cells are needed |
+| transposed | channel norms divide the scores; the projection is applied to the weights |
+| ngram | window embeddings as sums of weighted pixels |
+| ffn | GELU in place, and a faster gradient of the depthwise convolution |
+
+`backend` says on which device and dtype which of these runs; `cpu/` holds what is for CPUs alone.
+"""

@@ -1,0 +1,204 @@
+"""A job is one thing to make or measure: a value, saved as a small JSON file.
+
+The pipeline's rules pass the file to the verb of the job's kind: `hitsr latency --job FILE`. A job
+file is rewritten only if the job has changed.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+
+from hitsr.base.errors import SpecError
+from hitsr.base.files import write_text
+from hitsr.base.values import Value
+from hitsr.plan.layout import Kind
+from hitsr.plan.subjects import BuiltNetwork, Filled, Network, Scored, Upscaler
+from hitsr.specs.config import Device, Dtype, Over
+from hitsr.specs.network import Formulation, Scale
+from hitsr.specs.run import RunSpec
+
+UsedDevice = Literal["cpu", "cuda", "mps"]
+
+
+class BaseJob(Value):
+    """Fields of every job."""
+
+    # Fields that do not change what a job measures: file names, folders, devices.
+    CIRCUMSTANCES: ClassVar[frozenset[str]] = frozenset({"name", "inputs", "output"})
+
+    name: str  # of the job's files
+    inputs: dict[str, Path] = Field(default={})  # role -> file that another job or the user makes
+    output: Path | None = None  # the record, written last; None: only print it
+    # Who requests the job: "config", "latency" (`make latency`), names of ablations.
+    asked_by: tuple[str, ...] = Field(default=(), exclude=True)
+
+    @property
+    def hash(self) -> str:
+        """Hash of every field but CIRCUMSTANCES; the job's record repeats it."""
+        data = self.model_dump(mode="json", exclude=set(self.CIRCUMSTANCES))
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def save(self, path: Path) -> None:
+        """Write the job file; an equal file is left alone, which keeps its time stamp."""
+        text = self.to_json()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+
+
+class PrepareJob(BaseJob):
+    """Lay out the pictures of a set as LR/HR pairs at one scale."""
+
+    CIRCUMSTANCES = BaseJob.CIRCUMSTANCES | {"source", "folder", "packs"}
+
+    kind: Literal["prepare"] = "prepare"
+    dataset: str
+    scale: Scale
+    source: str  # a folder of HR pictures, or `wheels:train`, `wheels:test`
+    folder: Path  # of the set
+    packs: Path | None = None  # folder of decoded pictures, for sets that training reads
+
+
+class TrainJob(BaseJob):
+    """Train one run."""
+
+    CIRCUMSTANCES = BaseJob.CIRCUMSTANCES | {"data", "packs", "device"}
+
+    kind: Literal["train"] = "train"
+    run: RunSpec
+    data: Path  # folder that holds the run's sets
+    packs: Path
+    device: Device
+    compile: bool = False
+
+
+class RestoreJob(BaseJob):
+    """Upscale the LR pictures of a set into files."""
+
+    CIRCUMSTANCES = BaseJob.CIRCUMSTANCES | {"data", "device"}
+
+    kind: Literal["restore"] = "restore"
+    subject: Upscaler
+    dataset: str
+    data: Path  # folder of the set
+    device: Device
+
+
+class QualityJob(BaseJob):
+    """Score finished pictures, `inputs["sr"]`, against HR."""
+
+    CIRCUMSTANCES = BaseJob.CIRCUMSTANCES | {"data"}
+
+    kind: Literal["quality"] = "quality"
+    subject: Scored
+    dataset: str
+    data: Path  # folder of the set, whose HR pictures `inputs["hr"]` replaces
+    metrics: tuple[str, ...] = ()  # besides PSNR and SSIM, by pyiqa's names
+    degradation: str = "matlab-bicubic"  # how LR pictures were made
+
+
+class MapJob(BaseJob):
+    """Make local attribution maps of a set's busiest windows, or of the listed windows."""
+
+    CIRCUMSTANCES = BaseJob.CIRCUMSTANCES | {"data", "device"}
+
+    kind: Literal["lam"] = "lam"
+    subject: Filled
+    dataset: str | None  # None if `windows` are listed
+    data: Path | None  # folder of the set
+    # Name of an LR picture, whose file is `inputs["lr/NAME"]`, and x, y, side in HR pixels.
+    windows: tuple[tuple[str, NonNegativeInt, NonNegativeInt, PositiveInt], ...] = ()
+    side: PositiveInt = 16  # of a set's windows, HR pixels
+    crop: NonNegativeInt  # side of the cut-out around a window, HR pixels; 0: whole picture
+    steps: PositiveInt = 50  # of the integration path
+    refine: bool = False  # also integrate along a path refined to an error below 1 %
+    device: Device
+
+
+class CountJob(BaseJob):
+    """Count parameters, FLOPs and activations."""
+
+    kind: Literal["complexity"] = "complexity"
+    subject: Network
+    output_size: tuple[PositiveInt, PositiveInt]  # width, height
+    formulation: Formulation | None = "paper"  # None for a user's own network
+
+
+class TimeJob(BaseJob):
+    """Time forwards of one network in one formulation, and measure their peak memory."""
+
+    kind: Literal["latency"] = "latency"
+    subject: Network
+    output_size: tuple[PositiveInt, PositiveInt]  # width, height
+    device: UsedDevice
+    formulation: Formulation | None  # None for a user's own network
+    batch: PositiveInt = 1
+    dtype: Dtype = "float32"
+    channels_last: bool = False
+    compiled: bool = False
+    autocast: bool = False
+    warmup: NonNegativeInt
+    samples: PositiveInt
+
+
+class GrowthJob(BaseJob):
+    """Count how costs grow with windows or pictures."""
+
+    kind: Literal["scaling"] = "scaling"
+    subject: BuiltNetwork
+    over: Over
+    sides: tuple[PositiveInt, ...] = ()  # LR pixels; default: those of `measure.scaling`
+    formulation: Formulation = "paper"
+
+
+class TimeGrowthJob(BaseJob):
+    """Time how a network's time grows with windows and pictures."""
+
+    kind: Literal["scaling_time"] = "scaling_time"
+    subject: BuiltNetwork
+    over: tuple[Over, ...]
+    formulation: Formulation = "fused"
+    device: UsedDevice
+    warmup: NonNegativeInt
+    samples: PositiveInt
+
+
+Job = (
+    PrepareJob
+    | TrainJob
+    | RestoreJob
+    | QualityJob
+    | MapJob
+    | CountJob
+    | TimeJob
+    | GrowthJob
+    | TimeGrowthJob
+)
+_ADAPTER: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="kind")])
+
+
+def read_job(path: Path, kind: Kind | None = None) -> Job:
+    """Read a job file; SpecError if it is missing, damaged or of another kind."""
+    try:
+        job = _ADAPTER.validate_json(path.read_bytes())
+    except OSError as error:
+        raise SpecError(f"{path}: {error.strerror}; `snakemake` writes job files") from None
+    except ValidationError as error:
+        what = _first_problem(error)
+        raise SpecError(
+            f"{path}: not a job file of this version: {what}; rerun `snakemake`"
+        ) from None
+    if kind is not None and job.kind != kind:
+        raise SpecError(f"{path}: is a job for `hitsr {job.kind}`, not for `hitsr {kind}`")
+    return job
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    if problem["type"] == "union_tag_not_found":
+        return "no field 'kind'"
+    key = ".".join(map(str, problem["loc"][1:]))  # the first part is the kind of the job
+    return f"{key}: {problem['msg']}" if key else problem["msg"]

@@ -1,0 +1,67 @@
+"""Names of all result files. Only this module makes them, and no module parses them."""
+
+import re
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+Kind = Literal[
+    "prepare",
+    "train",
+    "restore",
+    "quality",
+    "complexity",
+    "latency",
+    "scaling",
+    "scaling_time",
+    "lam",
+]
+
+
+def file_name(text: str) -> str:
+    """Text as a file name: "/", "%" and braces (Snakemake's wildcards) are escaped as in URLs."""
+    return re.sub(r"[/{}%]", lambda found: f"%{ord(found[0]):02X}", text)
+
+
+class Layout(NamedTuple):
+    """The files of one results folder, such as results/demo.
+
+    `name` is the name of a job; Snakemake's rules pass a wildcard instead.
+    """
+
+    results: Path
+
+    def job(self, kind: Kind, name: str) -> Path:
+        return self.results / "jobs" / kind / f"{name}.json"
+
+    def log(self, kind: str, name: str) -> Path:
+        return self.results / "logs" / kind / f"{name}.log"
+
+    def output(self, kind: Kind, name: str) -> Path:
+        """The record that a job writes last; for `restore`, the folder of SR pictures."""
+        match kind:
+            case "train":
+                return self.results / "weights" / name / "record.json"
+            case "restore":
+                return self.results / "pictures" / name
+            case "lam":
+                return self.results / "lam" / name / "record.json"
+            case _:
+                return self.results / "records" / kind / f"{name}.json"
+
+    def weights(self, run: str) -> Path:
+        return self.results / "weights" / run / "weights.safetensors"
+
+    def training_log(self, run: str) -> Path:
+        return self.results / "weights" / run / "log.jsonl"
+
+    def map_sheet(self, dataset: str, scale: object) -> Path:
+        """Attribution maps of all networks side by side."""
+        return self.results / "lam" / "sheets" / f"{dataset}-x{scale}.png"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the report's page."""
+        return self.results / "report"
+
+    def ablation_page(self, name: str) -> Path:
+        return self.report / "ablations" / f"{name}.html"

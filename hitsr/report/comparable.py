@@ -1,0 +1,53 @@
+"""Whether a training may be held against the paper's, and why not: the one rule for all of it."""
+
+from collections.abc import Iterator
+
+from hitsr.report.typeset import fixed, listed, size
+from hitsr.specs.run import RunSpec
+from hitsr.specs.zoo import NETWORKS
+
+PAPER_OUTPUT = (1280, 720)  # width, height that its FLOPs and run times are of
+# The paper's training budget, from the options files of its code.
+PAPER_STEPS = 500_000
+PAPER_BATCH = 64
+PAPER_PATCH = 64
+PAPER_TRAINING_SET = "DIV2K"
+PAPER_TRAINING_PICTURES = 800
+
+
+def hindrance(run: RunSpec) -> str:
+    """Why numbers of a run are shown but not judged; empty for the paper's protocol.
+
+    Seeds play no part here: how few there are shows in intervals, which claims of differences ask
+    for.
+    """
+    reasons = list(_reasons(run))
+    return f"not judged: {listed(reasons)}" if reasons else ""
+
+
+def size_hindrance(output_size: tuple[int, int]) -> str:
+    """Why a cost is shown but not judged: the paper's are of one output size."""
+    if output_size == PAPER_OUTPUT:
+        return ""
+    return f"not judged: at an output of {size(*output_size)} instead of {size(*PAPER_OUTPUT)}"
+
+
+def steps_words(steps: int) -> str:
+    """ "900 of 500 000 iterations"."""
+    if steps == PAPER_STEPS:
+        return f"{fixed(PAPER_STEPS)} iterations, as the paper"
+    return f"{fixed(steps)} of {fixed(PAPER_STEPS)} iterations"
+
+
+def _reasons(run: RunSpec) -> Iterator[str]:
+    recipe, published = run.recipe, NETWORKS.get(run.network.name)
+    if recipe.steps != PAPER_STEPS:
+        yield steps_words(recipe.steps)
+    if recipe.batch != PAPER_BATCH:
+        yield f"batch {recipe.batch} instead of {PAPER_BATCH}"
+    if recipe.patch != PAPER_PATCH:
+        yield f"patches of {recipe.patch} instead of {PAPER_PATCH} pixels"
+    if published is not None and run.network != published:
+        yield "networks reduced in size"
+    if run.data != PAPER_TRAINING_SET:
+        yield f"trained on “{run.data}”"

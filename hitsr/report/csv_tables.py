@@ -1,0 +1,261 @@
+"""Tidy tables of what was measured: one row per measurement, units in column names, CSV files.
+
+A quantity that was not measured is an empty field. Quoted numbers stand in columns that say so.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hitsr.base.files import write_text
+from hitsr.base.values import Value
+from hitsr.records import (
+    AttributionRecord,
+    ComplexityRecord,
+    LatencyRecord,
+    ScalingRecord,
+    ScalingTimeRecord,
+    TrainingRecord,
+)
+from hitsr.report.dotted import at
+from hitsr.report.evidence import Estimates
+from hitsr.report.facts import Fact, facts_of, load_words
+from hitsr.report.gather import gather_folder
+from hitsr.report.published import Published
+from hitsr.specs.network import Scale
+
+Columns = dict[str, str]  # name -> path of its values in a record
+Fields = dict[str, object]
+
+
+def _columns(declared: str) -> Columns:
+    """Of "name" or "name=path", apart by spaces; a path that is not given is the name."""
+    pairs = (column.partition("=") for column in declared.split())
+    return {name: path or name for name, _, path in pairs}
+
+
+_PLACE = _columns("network scale output_width_px=output_size.0 output_height_px=output_size.1")
+_INPUT = _columns("side_px=side tokens input_width_px=input_size.0 input_height_px=input_size.1")
+_MACHINE = _columns(
+    "device=provenance.device device_name=provenance.device_name threads=provenance.threads"
+)
+_COUNTS = _PLACE | _columns("params flops counter")
+_TIMES = {
+    **_PLACE,
+    **_MACHINE,
+    **_columns(
+        """
+        formulation
+        samples=samples_ms.count
+        latency_median_ms=samples_ms.median
+        latency_lower_quartile_ms=samples_ms.lower
+        latency_upper_quartile_ms=samples_ms.upper
+        peak_memory_bytes
+        memory_kind
+        """
+    ),
+}
+_BATCHES = _TIMES | _columns("batch dtype channels_last compiled autocast")
+_TRAINING = _columns(
+    """
+    run=run.name network=run.network.name scale=run.scale seed=run.seed
+    params training_pictures=pictures
+    steps=run.recipe.steps batch=run.recipe.batch patch_px=run.recipe.patch
+    learning_rate=run.recipe.learning_rate
+    final_loss final_validation_psnr_db
+    seconds=provenance.seconds device=provenance.device threads=provenance.threads
+    weights_sha256
+    """
+)
+_MAPPED = _columns("method=network scale run=subject dataset steps=settings.steps")
+_WINDOW = _columns(
+    """
+    picture window_x_px=window.0 window_y_px=window.1 window_side_px=window.2
+    diffusion_index information_area completeness_error
+    refined_steps=refined.steps
+    refined_diffusion_index=refined.diffusion_index
+    refined_completeness_error=refined.completeness_error
+    """
+)
+_GROWTH = _columns("network scale over formulation")
+_POINT = _INPUT | _columns("flops activations peak_activation_bytes")
+_GROWTH_TIME = _columns("network scale formulation") | _MACHINE
+_POINT_TIME = _INPUT | _columns(
+    """
+    samples=samples_ms.count
+    time_median_ms=samples_ms.median
+    time_lower_quartile_ms=samples_ms.lower
+    time_upper_quartile_ms=samples_ms.upper
+    """
+)
+_SCORED = ("method", "scale", "run", "dataset")
+_GAINS = ("gain_lower_quartile", "gain_median", "gain_upper_quartile")
+_PAPER_COSTS = {
+    "params_paper_k": "params",
+    "flops_paper_g": "flops",
+    "runtime_paper_a100_ms": "latency_ms",
+}
+_PAPER_SCORES = {"psnr_paper_db": "psnr_db", "ssim_paper": "ssim"}
+# Whole numbers where some rows have none.
+_WHOLE = {"params", "flops", "threads", "samples", "peak_memory_bytes", "batch", "refined_steps"}
+
+
+def collect(results: Path) -> int:
+    """Write `results`/tables/*.csv from the records of a results folder such as results/demo.
+
+    Returns how many jobs have no record; restored pictures leave none.
+    RecordError for a record that is damaged or of another job; OSError if nothing can be written.
+    """
+    found = gather_folder(results)
+    evidence = Estimates(results=found, facts=facts_of(found, Published(())))
+    for name, frame in frames(evidence).items():
+        write_text(results / "tables" / f"{name}.csv", to_csv(frame))
+    return sum(job.kind != "restore" for job in found.missing)
+
+
+def frames(evidence: Estimates) -> dict[str, pd.DataFrame]:
+    """All tables by name."""
+    trainings = evidence.results.of(TrainingRecord)
+    return {
+        "efficiency": _efficiency(evidence),
+        "quality": _quality(evidence),
+        "quality_pictures": _quality_pictures(evidence),
+        "training": _frame((_fields(_TRAINING, r) for r in trainings), _TRAINING),
+        "attribution": _attribution(evidence),
+        "scaling": _scaling(evidence),
+        "scaling_time": _scaling_time(evidence),
+        "throughput": _throughput(evidence),
+    }
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _efficiency(evidence: Estimates) -> pd.DataFrame:
+    """One row per network, scale and latency setup, or one without any; the paper's beside it."""
+    counts = {(r.network, r.scale): r for r in evidence.results.of(ComplexityRecord)}
+    times: dict[tuple[str, Scale], list[Fields]] = {}
+    for record in evidence.results.of(LatencyRecord):
+        if not load_words(record):
+            fields = _fields(_TIMES, record) | _gains(evidence, record)
+            times.setdefault((record.network, record.scale), []).append(fields)
+    rows = []
+    for network, scale in sorted({*counts, *times}):
+        counted = _fields(_COUNTS, counts.get((network, scale)))
+        quoted = _quoted(evidence, _PAPER_COSTS, network, scale=scale)
+        rows += [counted | timed | quoted for timed in times.get((network, scale), [{}])]
+    return _frame(rows, [*{**_COUNTS, **_TIMES}, *_GAINS, *_PAPER_COSTS, "paper_source"])
+
+
+def _gains(evidence: Estimates, record: LatencyRecord) -> Fields:
+    """Of the fused formulation over the other, where both took turns."""
+    device = record.provenance.device.partition(":")[0]
+    if record.formulation != "fused":
+        return {}
+    return dict(zip(_GAINS, evidence.fused_gain(record.network, record.scale, device) or ()))
+
+
+def _quality(evidence: Estimates) -> pd.DataFrame:
+    """One row per run and set."""
+    rows = []
+    for psnr, ssim in _scores(evidence):
+        where = {"scale": psnr.scale, "dataset": psnr.dataset}
+        control = evidence.facts.value("psnr_db", "bicubic", **where)
+        fields = {
+            "pictures": len(psnr.items),
+            "psnr_db": psnr.value,
+            "ssim": ssim.value,
+            "psnr_over_bicubic_db": None if control is None else psnr.value - control,
+        }
+        quoted = _quoted(evidence, _PAPER_SCORES, psnr.network, **where)
+        rows.append(_scored(psnr) | fields | quoted)
+    measured = ("pictures", "psnr_db", "ssim", "psnr_over_bicubic_db")
+    return _frame(rows, [*_SCORED, *measured, *_PAPER_SCORES, "paper_source"])
+
+
+def _quality_pictures(evidence: Estimates) -> pd.DataFrame:
+    """One row per run, set and picture."""
+    rows = (
+        _scored(psnr) | {"picture": name, "psnr_db": psnr_db, "ssim": ssim_value}
+        for psnr, ssim in _scores(evidence)
+        for name, psnr_db, ssim_value in zip(psnr.items, psnr.samples, ssim.samples)
+    )
+    return _frame(rows, [*_SCORED, "picture", "psnr_db", "ssim"])
+
+
+def _scores(evidence: Estimates) -> Iterable[tuple[Fact, Fact]]:
+    """PSNR and SSIM of each run on each set."""
+    return zip(evidence.facts.find("psnr_db"), evidence.facts.find("ssim"), strict=True)
+
+
+def _scored(fact: Fact) -> Fields:
+    return dict(zip(_SCORED, (fact.network, fact.scale, fact.subject, fact.dataset)))
+
+
+def _quoted(
+    evidence: Estimates, quantities: Mapping[str, str], network: str, **where: Any
+) -> Fields:
+    """What the paper prints, and where it prints the first of these."""
+    found = {
+        column: evidence.facts.find(quantity, network, speaker="paper", **where)
+        for column, quantity in quantities.items()
+    }
+    first = next(iter(found.values()))
+    values = {column: rows[0].value for column, rows in found.items() if rows}
+    return {**values, "paper_source": first[0].source if first else None}
+
+
+def _attribution(evidence: Estimates) -> pd.DataFrame:
+    """One row per window."""
+    rows = (
+        _fields(_MAPPED, record) | _fields(_WINDOW, window)
+        for record in evidence.results.of(AttributionRecord)
+        for window in record.windows
+    )
+    return _frame(rows, _MAPPED | _WINDOW)
+
+
+def _scaling(evidence: Estimates) -> pd.DataFrame:
+    """One row per size."""
+    rows = (
+        _fields(_GROWTH, record) | _fields(_POINT, point)
+        for record in evidence.results.of(ScalingRecord)
+        for point in record.points
+    )
+    return _frame(rows, _GROWTH | _POINT)
+
+
+def _scaling_time(evidence: Estimates) -> pd.DataFrame:
+    """One row per size."""
+    rows = (
+        {"over": over} | _fields(_GROWTH_TIME, record) | _fields(_POINT_TIME, point)
+        for record in evidence.results.of(ScalingTimeRecord)
+        for over, growth in (("window", record.windows), ("picture", record.pictures))
+        if growth
+        for point in growth.points
+    )
+    return _frame(rows, ["over", *_GROWTH_TIME, *_POINT_TIME])
+
+
+def _throughput(evidence: Estimates) -> pd.DataFrame:
+    """One row per setup that is not one picture of 32-bit floats."""
+    rows = []
+    for record in evidence.results.of(LatencyRecord):
+        if load_words(record):
+            fields = _fields(_BATCHES, record)
+            rate = record.batch * 1000 / at(record, "samples_ms.median")
+            rows.append(fields | {"pictures_per_second": rate})
+    return _frame(rows, [*_BATCHES, "pictures_per_second"])
+
+
+def _fields(columns: Columns, record: Value | None) -> Fields:
+    return {} if record is None else {name: at(record, path) for name, path in columns.items()}
+
+
+def _frame(rows: Iterable[Fields], columns: Iterable[str]) -> pd.DataFrame:
+    """Keep whole numbers whole where some are absent."""
+    frame = pd.DataFrame(list(rows), columns=list(columns))
+    return frame.astype(dict.fromkeys(_WHOLE.intersection(frame.columns), "Int64"))

@@ -1,0 +1,23 @@
+"""One training run as a value: a network, a recipe, pictures and a seed."""
+
+from pydantic import NonNegativeInt
+
+from hitsr.base.values import Value
+from hitsr.specs.network import NetworkSpec, Scale
+from hitsr.specs.recipe import Recipe
+
+
+class RunSpec(Value):
+    """One training run, every value explicit."""
+
+    network: NetworkSpec
+    scale: Scale
+    recipe: Recipe
+    data: str  # name of the training set
+    validation: str  # name of the set whose PSNR is logged; no weights are selected by it
+    seed: NonNegativeInt
+    start_from: "RunSpec | None" = None  # the run whose weights are the initial ones
+
+    @property
+    def name(self) -> str:
+        return f"{self.network.name}-x{self.scale}-s{self.seed}"

@@ -1,0 +1,266 @@
+"""Verbs on job files: the same records as from flags, and many jobs in one process."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import hitsr
+from hitsr.base.errors import HitsrError
+from hitsr.base.files import sha256
+from hitsr.cli import app
+from hitsr.data.images import write_png
+from hitsr.plan.jobs import Job
+from hitsr.plan.planning import Plan, make_plan
+from hitsr.records import (
+    AttributionRecord,
+    ComplexityRecord,
+    DatasetRecord,
+    LatencyRecord,
+    QualityRecord,
+    Record,
+    ScalingRecord,
+    TrainingRecord,
+)
+from hitsr.specs.config import Config
+from hitsr.specs.network import NetworkSpec, ScaledNetwork
+
+RUNNER = CliRunner()
+OWN = """
+import torch
+from torch import nn
+
+class Own(nn.Sequential):
+    def __init__(self, scale):
+        super().__init__(nn.Upsample(scale_factor=scale), nn.Conv2d(3, 3, 3, padding=1))
+
+class Broken(Own):
+    def forward(self, x):
+        assert x.shape[-1] == 24, "only for the first look"
+        return super().forward(x)
+
+def build(scale):
+    return Own(scale)
+
+def broken(scale):
+    return Broken(scale)
+"""
+
+
+def run(*arguments: object) -> str:
+    result = RUNNER.invoke(app, [str(each) for each in arguments])
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.stdout
+
+
+def refused(*arguments: object) -> str:
+    result = RUNNER.invoke(app, [str(each) for each in arguments])
+    assert isinstance(result.exception, HitsrError), (result.output, result.exception)
+    return str(result.exception)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of two small pictures, and networks of somebody's own."""
+    folder = tmp_path_factory.mktemp("jobs")
+    noise = np.random.default_rng(0)
+    for name in ("first", "second"):
+        image = noise.integers(0, 256, (64, 48, 3), dtype=np.uint8)
+        write_png(folder / "data/mine/HR" / f"{name}.png", image)
+    (folder / "own.py").write_text(OWN)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plan(folder: Path) -> Plan:
+    """One tiny network, trained, and one of somebody's own; results beside the data."""
+    recipe = {"steps": 2, "batch": 1, "patch": 8, "learning_rate": 1e-3}
+    changes = {"depths": [1], "windows.ratios": [1], "width": 24, "windows.base": 4}
+    sets = {"train": "mine", "validation": "mine", "test": ["mine"]}
+    config: dict[str, Any] = {
+        "name": "tiny", "title": "Tiny", "networks": ["hit_sir"],
+        "own": {"own": {"source": f"{folder}/own.py:build", "scales": [2]}},
+        "data": {"root": str(folder / "data"), "source": "folder", **sets},
+        "train": {"scales": [2], "device": "cpu", "recipe": recipe, "changes": changes},
+        "efficiency": {
+            "scales": [2], "output_size": [32, 24],
+            "latency": {"scales": [2], "device": "cpu", "warmup": 0, "samples": 1},
+        },
+        "lam": {"sets": ["mine"], "scales": [2], "crop": 32},
+        "scaling": {"over": ["window"]},
+    }  # fmt: skip
+    return make_plan(Config.parse(config, "test"), {})
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path, plan: Plan) -> Plan:
+    """The plan, whose jobs are carried out one by one; those of costs by the kind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for job in plan.jobs:
+            job.save(plan.layout.job(job.kind, job.name))
+        for job in plan.jobs:
+            if job.kind not in ("complexity", "latency", "scaling"):
+                run(job.kind, "--job", plan.layout.job(job.kind, job.name))
+        for kind in ("complexity", "latency", "scaling"):
+            files = [plan.layout.job(j.kind, j.name) for j in plan.asked_by("config")
+                     if j.kind == kind]  # fmt: skip
+            run(kind, *(word for file in files for word in ("--job", file)))
+    return plan
+
+
+def found(plan: Plan, folder: Path, kind: type[Record], output: str) -> tuple[Job, Record]:
+    job = plan.find(f"results/tiny/{output}")
+    return job, kind.load(folder / f"results/tiny/{output}", job_hash=job.hash)
+
+
+@pytest.mark.parametrize(
+    ("kind", "output"),
+    [
+        (DatasetRecord, "records/prepare/mine-x2.json"),
+        (TrainingRecord, "weights/hit_sir-x2-s1/record.json"),
+        (QualityRecord, "records/quality/hit_sir-x2-s1.mine.json"),
+        (QualityRecord, "records/quality/own-x2.mine.json"),
+        (QualityRecord, "records/quality/hr-x2.mine.json"),
+        (AttributionRecord, "lam/hit_sir-x2-s1.mine/record.json"),
+        (AttributionRecord, "lam/own-x2.mine/record.json"),
+        (ComplexityRecord, "records/complexity/hit_sir-x2.json"),
+        (ComplexityRecord, "records/complexity/own-x2.json"),
+        (LatencyRecord, "records/latency/hit_sir-x2.cpu.fused.json"),
+        (ScalingRecord, "records/scaling/hit_sir-x2.window.json"),
+    ],
+)
+def test_every_job_writes_its_record(
+    done: Plan, folder: Path, kind: type[Record], output: str
+) -> None:
+    job, record = found(done, folder, kind, output)
+    assert record.subject in job.name
+
+
+@pytest.mark.usefixtures("done")
+def test_networks_that_are_not_ours_take_turns_with_ours(folder: Path) -> None:
+    records = folder / "results/tiny/records/latency"
+    ours = LatencyRecord.load(records / "hit_sir-x2.cpu.fused.json")
+    own = LatencyRecord.load(records / "own-x2.cpu.own.json")
+    assert own.formulation is None
+    assert len(ours.over(own)) == 1
+
+
+def test_flags_make_the_same_job(done: Plan, folder: Path, tmp_path: Path) -> None:
+    own, data, run_file = f"{folder}/own.py:build", folder / "data/mine", tmp_path / "run.json"
+    trained, _ = found(done, folder, TrainingRecord, "weights/hit_sir-x2-s1/record.json")
+    assert trained.kind == "train"
+    run_file.write_text(trained.run.to_json())
+    weights = folder / "results/tiny/weights/hit_sir-x2-s1/weights.safetensors"
+    small = ("--output-size", "32x24")
+    asked: dict[str, tuple[object, ...]] = {
+        "records/prepare/mine-x2.json":
+            ("prepare", data, "--out", data, "-s", 2, "--manifest", tmp_path / "a"),
+        "records/quality/hit_sir-x2-s1.mine.json":
+            ("quality", "--sr", folder / "results/tiny/pictures/hit_sir-x2-s1.mine",
+             "--hr", data / "HR", "-s", 2, "--run", run_file),
+        "lam/own-x2.mine/record.json":
+            ("lam", own, "-s", 2, "--set", data, "--crop", 32, "--out", tmp_path / "lam"),
+        "lam/hit_sir-x2-s1.mine/record.json":
+            ("lam", run_file, "-s", 2, "--weights", weights, "--set", data, "--crop", 32,
+             "--out", tmp_path / "lam2"),
+        "records/complexity/hit_sir-x2.json": ("complexity", "hit_sir", *small),
+        "records/complexity/own-x2.json": ("complexity", own, *small),
+        "records/latency/own-x2.cpu.own.json":
+            ("latency", own, "-s", 2, *small, "--device", "cpu", "--warmup", 0, "--samples", 1),
+        "records/scaling/hit_sir-x2.window.json": ("scaling", "hit_sir"),
+    }  # fmt: skip
+    for number, (output, words) in enumerate(asked.items()):
+        job = done.find(f"results/tiny/{output}")
+        out = {"prepare": tmp_path / "a", "lam": Path(str(words[-1])) / "record.json"}.get(
+            job.kind, tmp_path / f"{number}.json"
+        )
+        run(*words, *(() if job.kind in ("prepare", "lam") else ("--out", out)))
+        kind = {"prepare": DatasetRecord, "quality": QualityRecord, "lam": AttributionRecord,
+                "complexity": ComplexityRecord, "latency": LatencyRecord,
+                "scaling": ScalingRecord}[job.kind]  # fmt: skip
+        kind.load(out, job_hash=job.hash)
+
+
+def test_training_by_hand_and_by_job_are_the_same_bytes(
+    done: Plan, folder: Path, tmp_path: Path
+) -> None:
+    job, record = found(done, folder, TrainingRecord, "weights/hit_sir-x2-s1/record.json")
+    assert job.kind == "train"
+    (tmp_path / "run.json").write_text(job.run.to_json())
+    run("train", tmp_path / "run.json", "--data", folder / "data", "--out", tmp_path / "out",
+        "--device", "cpu")  # fmt: skip
+    assert isinstance(record, TrainingRecord)
+    assert sha256(tmp_path / "out/weights.safetensors") == record.weights_sha256
+    TrainingRecord.load(tmp_path / "out/record.json", job_hash=job.hash)
+
+
+def test_a_network_that_cannot_run_costs_the_others_nothing(
+    done: Plan, folder: Path, tmp_path: Path
+) -> None:
+    good = done.find("results/tiny/records/latency/own-x2.cpu.own.json")
+    assert good.kind == "latency"
+    subject = good.subject.model_copy(
+        update={"network_name": "bad", "source": f"{folder}/own.py:broken"}
+    )
+    bad = good.model_copy(
+        update={"name": "bad-x2.cpu.own", "subject": subject, "output": tmp_path / "bad.json"}
+    )
+    good = good.model_copy(update={"output": tmp_path / "good.json"})
+    for job in (bad, good):
+        job.save(tmp_path / f"{job.name}.job")
+    words = [str(word) for job in (bad, good) for word in ("--job", tmp_path / f"{job.name}.job")]
+    result = RUNNER.invoke(app, ["latency", *words])
+    assert result.exit_code == 1
+    assert "hitsr: bad-x2.cpu.own: 16x12 in float32 on cpu: cannot run" in result.stderr
+    assert "only for the first look" in result.stderr
+    assert "1 of 2 could not be measured" in result.stderr
+    assert LatencyRecord.load(tmp_path / "good.json").session is None
+    assert not (tmp_path / "bad.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("latency",), "name NETWORK, or --job FILE"),
+        (("train",), "name RUN, or --job FILE"),
+        (("restore", "bicubic"), "name --scale, or --job FILE"),
+        (("quality", "--sr", "a"), "name --hr, or --job FILE"),
+        (
+            ("complexity", "hit_sir", "--job", "FILE"),
+            "the job file sets everything; leave out NETWORK",
+        ),
+        (
+            ("complexity", "--scale", "2", "--job", "FILE"),
+            "the job file sets everything; leave out --scale",
+        ),
+        (("complexity", "--job", "gone.json"), "gone.json: No such file"),
+        (("scaling", "--job", "FILE"), "is a job for `hitsr complexity`, not for `hitsr scaling`"),
+    ],
+)
+def test_what_to_do_is_said_once(
+    plan: Plan, tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    next(job for job in plan.jobs if job.kind == "complexity").save(tmp_path / "job.json")
+    assert told in refused(*(tmp_path / "job.json" if word == "FILE" else word for word in words))
+
+
+@pytest.mark.parametrize("verb", ["complexity", "latency", "scaling", "scaling-time", "convert"])
+def test_a_file_of_another_scale_is_refused(verb: str, tmp_path: Path) -> None:
+    network = hitsr.NETWORKS["swinir_light"]
+    (tmp_path / "x3.json").write_text(ScaledNetwork(network=network, scale=3).to_json())
+    told = refused(verb, tmp_path / "x3.json", "--scale", 4)
+    assert "x3.json: scale is x3, but --scale is 4; make them agree" in told
+
+
+def test_a_file_s_scale_is_taken_where_none_is_asked_for(tmp_path: Path) -> None:
+    small: NetworkSpec = hitsr.NETWORKS["hit_sir"].patch({"depths": [1], "windows.ratios": [1]})
+    (tmp_path / "x3.json").write_text(ScaledNetwork(network=small, scale=3).to_json())
+    out = tmp_path / "out.json"
+    run("complexity", tmp_path / "x3.json", "--output-size", "48x48", "--out", out)
+    assert (ComplexityRecord.load(out).scale, ComplexityRecord.load(out).input_size) == (
+        3,
+        (16, 16),
+    )

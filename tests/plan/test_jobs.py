@@ -1,0 +1,86 @@
+"""Job files: they say all, and their hashes say what is measured and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from hitsr.base.errors import SpecError
+from hitsr.plan.batches import CONFIG
+from hitsr.plan.jobs import read_job
+
+
+def test_a_job_is_what_its_file_says(planned, tmp_path: Path):
+    plan = planned({"scaling.samples": 2, "data.root": 'data/it\'s "odd" \u2028\x7f\U0001f600'})
+    kinds = {job.kind: job for job in plan.jobs}
+    assert len(kinds) == 9
+    for job in kinds.values():
+        file = tmp_path / f"{job.kind}.json"
+        job.save(file)
+        read = read_job(file, job.kind)
+        assert read == job.model_copy(update={"asked_by": ()})
+        assert read.hash == job.hash
+
+
+def test_a_file_that_says_the_same_is_left_alone(planned, tmp_path: Path):
+    first, second = planned().jobs[:2]
+    file = tmp_path / "job.json"
+    first.save(file)
+    before = file.stat().st_mtime_ns
+    first.save(file)
+    assert file.stat().st_mtime_ns == before
+    second.save(file)
+    assert read_job(file).hash == second.hash
+
+
+def test_a_hash_leaves_out_paths_names_askers_and_the_device_of_a_training(planned):
+    before = planned()
+    after = planned({"name": "elsewhere", "data.root": "/data", "train.device": "cuda"})
+    assert [job.hash for job in before.jobs] == [job.hash for job in after.jobs]
+    assert before.jobs[0].to_json() != after.jobs[0].to_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"train.recipe.learning_rate": 2e-3}, "train"),
+        ({"train.compile": True}, "train"),
+        ({"efficiency.latency.device": "cuda"}, "latency"),
+        ({"efficiency.latency.samples": 9}, "latency"),
+        ({"lam.crop": 32}, "lam"),
+    ],
+)
+def test_a_hash_follows_what_is_measured(planned, change: dict, kind: str):
+    before, after = (
+        {job.hash for job in plan.asked_by(CONFIG) if job.kind == kind}
+        for plan in (planned(), planned(change))
+    )
+    assert before
+    assert before.isdisjoint(after)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "No such file or directory; `snakemake` writes job files"),
+        ("{", "not a job file of this version"),
+        ('{"schema": "quality/2"}', "not a job file of this version: no field 'kind'; rerun"),
+        (
+            '{"kind": "quality", "name": "a"}',
+            "not a job file of this version: subject: Field required",
+        ),
+    ],
+)
+def test_a_file_that_is_no_job_is_told(text: str | None, told: str, tmp_path: Path):
+    file = tmp_path / "job.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SpecError, match=f"job.json: {told}") as error:
+        read_job(file)
+    assert "pydantic" not in str(error.value)
+
+
+def test_a_job_for_another_verb_is_told(planned, tmp_path: Path):
+    job = next(job for job in planned().jobs if job.kind == "quality")
+    job.save(tmp_path / "job.json")
+    with pytest.raises(SpecError, match="is a job for `hitsr quality`, not for `hitsr train`"):
+        read_job(tmp_path / "job.json", "train")

@@ -1,0 +1,98 @@
+import pytest
+
+from hitsr.report.cells import REFERENCE
+from hitsr.report.sections.efficiency import (
+    complexity_finding,
+    complexity_table,
+    count_agreement,
+    efficiency_heading,
+    efficiency_section,
+    gains_sentence,
+    latency_table,
+    speed_sentence,
+)
+from hitsr.report.throughput import throughput_finding, throughput_table, throughput_view
+
+
+def test_headings_are_neutral_before_every_pair_is_counted(configured):
+    folder = configured(networks=["swinir_light", "hit_sir", "swinir_ng", "hit_sng"])
+    for name in ("swinir_light", "hit_sir"):
+        folder.complexity(name)
+    assert efficiency_heading(folder.evidence()) == "Size, FLOPs, latency and memory"
+
+
+@pytest.mark.parametrize(
+    ("median_ms", "heading"),
+    [
+        (400.0, "Conversions are smaller, lighter and faster"),
+        (2000.0, "Conversions are smaller and lighter, but not all are faster here"),
+    ],
+)
+def test_headings_state_what_all_records_show(full, median_ms, heading):
+    full.latency("hit_sir", median_ms)
+    assert efficiency_heading(full.evidence()) == heading
+
+
+def test_the_finding_counts_what_prints_as_in_the_paper(folder):
+    folder.complexity("hit_sir")
+    folder.complexity("swinir_light", 910.6, 244.37)
+    evidence = folder.evidence()
+    assert count_agreement(evidence) == (3, 4)
+    assert complexity_finding(evidence) == "3 of 4 counts print exactly as in the paper."
+
+
+def test_a_count_beyond_the_claims_tolerance_is_marked_and_the_caption_says_which(folder):
+    folder.complexity("swinir_light", 911.4, 244.54)
+    evidence = folder.evidence()
+    cells = complexity_table(evidence).groups[0].rows[0].cells
+    assert [(cell.text, cell.mark) for cell in cells[2::3]] == [
+        ("+1.4", "outside"), ("+0.14", "outside"),
+    ]  # fmt: skip
+    (view, *_) = efficiency_section(evidence).tables
+    assert "A difference beyond 1 K or 0.1 G is marked red." in view.caption.conditions
+
+
+def test_speed_is_a_ratio_and_never_the_papers_milliseconds(evidence):
+    text = speed_sentence(evidence)
+    assert "2.5 (CPU, fused) times as fast as its baseline" in text
+    assert "7.6, on an A100 at ×2 with the released code" in text
+    assert "1899" not in text.replace("\u202f", "")
+
+
+def test_ratios_are_of_neighbours_in_words_and_in_the_table(configured):
+    folder = configured(efficiency__latency={"scales": [2], "formulations": ["paper", "fused"]})
+    slow, fast = (2.0, 9.0, 4.0), (1.0, 3.0, 4.0)  # ratios 2, 3 and 1; of medians 1.3
+    for network, formulation, samples_ms in (
+        ("swinir_light", "paper", slow), ("swinir_light", "fused", slow),
+        ("hit_sir", "paper", slow), ("hit_sir", "fused", fast),
+    ):  # fmt: skip
+        folder.latency(network, samples_ms=samples_ms, formulation=formulation, session="one")
+    evidence = folder.evidence()
+    assert "2.0 (CPU, fused) and 1.0 (CPU, step by step) times as fast" in speed_sentence(evidence)
+    assert gains_sentence(evidence) == (
+        "Fusing makes conversions 2.0 and baselines 1.0 times as fast."
+    )
+    steps, fused = latency_table(evidence).groups
+    assert fused.rows[1].cells[1].text == "2.0"
+    assert (steps.rows[1].cells[3], fused.rows[1].cells[3].text) == (REFERENCE, "2.0")
+
+
+def test_throughput_counts_pictures_not_batches(configured):
+    folder = configured(
+        efficiency__latency={"scales": [2], "batches": [4], "dtypes": ["float32", "bfloat16"]}
+    )
+    folder.latency("swinir_light", 1000.0)
+    folder.latency("hit_sir", 400.0)
+    assert throughput_view(folder.evidence()) is None
+    folder.latency("hit_sir", 800.0, batch=4)
+    evidence = folder.evidence()
+    table = throughput_table(evidence)
+    assert [column.head for _, column in table.columns] == ["batch 1", "batch 4"]
+    assert table.groups[0].title == "A CPU, ×2, output 1280\u00a0×\u00a0720, fused"
+    baseline, conversion = table.groups[0].rows
+    assert [cell.text for cell in baseline.cells] == ["1.000", "not run"]
+    assert [cell.text for cell in conversion.cells] == ["2.500", "5.000"]
+    assert "runs 2.00 times" in throughput_finding(evidence)
+    folder.latency("hit_sir", 800.0, batch=4, dtype="bfloat16")
+    heads = [column.head for _, column in throughput_table(folder.evidence()).columns]
+    assert heads == ["batch 1", "batch 4", "batch 4, bfloat16"]

@@ -1,0 +1,59 @@
+"""One rule says whether a training may be held against the paper's, for tables and claims alike."""
+
+import pytest
+
+from hitsr.report.budget import budget_of
+from hitsr.report.comparable import hindrance
+from hitsr.report.judging import printed_number
+from hitsr.report.ledger import rulings
+from hitsr.specs.config import runs
+
+
+def only_run(folder):
+    return next(iter(runs(folder.config).values()))
+
+
+def test_the_papers_protocol_is_comparable(papers):
+    assert hindrance(only_run(papers())) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"train__recipe__steps": 100}, "100 of 500\u202f000 iter"),
+        ({"train__recipe__batch": 32}, "batch 32 instead of 64"),
+        ({"train__recipe__patch": 16}, "patches of 16 instead of 64"),
+        ({"train__changes": {"depths": [6]}}, "networks reduced in size"),
+        ({"data__train": "DIV2K_small"}, "trained on “DIV2K_small”"),
+        ({"data__train": "mine"}, "trained on “mine”"),
+    ],
+)
+def test_each_difference_is_named_and_is_enough_for_table_and_ledger(papers, change, words):
+    folder = papers(**change)
+    assert hindrance(only_run(folder)).startswith("not judged: ")
+    assert words in hindrance(only_run(folder))
+    for name in runs(folder.config):
+        folder.quality(name, "Set5", 20.0)
+    evidence = folder.evidence()
+    assert not budget_of(evidence).is_papers
+    assert printed_number(evidence, "psnr_db", "hit_sir", 2, "Set5").verdict == "not_testable"
+    scored = [n for r in rulings(evidence) for n in r.numbers if n.here and "Set5" in n.name]
+    assert len(scored) > 4
+    assert {number.verdict for number in scored} == {"not_testable"}
+
+
+@pytest.mark.parametrize("seeds", [[1], [1, 2], [7, 8, 9]])
+def test_seeds_play_no_part(papers, seeds):
+    folder = papers(train__seeds=seeds)
+    assert {hindrance(run) for run in runs(folder.config).values()} == {""}
+    for name in runs(folder.config):
+        folder.quality(name, "Set5", 20.0)
+    evidence = folder.evidence()
+    assert budget_of(evidence).is_papers
+    assert printed_number(evidence, "psnr_db", "hit_sir", 2, "Set5").verdict == "not_reproduced"
+
+
+def test_a_network_that_is_not_the_papers_is_not_reduced(papers):
+    run = only_run(papers())
+    other = run.network.model_copy(update={"name": "hit_sir.heads_3", "depths": (6,)})
+    assert hindrance(run.model_copy(update={"network": other})) == ""

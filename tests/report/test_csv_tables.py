@@ -1,0 +1,71 @@
+import io
+import math
+
+import pandas as pd
+import pytest
+
+from hitsr.report.csv_tables import collect, frames, to_csv
+
+
+def read(folder, name):
+    return pd.read_csv(io.StringIO(to_csv(frames(folder.evidence())[name])))
+
+
+def test_there_is_a_row_per_measurement(measured):
+    lengths = {name: len(read(measured, name)) for name in frames(measured.evidence())}
+    assert lengths == {
+        "efficiency": 4,  # two networks in two formulations
+        "quality": 2 * (2 * 2 + 2),  # sets, networks, seeds, controls
+        "quality_pictures": 2 * 2 * (2 * 2 + 2),
+        "training": 4,
+        "attribution": 4 * 2,
+        "scaling": 2 * 2 * 4,
+        "scaling_time": 2 * 2 * 3,
+        "throughput": 4,
+    }
+
+
+def test_what_was_not_measured_is_an_empty_field(folder):
+    folder.complexity("hit_sir")
+    row = read(folder, "efficiency").iloc[0]
+    assert row.params == 772_064
+    assert pd.isna(row.latency_median_ms)
+    assert read(folder, "training").empty
+
+
+def test_gain_is_over_bicubic_of_the_same_set(finished):
+    gains = read(finished, "quality").set_index("run").psnr_over_bicubic_db
+    assert gains.to_dict() == pytest.approx(
+        {"bicubic-x2": 0.0, "swinir_light-x2-s1": 0.5, "hit_sir-x2-s1": 1.0, "hr-x2": math.inf}
+    )
+
+
+def test_quotes_stand_beside_measurements_with_their_source(finished):
+    table = read(finished, "efficiency").set_index("network")
+    assert table.flops_paper_g["hit_sir"] == 209.9
+    assert table.runtime_paper_a100_ms["swinir_light"] == 1899
+    assert "Table 2" in table.paper_source["hit_sir"]
+
+
+def test_whole_numbers_stay_whole_beside_absent_ones(folder):
+    folder.complexity("hit_sir")
+    folder.latency("swinir_light", 100.0)
+    assert "hit_sir,2,1280,720,772064," in to_csv(frames(folder.evidence())["efficiency"])
+
+
+def test_gains_are_of_forwards_that_took_turns(configured):
+    folder = configured(efficiency__latency={"scales": [2], "formulations": ["paper", "fused"]})
+    folder.latency("hit_sir", samples_ms=(2.0, 9.0, 4.0), formulation="paper", session="one")
+    folder.latency("hit_sir", samples_ms=(1.0, 3.0, 4.0), session="one")
+    table = read(folder, "efficiency").set_index("formulation")
+    assert table.gain_median["fused"] == 2
+    assert pd.isna(table.gain_median["paper"])
+    folder.latency("hit_sir", samples_ms=(1.0, 3.0, 4.0), session="another")
+    assert read(folder, "efficiency").gain_median.isna().all()
+
+
+def test_collecting_counts_jobs_without_a_record(folder):
+    folder.complexity("hit_sir")
+    assert collect(folder.path) == 0
+    folder.job("complexity", "swinir_light-x2")
+    assert collect(folder.path) == 1

@@ -1,0 +1,70 @@
+# Measure costs. One process measures a batch of jobs, whose timings take turns.
+
+
+def batches(*kinds):
+    """Yield (rule name, verb, jobs) for each batch of these kinds of jobs."""
+    for name, jobs in cost_batches(PLAN.jobs).items():
+        if jobs[0].kind in kinds:
+            yield re.sub(r"\W", "_", name), jobs[0].kind.replace("_", "-"), jobs
+
+
+def batch_inputs(jobs):
+    """Input function of a batch: its job files, and the files that the jobs read."""
+
+    def inputs(wildcards):
+        found = [inputs_of(job) for job in jobs]
+        read = [path for each in found for role, path in each.items() if role != "job"]
+        return {"jobs": [each["job"] for each in found], "read": sorted({*read})}
+
+    return inputs
+
+
+def job_flags(wildcards, input):
+    return [word for file in input.jobs for word in ("--job", file)]
+
+
+for rule_name, verb, jobs in batches("complexity", "scaling"):
+
+    rule:
+        name:
+            rule_name
+        input:
+            unpack(batch_inputs(jobs)),
+        output:
+            outputs(jobs),
+        log:
+            LAYOUT.log(jobs[0].kind, rule_name),
+        params:
+            verb=verb,
+            jobs=job_flags,
+            code=code_of(jobs[0].kind),
+        shell:
+            "hitsr {params.verb} {params.jobs:q}" + TO_LOG
+
+
+for rule_name, verb, jobs in batches("latency", "scaling_time"):
+
+    rule:
+        name:
+            rule_name
+        input:
+            unpack(batch_inputs(jobs)),
+        output:
+            outputs(jobs),
+        log:
+            LAYOUT.log(jobs[0].kind, rule_name),
+        threads: workflow.cores  # all cores, so that no other job runs beside a timing
+        resources:
+            gpu=int(jobs[0].device == "cuda"),
+        params:
+            verb=verb,
+            jobs=job_flags,
+            code=code_of(jobs[0].kind),
+        shell:
+            "hitsr {params.verb} {params.jobs:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule latency_all:
+    input:
+        lambda wildcards: outputs(PLAN.asked_by(LATENCY)),
+    localrule: True

@@ -1,0 +1,111 @@
+# Prepare sets, train networks, upscale and score pictures, map attributions.
+
+
+rule prepare:
+    input:
+        unpack(asked("prepare")),
+    output:
+        LAYOUT.output("prepare", "{name}"),
+    log:
+        LAYOUT.log("prepare", "{name}"),
+    priority: 10  # missing pictures should fail early
+    localrule: True
+    threads: workflow.cores
+    params:
+        code=code_of("prepare"),
+    shell:
+        "hitsr prepare --job {input.job:q}" + TO_LOG
+
+
+rule train:
+    input:
+        unpack(asked("train")),
+    output:
+        LAYOUT.output("train", "{name}"),
+        LAYOUT.weights("{name}"),
+        LAYOUT.training_log("{name}"),
+    log:
+        LAYOUT.log("train", "{name}"),
+    threads: THREADS
+    resources:
+        gpu=gpus("train"),
+    params:
+        code=code_of("train"),
+    shell:
+        "hitsr train --job {input.job:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule restore:
+    input:
+        unpack(asked("restore")),
+    output:
+        directory(LAYOUT.output("restore", "{name}")),
+    log:
+        LAYOUT.log("restore", "{name}"),
+    threads: THREADS
+    resources:
+        gpu=gpus("restore"),
+    params:
+        code=code_of("restore"),
+    shell:
+        "hitsr restore --job {input.job:q} --threads {threads}" + TO_LOG
+
+
+rule quality:
+    input:
+        unpack(asked("quality")),
+    output:
+        LAYOUT.output("quality", "{name}"),
+    log:
+        LAYOUT.log("quality", "{name}"),
+    params:
+        code=code_of("quality"),
+    shell:
+        "hitsr quality --job {input.job:q}" + TO_LOG
+
+
+rule lam:
+    input:
+        unpack(asked("lam")),
+    output:
+        LAYOUT.output("lam", "{name}"),
+    log:
+        LAYOUT.log("lam", "{name}"),
+    threads: THREADS
+    resources:
+        gpu=gpus("lam"),
+    params:
+        code=code_of("lam"),
+    shell:
+        "hitsr lam --job {input.job:q} --threads {threads}" + TO_LOG
+
+
+def mapped(wildcards):
+    """Records of all attribution maps of a set at a scale."""
+    cell = (wildcards.dataset, wildcards.scale)
+    found = [
+        job
+        for job in PLAN.jobs
+        if isinstance(job, MapJob)
+        and (file_name(job.dataset), str(job.subject.scale)) == cell
+    ]
+    if not found:
+        raise WorkflowError(
+            f"{CONFIG.name}: no maps of {wildcards.dataset} at x{wildcards.scale}; "
+            "add both in the config's `lam`"
+        )
+    return outputs(found)
+
+
+rule lam_sheet:
+    input:
+        mapped,
+    output:
+        LAYOUT.map_sheet("{dataset}", "{scale}"),
+    log:
+        LAYOUT.log("lam", "{dataset}-x{scale}.sheet"),
+    localrule: True
+    params:
+        code=code_of("lam_sheet"),
+    shell:
+        "hitsr sheet {input:q} --out {output:q}" + TO_LOG
