@@ -6,7 +6,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 
 from hitsr.report.costs import Cost, measured_costs
-from hitsr.report.evidence import Evidence
+from hitsr.report.evidence import Evidence, percent_change
 from hitsr.report.facts import PAPER, digits_for
 from hitsr.report.names import family_key, family_of, label, role_of, short_label
 from hitsr.report.plots import WIDE, fill_colour, quote_marker, rows_panel
@@ -24,6 +24,7 @@ class Bar(NamedTuple):
     network: str
     value: float | None
     printed: float | None = None
+    comparison: str = ""  # of a conversion with its baseline: "−15 %", "3.0× as fast"
 
 
 def cost_panels(evidence: Evidence, scale: Scale) -> list[Panel]:
@@ -38,28 +39,25 @@ def cost_panels(evidence: Evidence, scale: Scale) -> list[Panel]:
             level = evidence.level(cost.quantity, network, scale=scale, **cost.where)
             printed = evidence.facts.value(cost.quantity, network, speaker=PAPER, scale=scale)
             here = level.value if level else None
-            values.append(Bar(network, here, None if cost.setup else printed))
+            beside = _comparison(evidence, cost, network, scale)
+            values.append(Bar(network, here, None if cost.setup else printed, beside))
         panels.append(bars(cost, values))
     return panels
 
 
 def bars(cost: Cost, values: Sequence[Bar]) -> Panel:
-    """Bars from zero, each conversion under its baseline; at the right, their ratio in words."""
+    """Bars from zero, each conversion under its baseline; at the right, how it compares."""
     unit = ", ".join(filter(None, (cost.unit, _HOW.get(cost.quantity))))
     figure, axes = rows_panel(cost.title, unit, 34 + 32 * len(values))
-    known = [value for bar in values for value in bar[1:] if value is not None]
+    known = [value for bar in values for value in (bar.value, bar.printed) if value is not None]
     unit_length = _LONGEST / max(known, default=1.0)
     digits = digits_for(cost.quantity, min(known, default=0.0))
-    by_network = {bar.network: bar.value for bar in values}
     top = 30.0
     for bar in values:
         _draw_bar(axes, bar, top, unit_length, digits)
-        family = family_of(bar.network)
-        before = by_network.get(family.baseline) if family else None
-        if bar.value and before and role_of(bar.network) == "conversion":
-            text = _compared(cost.quantity, bar.value / before)
+        if bar.comparison:
             colour = TEXT_COLOUR[family_key(bar.network)]
-            axes.text(WIDE - 1, top + 14.5, text, ha="right", **style(colour, weight=700))
+            axes.text(WIDE - 1, top + 14.5, bar.comparison, ha="right", **style(colour, weight=700))
         top += 40 if role_of(bar.network) == "conversion" else 24
     axes.plot([_LEFT] * 2, [26, top - 10], color=PALETTE["rule2"], linewidth=1, zorder=0)
     described = (
@@ -89,8 +87,20 @@ def _draw_bar(axes: Axes, bar: Bar, top: float, unit_length: float, digits: int)
         axes.text(end + 8 + LETTER * len(text), base, quote, **quote_style("ink2"))
 
 
-def _compared(quantity: str, ratio: float) -> str:
-    """ "−15 %", "−0.7 %"; of times "3.0× as fast"."""
-    if quantity == "latency_ms":
-        return f"{fixed(1 / ratio, 1)}× as fast"
-    return percent(ratio, 1 if abs(ratio - 1) < 0.01 else 0)
+def _comparison(evidence: Evidence, cost: Cost, network: str, scale: Scale) -> str:
+    """A conversion's cost beside its baseline's; empty unless both are known."""
+    family = family_of(network)
+    if not family or role_of(network) != "conversion":
+        return ""
+    if cost.quantity == "latency_ms":
+        assert cost.setup is not None
+        speedup = evidence.speedup(family, scale, cost.setup)
+        return f"{fixed(speedup.median, 1)}× as fast" if speedup else ""
+    before, after = (
+        evidence.facts.find(cost.quantity, each, scale=scale, **cost.where)
+        for each in family.networks
+    )
+    if not before or not after:
+        return ""
+    change = percent_change(before[0], after[0])
+    return percent(change, 1 if abs(change) < 1 else 0)

@@ -25,9 +25,9 @@ def signed(value: float, digits: int = 0) -> str:
     return "+" * (round(value, digits) > 0) + fixed(value, digits)
 
 
-def percent(ratio: float, digits: int = 0) -> str:
-    """A change as a signed percentage: 0.85 -> "−15 %"."""
-    return f"{signed((ratio - 1) * 100, digits)}{THIN_SPACE}%"
+def percent(change: float, digits: int = 0) -> str:
+    """A change in per cent, with its sign: -15.2 -> "−15 %"."""
+    return f"{signed(change, digits)}{THIN_SPACE}%"
 
 
 def size(width: int, height: int) -> str:

@@ -28,7 +28,7 @@ def test_signed_has_a_sign_unless_it_prints_as_zero(value, text):
 
 
 def test_percent_is_a_change():
-    assert percent(0.85) == "−15\u202f%"
+    assert percent(-15.2) == "−15\u202f%"
 
 
 @pytest.mark.parametrize(

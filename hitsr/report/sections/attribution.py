@@ -66,9 +66,10 @@ def attribution_finding(evidence: Evidence, place: MappedSet) -> str:
     if decided:
         share_decided = share(decided, len(pairs))
         intervals = f"the interval over seeds and pictures excludes zero for {share_decided}"
+    whose = "their baselines" if higher > 1 else "its baseline"
     return (
         f"{sentence(share(higher, len(pairs)))} conversions {'have' if higher > 1 else 'has'} a "
-        f"higher mean diffusion index than their baseline ({between(means, 2, plus=True)}); "
+        f"higher mean diffusion index than {whose} ({between(means, 2, plus=True)}); "
         f"{intervals}."
     )
 
