@@ -5,6 +5,7 @@ Comments, docstrings and layout do not count: only code that Python executes.
 
 import ast
 import hashlib
+from functools import cache
 from pathlib import Path
 
 from hitsr.plan.layout import Kind
@@ -69,6 +70,7 @@ def fingerprint(*parts: str) -> str:
     return digest.hexdigest()[:16]
 
 
+@cache  # kinds share modules
 def _executed(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
