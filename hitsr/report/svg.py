@@ -12,6 +12,8 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from hitsr.report.pdf_fonts import use_light_fonts
+
 # One hex value per variable of style.css (light theme); what is drawn uses these alone.
 PALETTE = {
     "paper": "#fbfaf7",
@@ -91,6 +93,7 @@ def standalone(panel: Panel) -> str:
 
 def to_pdf(panel: Panel) -> bytes:
     """PDF with matplotlib's own fonts embedded, for papers."""
+    use_light_fonts(panel.figure)
     return _saved(panel.figure, "pdf")
 
 

@@ -1,8 +1,10 @@
 import re
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+from matplotlib.font_manager import findfont
 
 from hitsr.report.bars import Bar, bars, cost_panels
 from hitsr.report.costs import Cost
@@ -54,6 +56,15 @@ def test_inlined_panels_are_themed_and_described(panels):
 def test_descriptions_are_escaped():
     panel = to_panel(blank(100, 100), "name", 'a <b> "c"')
     assert 'aria-label="a &lt;b&gt; &#34;c&#34;"' in inline(panel)
+
+
+def test_a_pdf_takes_each_letter_from_a_font_that_has_it():
+    figure = blank(100, 100)
+    texts = [figure.text(0, 0, words) for words in ("PSNR, µs", "✓")]
+    assert to_pdf(to_panel(figure, "name", "")).startswith(b"%PDF")
+    light, full = (Path(findfont(text.get_fontproperties())) for text in texts)
+    assert light.name == full.name == "DejaVuSans.ttf"
+    assert light.stat().st_size < full.stat().st_size / 2
 
 
 PARAMS = Cost("params")
