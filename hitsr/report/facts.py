@@ -18,7 +18,6 @@ from hitsr.records import (
     ComplexityRecord,
     LatencyRecord,
     LogLine,
-    PictureScore,
     PowerLaw,
     QualityRecord,
     ScalingRecord,
@@ -340,10 +339,6 @@ def _scores(subject: Subject, record: QualityRecord) -> Iterator[Fact]:
             items=tuple(p.name for p in pictures),
             **_of_subject(subject),
         )
-
-
-def is_grey(picture: PictureScore) -> bool:
-    return picture.grey is not None
 
 
 def _maps(subject: Subject, record: AttributionRecord) -> Iterator[Fact]:

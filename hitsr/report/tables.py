@@ -17,7 +17,6 @@ from hitsr.report.cells import (
     Column,
     Group,
     Mark,
-    Row,
     Span,
     Table,
     estimate,
@@ -207,7 +206,3 @@ def ratio_cell(ratio: Quartiles | None) -> Cell:
     if ratio is None:
         return NOT_RUN
     return here(ratio.median, 1, (ratio.upper - ratio.lower) / 2)
-
-
-def quoted_row(name: str, cells: Iterable[Cell]) -> Row:
-    return Row(name, tuple(cells), "ctl", "quoted")
