@@ -68,7 +68,7 @@ def leads_in_words(pairs: Sequence[PairedDifference]) -> str:
         above = sum(round(mean, 2) > 0 for mean in means)
         have = "has" if above <= 1 else "have"
         return (
-            f"{share(above, len(pairs))} conversions {have} the higher mean{_only_here(pairs)} "
+            f"{share(above, len(pairs), 'conversion')} {have} the higher mean{_only_here(pairs)} "
             f"({span})"
         )
     sides = [resolved(pair) for pair in pairs]

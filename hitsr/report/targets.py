@@ -57,7 +57,7 @@ def target_finding(found: Sequence[Target]) -> str:
             f"The conversion reaches the baseline’s final PSNR, {time} than the baseline trained."
         )
     return sentence(
-        f"in {share(len(reached), len(found))} pairs the conversion reaches the baseline’s final "
+        f"in {share(len(reached), len(found), 'pair')} the conversion reaches the baseline’s final "
         f"PSNR, in {number_word(len(sooner)) if sooner else 'none'} of them in less time than the "
         "baseline trained."
     )

@@ -44,11 +44,16 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{fixed(count)} {noun if count == 1 else plural or noun + 's'}"
 
 
-def share(part: int, whole: int) -> str:
-    """How many of how many, in words: "all six", "four of six", "none of six"."""
-    if part == whole:
-        return f"all {number_word(whole)}" if whole > 2 else ("both" if whole == 2 else "the one")
-    return f"{number_word(part) if part else 'none'} of {number_word(whole)}"
+def share(part: int, whole: int, noun: str = "") -> str:
+    """How many of how many, in words: "all six pairs", "one of two pairs", "neither pair"."""
+    if whole == 2 and part == 0:
+        words, is_one = "neither", True
+    elif part == whole:
+        words = {1: "the one", 2: "both"}.get(whole, f"all {number_word(whole)}")
+        is_one = whole == 1
+    else:
+        words, is_one = f"{number_word(part) if part else 'none'} of {number_word(whole)}", False
+    return f"{words} {noun}{'' if is_one else 's'}" if noun else words
 
 
 def between(values: Sequence[float], digits: int, unit: str = "", plus: bool = False) -> str:

@@ -75,7 +75,7 @@ def test_a_changed_list_is_said_without_brackets(configured):
 
 def test_neither_of_two_networks_beats_bicubic(configured):
     folder = configured().everything({"bicubic": 30.0, "swinir_light": 28.0, "hit_sir": 28.5})
-    assert "neither network beats bicubic" in words(folder)[0]
+    assert "neither beats bicubic" in words(folder)[0]
 
 
 def with_seeds(configured, *leads: float):

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from hitsr.report.difference_words import in_words, p_in_words
+from hitsr.report.difference_words import in_words, leads_in_words, p_in_words
 from hitsr.report.estimates import corrected, difference
 
 
@@ -100,3 +100,31 @@ def test_p_names_its_samples_or_says_why_it_cannot_decide(pictures: int):
         assert (
             p_in_words(corrected({0: found, 1: found})[0]) == "p = 0.062 over pictures, after Holm"
         )
+
+
+@pytest.mark.parametrize(
+    ("gains", "expected"),
+    [
+        ([-0.1, -0.2, -0.3], "none of three conversions has the higher mean"),
+        ([0.1, -0.2, -0.3], "one of three conversions has the higher mean"),
+        ([0.1, 0.2, -0.3], "two of three conversions have the higher mean"),
+        ([0.1, 0.2, 0.3], "all three conversions have the higher mean"),
+    ],
+)
+def test_several_pairs_of_one_seed_are_counted_by_their_means(gains, expected):
+    pairs = [difference(BASE + GAINS * 0.1 + gain, BASE) for gain in gains]
+    words = leads_in_words(pairs)
+    assert words.startswith(f"{expected} on these pictures, with one seed (")
+
+
+def test_several_pairs_of_several_seeds_are_counted_by_their_intervals():
+    luck = scores([0], [0.02], [0.01])
+    clear = difference(BASE + luck + GAINS, BASE + luck * 0.5, same_seeds=True)
+    behind = difference(BASE + luck * 0.5, BASE + luck + GAINS, same_seeds=True)
+    unclear = difference(BASE + luck * 20, BASE + luck * 0, same_seeds=True)
+    words = leads_in_words([clear, behind, unclear])
+    assert words.startswith(
+        "of three conversions, one is ahead, one is behind and the seeds do not decide one ("
+    )
+    assert "one is ahead" not in leads_in_words([clear, clear])
+    assert "two are ahead" in leads_in_words([clear, clear])

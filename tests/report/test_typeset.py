@@ -40,10 +40,20 @@ def test_duration_has_two_units_at_most(seconds, text):
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "text"), [(6, 6, "all six"), (0, 3, "none of three"), (2, 2, "both")]
+    ("part", "whole", "text"),
+    [
+        (6, 6, "all six pairs"),
+        (4, 6, "four of six pairs"),
+        (0, 3, "none of three pairs"),
+        (2, 2, "both pairs"),
+        (1, 2, "one of two pairs"),
+        (0, 2, "neither pair"),
+        (1, 1, "the one pair"),
+    ],
 )
 def test_share_in_words(part, whole, text):
-    assert share(part, whole) == text
+    assert share(part, whole, "pair") == text
+    assert share(part, whole) == text.removesuffix("s").removesuffix(" pair")
 
 
 def test_between_says_one_number_where_both_ends_print_alike():

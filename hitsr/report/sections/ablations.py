@@ -68,9 +68,8 @@ def ablation_finding(evidence: Evidence, study: Resolved) -> str:
             "apart from its base."
         )
     sides = [resolved(each) for each in known]
-    noun = "variant" if len(known) == 1 else "variants"
     parts = [
-        f"{share(count, len(known))} {noun} score{'s' * (count == 1)} {side} the base"
+        f"{share(count, len(known), 'variant')} score{'s' * (count == 1)} {side} the base"
         for side in ("below", "above")
         if (count := sides.count(side))
     ]

@@ -68,7 +68,7 @@ def attribution_finding(evidence: Evidence, place: MappedSet) -> str:
         intervals = f"the interval over seeds and pictures excludes zero for {share_decided}"
     whose = "their baselines" if higher > 1 else "its baseline"
     return (
-        f"{sentence(share(higher, len(pairs)))} conversions {'have' if higher > 1 else 'has'} a "
+        f"{sentence(share(higher, len(pairs), 'conversion'))} {'have' if higher > 1 else 'has'} a "
         f"higher mean diffusion index than {whose} ({between(means, 2, plus=True)}); "
         f"{intervals}."
     )

@@ -62,7 +62,7 @@ def convergence_heading(evidence: Evidence, scale: Scale) -> str:
         return "No conversion reaches its baseline’s final PSNR early"
     verb = "reaches" if early == 1 else "reach"
     return sentence(
-        f"{share(early, len(found))} conversions {verb} the baseline’s final PSNR early"
+        f"{share(early, len(found), 'conversion')} {verb} the baseline’s final PSNR early"
     )
 
 

@@ -164,7 +164,7 @@ def quality_heading(evidence: Evidence) -> str:
         verb = "beats" if ahead else "does not beat"
         return f"{label(evidence.networks[0])} {verb} bicubic on {where}"
     if ahead == total:
-        return sentence(f"{share(total, total)} networks beat bicubic on {where}")
+        return sentence(f"{share(total, total, 'network')} beat bicubic on {where}")
     if not ahead and len(sets) == 1:
         return f"No network beats bicubic on {where}"
     return f"Not every network beats bicubic: {share(ahead, total)} on {where}"
@@ -182,7 +182,6 @@ def quality_sentence(evidence: Evidence) -> str:
         verb = "is above bicubic" if ahead else "is not above bicubic"
         return f"{where} {label(_scored_network(evidence, scale, dataset))} {verb} ({span})"
     who, verb = share(ahead, len(gains)), "beats" if ahead < 2 else "beat"
-    who = "neither network" if (ahead, len(gains)) == (0, 2) else who
     text = f"{where} {who} {verb} bicubic ({span})"
     pairs = pair_differences(evidence, scale, dataset)
     return f"{text}, and {leads_in_words(pairs)}" if pairs else text

@@ -22,7 +22,9 @@ def mapped(configured):
 
     def make(**indices):
         seeds = list(range(1, 1 + len(next(iter(indices.values())))))
-        folder = configured(train__seeds=seeds, lam={"sets": ["test"], "scales": [2]})
+        networks = list(indices) if len(indices) > 2 else ["swinir_light", "hit_sir"]
+        maps = {"sets": ["test"], "scales": [2]}
+        folder = configured(networks=networks, train__seeds=seeds, lam=maps)
         for run in runs(folder.config).values():
             if run.network.name in indices:
                 folder.lam(run, "test", *indices[run.network.name][run.seed - 1])
@@ -68,6 +70,22 @@ def test_what_no_interval_decides_is_no_finding(mapped, indices):
     evidence = mapped(**indices)
     assert attribution_heading(evidence) == "What in the picture each network draws on"
     assert "no interval over seeds and pictures decides" in attribution_finding(evidence, HERE)
+
+
+@pytest.mark.parametrize(
+    ("higher", "words"),
+    [
+        (0, "Neither conversion has a higher mean diffusion index than its baseline"),
+        (1, "One of two conversions has a higher mean diffusion index than its baseline"),
+        (2, "Both conversions have a higher mean diffusion index than their baselines"),
+    ],
+)
+def test_several_pairs_are_counted(mapped, higher, words):
+    base = [(9.0, 14.0)] * 2
+    wider, narrower = [(10.0, 15.5)] * 2, [(8.0, 12.5)] * 2
+    sir, sng = (wider if pair < higher else narrower for pair in range(2))
+    evidence = mapped(swinir_light=base, hit_sir=sir, swinir_ng=base, hit_sng=sng)
+    assert attribution_finding(evidence, HERE).startswith(words)
 
 
 def test_one_seed_shows_what_its_interval_is_over(mapped):
