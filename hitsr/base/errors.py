@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 200  # characters of a value in a message
+
 
 class HitsrError(Exception):
     """Base class of the errors that the command line prints without a traceback."""
@@ -34,3 +36,9 @@ def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
     if near:
         return f"did you mean {prefix + near[0]!r}?"
     return f"known: {', '.join(prefix + each for each in known)}"
+
+
+def shortened(value: object) -> str:
+    """A value as Python writes it, cut in the middle if it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 4 :]}"

@@ -8,7 +8,7 @@ from typing import Any, Self, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hitsr.base.errors import SpecError, did_you_mean
+from hitsr.base.errors import SpecError, did_you_mean, shortened
 
 
 class Value(BaseModel):
@@ -82,7 +82,7 @@ def _explain(cls: type[BaseModel], problem: Any) -> str:
     if problem["type"] == "missing":
         return f"field {key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    got = "" if isinstance(problem["input"], dict) else f" (got {problem['input']!r})"
+    got = "" if isinstance(problem["input"], dict) else f" (got {shortened(problem['input'])})"
     return f"{key}: {message}{got}" if key else message
 
 

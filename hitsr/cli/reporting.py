@@ -20,13 +20,22 @@ Share = Annotated[float, Option(min=0, help="relative tolerance")]
 def collect(
     results: Annotated[Path, Argument(help="results folder, such as results/demo")],
 ) -> None:
-    """Gather the records of a results folder into tables/*.csv."""
+    """Gather the records of a results folder into tables/*.csv.
+
+    Exit status 1 if a record cannot be used; the others are still gathered.
+    """
     if not results.is_dir():
         raise SpecError(f"{results}: no such folder; name a results folder such as results/demo")
     from hitsr.report.csv_tables import collect as collect_tables
 
-    if missing := collect_tables(results):
+    found = collect_tables(results)
+    unread = [job for job in found.missing if job.output not in found.reasons]
+    missing = sum(job.kind != "restore" for job in unread)  # restored pictures leave no record
+    if missing:
         say(f"hitsr: {'1 job has' if missing == 1 else f'{missing} jobs have'} no record")
+    for problem in found.problems:
+        say(f"hitsr: {problem}")
+    raise typer.Exit(1 if found.reasons else 0)
 
 
 def report(
@@ -35,7 +44,10 @@ def report(
     ablations: options.Ablations = options.ABLATIONS,
     only: Annotated[str | None, Option(help="write only the page of this ablation")] = None,
 ) -> None:
-    """Write the report of a config's results: one self-contained HTML file."""
+    """Write the report of a config's results: one self-contained HTML file.
+
+    Records that cannot be used are named, on the page too, and cost only their own numbers.
+    """
     from hitsr.report import render, render_ablation
 
     loaded, known = load_config(config), read_ablations(ablations)
@@ -45,11 +57,13 @@ def report(
             raise SpecError(plan.impossible[only])
         (chosen,) = pick([only], known, "--only").values()
         out = plan.layout.ablation_page(only).parent
-        print(render_ablation(plan, reports, out, only, chosen))
-        return
-    shown = pick(loaded.ablations, known, str(config))
-    render(plan, reports, plan.layout.report, shown)
-    print(plan.layout.report / "index.html")
+        page, problems = render_ablation(plan, reports, out, only, chosen)
+    else:
+        shown = pick(loaded.ablations, known, str(config))
+        page, problems = render(plan, reports, plan.layout.report, shown)
+    for problem in problems:
+        say(f"hitsr: {problem}")
+    print(page)
 
 
 def index(
@@ -91,7 +105,8 @@ def compare(
 ) -> None:
     """Compare two results folders, cell by cell, for people and for CI.
 
-    Exit status: 0 if equal within tolerance, 1 if different, 2 if they cannot be compared.
+    Exit status: 0 if equal within tolerance, 1 if different, 2 if they cannot be compared, or a
+    record of either cannot be used.
     """
     from hitsr.base.files import write_text
     from hitsr.report.compare import compare_folders
@@ -117,4 +132,6 @@ def compare(
         print(json.dumps({"same": same, **comparison.model_dump(mode="json")}, indent=2))
     else:
         print(to_text(comparison, show_all))
-    raise typer.Exit(0 if same else 1)
+    for problem in comparison.problems:
+        say(f"hitsr: {problem}")
+    raise typer.Exit(2 if comparison.unusable else 0 if same else 1)

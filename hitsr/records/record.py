@@ -1,4 +1,4 @@
-"""The base class of records, and their provenance."""
+"""The base class of records, their provenance, and how their files are read."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,13 @@ from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
 
-from hitsr.base.errors import RecordError, SpecError
+from hitsr.base.errors import RecordError, SpecError, shortened
 from hitsr.base.files import write_text
 from hitsr.base.values import Value
 
 Hash = str
+
+_DIGITS = 19  # of whole numbers, with a sign: below 2^63
 
 
 class Provenance(Value):
@@ -56,23 +58,61 @@ class Record(Value):
     @classmethod
     def load(cls, path: Path, job_hash: Hash | None = None) -> Self:
         """Read a record; RecordError if it is damaged, or of another schema or job."""
-        try:
-            data = json.loads(path.read_text())
-            found = data["schema"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RecordError(f"{path}: not a record ({error!r}); delete it and rerun") from None
+        data = cls._read(path)
+        found = data["schema"]
         if found != cls.schema_name():
             raise RecordError(
-                f"{path}: schema is {found!r}, this version reads {cls.schema_name()!r}; "
-                "delete it and rerun"
+                f"{path}: schema is {shortened(found)}, this version reads "
+                f"{cls.schema_name()!r}; delete it and rerun"
             )
         try:
             record = cls.parse(data, str(path))
         except SpecError as error:
-            raise RecordError(f"{error}\n{path}: damaged record; delete it and rerun") from None
+            first, *more = str(error).splitlines()
+            others = f" (and {len(more)} more)" if more else ""
+            raise RecordError(f"{first}{others}: damaged record; delete it and rerun") from None
         if job_hash is not None and record.job_hash != job_hash:
             raise RecordError(
                 f"{path}: holds {record.subject} as job {record.job_hash} measured it, but the "
                 f"file belongs to job {job_hash}; delete it and rerun"
             )
         return record
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Any]:
+        """The plain data in a record's file."""
+        try:
+            data = read_json(path.read_bytes())
+        except OSError as error:
+            problem = error.strerror or str(error)
+        except ValueError as error:
+            problem = str(error)
+        else:
+            if isinstance(data, dict) and "schema" in data:
+                return data
+            problem = f"no schema in {shortened(data)}"
+        raise RecordError(f"{path}: not a record ({problem}); delete it and rerun")
+
+
+def read_json(data: bytes | str) -> Any:
+    """Plain data as this package writes it; ValueError in a few words for anything else.
+
+    Refused are also whole numbers beyond 64 bits, with which floats cannot be computed; fields of
+    values refuse what is not finite.
+    """
+    try:
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
+        return json.loads(text, parse_int=_whole)
+    except UnicodeDecodeError:
+        raise ValueError("not text") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        raise ValueError(f"not JSON at {where}: {error.msg}") from None
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"a whole number of {len(digits.lstrip('-'))} digits")
+    return int(digits)

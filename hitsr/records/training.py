@@ -1,13 +1,12 @@
 """Records of training runs, and the lines of their logs."""
 
-import json
 from pathlib import Path
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from hitsr.base.errors import RecordError, SpecError
+from hitsr.base.errors import RecordError, SpecError, shortened
 from hitsr.base.values import Value
-from hitsr.records.record import Record
+from hitsr.records.record import Record, read_json
 from hitsr.specs.run import RunSpec
 
 _REMEDY = "delete the training’s folder and record, and rerun"
@@ -38,15 +37,23 @@ class LogLine(Value):
 
 def read_log(path: Path) -> list[LogLine]:
     """All lines of a run's log.jsonl; RecordError names a line that is damaged."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecordError(f"{path}: no such file; {_REMEDY}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        problem = error.strerror if isinstance(error, OSError) else "not text"
+        raise RecordError(f"{path}: cannot be read: {problem}; {_REMEDY}") from None
     lines = []
-    for number, text in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         where = f"{path}:{number}: damaged log line"
         try:
-            data = json.loads(text)
-        except ValueError:
-            raise RecordError(f"{where}: not JSON (got {text!r}); {_REMEDY}") from None
+            data = read_json(line)
+        except ValueError as error:
+            raise RecordError(f"{where}: {error} (got {shortened(line)}); {_REMEDY}") from None
         if not isinstance(data, dict):
-            raise RecordError(f"{where}: must have keys and values, got {text!r}; {_REMEDY}")
+            got = shortened(line)
+            raise RecordError(f"{where}: must have keys and values, got {got}; {_REMEDY}")
         try:
             lines.append(LogLine.parse(data, where))
         except SpecError as error:

@@ -23,7 +23,9 @@ class Cell:
     kind: Literal["here", "paper", "difference", "absent", "text"] = "here"
     spread: str = ""
     mark: Mark | None = None
-    reason: str = ""  # of a difference that is not judged: "not judged: 900 of 500 000 iterations"
+    # Of a difference that is not judged ("not judged: 900 of 500 000 iterations"); of a number that
+    # is absent, where more is known than that it was not run.
+    reason: str = ""
     rank: Literal["best", "second"] | None = None
 
 
@@ -91,6 +93,11 @@ class Table:
         marked = (cell.reason for cell in self._cells if cell.mark == "unjudged")
         reasons = (reason.removeprefix("not judged: ") for reason in marked)
         return list(dict.fromkeys(reason for reason in reasons if reason))
+
+    @property
+    def absences(self) -> list[str]:
+        """Why some numbers are absent, each reason once."""
+        return list(dict.fromkeys(c.reason for c in self._cells if c.kind == "absent" and c.reason))
 
     @property
     def _cells(self) -> list[Cell]:

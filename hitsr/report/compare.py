@@ -39,6 +39,7 @@ class Side(NamedTuple):
 
 
 Sides = dict[str, dict[str, Side]]  # subject -> quantity -> what there is
+_KINDS = {"train": "training"}  # kinds of jobs that compare under another name
 
 
 def compare_folders(
@@ -46,23 +47,36 @@ def compare_folders(
 ) -> Comparison:
     """Compare results folders such as results/demo.
 
-    RecordError for an empty or damaged one, or where neither has records of these kinds.
+    Records that cannot be used are listed. RecordError for an empty folder, or where neither has
+    records of these kinds.
     """
-    first, second = _read(a), _read(b)
+    found = [gather_folder(folder) for folder in (a, b)]
+    first, second = (_read(folder, results) for folder, results in zip((a, b), found))
     cells = [
         cell for kind in kinds for cell in _compared(kind, first[kind], second[kind], tolerances)
     ]
     if not cells:
         raise RecordError(f"{a} and {b}: neither has records of {listed(kinds)}; ask for others")
-    return Comparison(a=str(a), b=str(b), tolerances=tolerances, cells=tuple(cells))
+    return Comparison(
+        a=str(a),
+        b=str(b),
+        tolerances=tolerances,
+        cells=tuple(cells),
+        unusable=tuple(
+            results.why(job)
+            for results in found
+            for job in results.missing
+            if job.output in results.reasons and _KINDS.get(job.kind, job.kind) in kinds
+        ),
+        strays=tuple(stray for results in found for stray in results.strays),
+    )
 
 
-def _read(folder: Path) -> dict[Kind, Sides]:
+def _read(folder: Path, results: Results) -> dict[Kind, Sides]:
     """The facts of a folder that some rule compares."""
-    results = gather_folder(folder)
     if not results.records:
         hint = "name a results folder such as results/demo, with its jobs/ and records/"
-        raise RecordError(f"{folder}: no records of jobs; {hint}")
+        raise RecordError("; ".join([f"{folder}: no records of jobs; {hint}", *results.problems]))
     rules = {rule.quantity: rule for rule in RULES}
     found: dict[Kind, Sides] = {kind: {} for kind in KINDS}
     for result in results.done:

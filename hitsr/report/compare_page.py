@@ -108,6 +108,7 @@ def to_html(comparison: Comparison, templates: Path) -> str:
         "summary": sentence(f"{summary(comparison.cells)}."),
         "tolerances": tolerances_words(comparison),
         "kinds": kind_views(comparison),
+        "problems": comparison.problems,
     }
     return fill(templates, "compare.html", values)
 

@@ -81,6 +81,12 @@ class Comparison(Value):
     b: str
     tolerances: Tolerances
     cells: tuple[ComparedCell, ...]
+    unusable: tuple[str, ...] = ()  # records of these kinds that cannot be used, as sentences
+    strays: tuple[str, ...] = ()  # files that belong to no job, as sentences
+
+    @property
+    def problems(self) -> list[str]:
+        return [*self.unusable, *self.strays]
 
     def failing(self, common: bool = False) -> list[ComparedCell]:
         """Cells that are not the same; with `common`, leaving out those of one side only."""

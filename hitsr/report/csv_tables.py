@@ -22,7 +22,7 @@ from hitsr.records import (
 from hitsr.report.dotted import at
 from hitsr.report.evidence import Estimates
 from hitsr.report.facts import Fact, facts_of, load_words
-from hitsr.report.gather import gather_folder
+from hitsr.report.gather import Results, gather_folder
 from hitsr.report.published import Published
 from hitsr.specs.network import Scale
 
@@ -102,17 +102,16 @@ _PAPER_SCORES = {"psnr_paper_db": "psnr_db", "ssim_paper": "ssim"}
 _WHOLE = {"params", "flops", "threads", "samples", "peak_memory_bytes", "batch", "refined_steps"}
 
 
-def collect(results: Path) -> int:
+def collect(results: Path) -> Results:
     """Write `results`/tables/*.csv from the records of a results folder such as results/demo.
 
-    Returns how many jobs have no record; restored pictures leave none.
-    RecordError for a record that is damaged or of another job; OSError if nothing can be written.
+    Returns what was read, and what could not be used. OSError if nothing can be written.
     """
     found = gather_folder(results)
     evidence = Estimates(results=found, facts=facts_of(found, Published(())))
     for name, frame in frames(evidence).items():
         write_text(results / "tables" / f"{name}.csv", to_csv(frame))
-    return sum(job.kind != "restore" for job in found.missing)
+    return found
 
 
 def frames(evidence: Estimates) -> dict[str, pd.DataFrame]:

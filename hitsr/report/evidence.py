@@ -18,7 +18,7 @@ from hitsr.report.estimates import (
     median,
     ratio_of_neighbours,
 )
-from hitsr.report.facts import QUANTITIES, Fact, Facts
+from hitsr.report.facts import QUANTITIES, Fact, Facts, place_of
 from hitsr.report.gather import Results
 from hitsr.report.names import BICUBIC, FAMILIES, Family, Setup
 from hitsr.report.published import Published
@@ -76,6 +76,20 @@ class Estimates:
             return mean([row.value for row in found])
 
         return self._once(("level", quantity, network, *sorted(where.items())), make)
+
+    def why_absent(self, quantity: str, network: str, **where: Any) -> str:
+        """Why a number was not measured, as a sentence; empty where nothing but "not run" is known.
+
+        `where` are fields that its fact would have.
+        """
+        known = QUANTITIES.get(quantity)
+        kind, place = known.kind if known else "scaling", {"network": network, **where}
+        reasons = (
+            self.results.why(job)
+            for job in self.results.missing
+            if job.kind == kind and place == {key: place_of(job).get(key) for key in place}
+        )
+        return next(filter(None, reasons), "")
 
     def over_items(self, quantity: str, network: str, **where: Any) -> Estimate | None:
         """The mean over pictures of each picture's mean over seeds, with its interval over them."""

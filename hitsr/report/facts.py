@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple, cast
 
 import pandas as pd
 
-from hitsr.plan.jobs import TimeGrowthJob, TimeJob
+from hitsr.plan.jobs import GrowthJob, Job, TimeGrowthJob, TimeJob, TrainJob
+from hitsr.plan.layout import Kind
 from hitsr.plan.subjects import Subject, TrainedNetwork
 from hitsr.records import (
     AttributionRecord,
@@ -32,6 +33,7 @@ from hitsr.report.published import PAPER_RUNTIME_SCALE, Published, Quote, Succes
 from hitsr.report.typeset import THIN_SPACE, fixed, signed
 from hitsr.specs.config import Over
 from hitsr.specs.network import Scale
+from hitsr.specs.run import RunSpec
 
 Speaker = Literal["here", "paper", "successors"]
 HERE: Speaker = "here"
@@ -45,6 +47,7 @@ class Quantity(NamedTuple):
     title: str
     unit: str
     digits: int
+    kind: Kind  # of the jobs that measure it
 
     def write(self, value: float, plus: bool = False) -> str:
         """ "−0.04 dB": with its unit."""
@@ -53,27 +56,27 @@ class Quantity(NamedTuple):
 
 
 QUANTITIES = {
-    "params": Quantity("Parameters", "K", 0),
-    "flops": Quantity("FLOPs", "G", 1),
-    "activations": Quantity("Activations", "M elements", 0),
-    "activation_memory": Quantity("Peak activation memory", "MB", 0),
-    "latency_ms": Quantity("Latency", "ms", 0),
-    "memory_mb": Quantity("Peak memory", "MB", 0),
-    "pictures_per_second": Quantity("Pictures per second", "", 3),
-    "growth_time": Quantity("Time", "ms", 1),
-    "flops_exponent": Quantity("exponent of one window’s FLOPs", "", 2),
-    "trained_params": Quantity("Parameters, as trained", "K", 0),
-    "training_seconds": Quantity("Training time", "s", 0),
-    "loss": Quantity("L1 loss", "", 4),
-    "validation_psnr_db": Quantity("Validation PSNR", "dB", 2),
-    "psnr_db": Quantity("PSNR", "dB", 2),
-    "ssim": Quantity("SSIM", "", 4),
-    "psnr_as_grey_db": Quantity("PSNR, grey pictures as grey", "dB", 2),
-    "diffusion_index": Quantity("Diffusion index", "", 2),
-    "information_area": Quantity("Information area", "%", 1),
-    "completeness_error": Quantity("Completeness error", "%", 1),
-    "refined_index": Quantity("Diffusion index, refined", "", 2),
-    "refined_error": Quantity("Completeness error, refined", "%", 2),
+    "params": Quantity("Parameters", "K", 0, "complexity"),
+    "flops": Quantity("FLOPs", "G", 1, "complexity"),
+    "activations": Quantity("Activations", "M elements", 0, "scaling"),
+    "activation_memory": Quantity("Peak activation memory", "MB", 0, "scaling"),
+    "latency_ms": Quantity("Latency", "ms", 0, "latency"),
+    "memory_mb": Quantity("Peak memory", "MB", 0, "latency"),
+    "pictures_per_second": Quantity("Pictures per second", "", 3, "latency"),
+    "growth_time": Quantity("Time", "ms", 1, "scaling_time"),
+    "flops_exponent": Quantity("exponent of one window’s FLOPs", "", 2, "scaling"),
+    "trained_params": Quantity("Parameters, as trained", "K", 0, "train"),
+    "training_seconds": Quantity("Training time", "s", 0, "train"),
+    "loss": Quantity("L1 loss", "", 4, "train"),
+    "validation_psnr_db": Quantity("Validation PSNR", "dB", 2, "train"),
+    "psnr_db": Quantity("PSNR", "dB", 2, "quality"),
+    "ssim": Quantity("SSIM", "", 4, "quality"),
+    "psnr_as_grey_db": Quantity("PSNR, grey pictures as grey", "dB", 2, "quality"),
+    "diffusion_index": Quantity("Diffusion index", "", 2, "lam"),
+    "information_area": Quantity("Information area", "%", 1, "lam"),
+    "completeness_error": Quantity("Completeness error", "%", 1, "lam"),
+    "refined_index": Quantity("Diffusion index, refined", "", 2, "lam"),
+    "refined_error": Quantity("Completeness error, refined", "%", 2, "lam"),
 }
 
 
@@ -211,7 +214,23 @@ def _times(job: TimeJob, record: LatencyRecord) -> Iterator[Fact]:
     yield fact._replace(quantity="pictures_per_second", samples=rates)
 
 
-def load_words(record: LatencyRecord) -> str:
+def place_of(job: Job) -> dict[str, Any]:
+    """What facts of a job's record say of where they were measured, before there is a record."""
+    subject = job.run if isinstance(job, TrainJob) else getattr(job, "subject", None)
+    place: dict[str, Any] = {"dataset": getattr(job, "dataset", None)}
+    if subject is not None:
+        named = subject.network.name if isinstance(subject, RunSpec) else subject.network_name
+        place |= {"network": named, "scale": subject.scale}
+    if isinstance(job, TimeJob | TimeGrowthJob):
+        place["setup"] = Setup(job.device, job.formulation or "fused")
+    if isinstance(job, TimeJob):
+        place["load"] = load_words(job)
+    if isinstance(job, GrowthJob):
+        place["over"] = job.over
+    return place
+
+
+def load_words(record: LatencyRecord | TimeJob) -> str:
     """ "batch 4, float16, compiled"; empty for one picture of 32-bit floats."""
     extras = {
         record.dtype: record.dtype != "float32",

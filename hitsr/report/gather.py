@@ -1,12 +1,13 @@
-"""Read the records that jobs name: absent ones are listed, damaged or swapped ones refused."""
+"""Read the records that jobs name; say of absent, damaged and swapped ones why they are not used."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from hitsr.base.errors import RecordError
+from hitsr.base.errors import RecordError, SpecError
 from hitsr.plan.batches import LATENCY
 from hitsr.plan.jobs import Job, TimeGrowthJob, TimeJob, TrainJob, read_job
 from hitsr.plan.layout import Kind, Layout
@@ -54,7 +55,30 @@ class Results:
 
     layout: Layout
     done: tuple[Result, ...]
-    missing: tuple[Job, ...]  # jobs without output
+    missing: tuple[Job, ...]  # jobs without a result that can be used
+    # By the output of a missing job: why it has none, as a sentence; only where that is known.
+    reasons: Mapping[Path, str] = field(default_factory=dict)
+    strays: tuple[str, ...] = ()  # files that belong to no job of the folder, as sentences
+
+    @property
+    def problems(self) -> list[str]:
+        """All that is wrong with files of the folder, as sentences."""
+        return [*self.reasons.values(), *self.strays]
+
+    def why(self, job: Job) -> str:
+        """Why a missing job has no result: its own reason, else that of a job it waits for."""
+        assert job.output is not None
+        if job.output in self.reasons:
+            return self.reasons[job.output]
+        needed = (self._makers.get(path) for path in job.inputs.values())
+        return next((words for other in needed if other and (words := self.why(other))), "")
+
+    @cached_property
+    def _makers(self) -> dict[Path | None, Job]:
+        """Missing jobs by the files that other jobs read: their outputs, and weights of runs."""
+        trainings = (job for job in self.missing if job.kind == "train")
+        weights = {self.layout.weights(job.name): job for job in trainings}
+        return {job.output: job for job in self.missing} | weights
 
     @cached_property
     def records(self) -> list[Record]:
@@ -70,41 +94,71 @@ def gather(plan: Plan) -> Results:
     """Read the records of all jobs that the report of a config shows.
 
     Timings of the same networks on other devices, and what `make latency` added, are read where
-    they are there. RecordError for a record that is damaged or of another job, a finished training
-    without its log, or results that were not measured alike.
+    they are there. A record that is damaged, of another job, or at odds with what lies beside it
+    counts as missing, with the reason.
     """
+    there, strays = _job_files(plan.layout)
     asked = {job.output: job for job in plan.reported}
-    extra = [*plan.asked_by(LATENCY), *_timed_elsewhere(plan)]
+    planned = {_but_for_device(job) for job in plan.jobs}
+    elsewhere = [
+        job
+        for job in there
+        if isinstance(job, TimeJob | TimeGrowthJob) and _but_for_device(job) in planned
+    ]
+    extra = [*plan.asked_by(LATENCY), *elsewhere]
     more = {job.output: job for job in extra if job.output not in asked}
     results = _read(plan.layout, [*asked.values(), *more.values()])
+    strays += _without_job(plan.layout, [*plan.jobs, *there])
     timed = {_but_for_device(result.job) for result in results.done}
     missing = [
-        job for job in results.missing if job.output in asked and _but_for_device(job) not in timed
+        job
+        for job in results.missing
+        if job.output in results.reasons
+        or (job.output in asked and _but_for_device(job) not in timed)
     ]
-    return Results(plan.layout, results.done, tuple(missing))
+    return replace(results, missing=tuple(missing), strays=tuple(strays))
 
 
 def gather_folder(folder: Path) -> Results:
     """Read the records of every job whose file lies in a results folder such as results/demo."""
-    jobs = [read_job(path) for path in sorted((folder / "jobs").glob("*/[!.]*.json"))]
-    return _read(Layout(folder), [_within(folder, job) for job in jobs])
+    layout = Layout(folder)
+    jobs, strays = _job_files(layout)
+    return replace(_read(layout, jobs), strays=(*strays, *_without_job(layout, jobs)))
 
 
-def _within(folder: Path, job: Job) -> Job:
-    """The job with its output in this folder: results may have been moved since."""
-    return job.model_copy(update={"output": Layout(folder).output(job.kind, job.name)})
+def _job_files(layout: Layout) -> tuple[list[Job], list[str]]:
+    """The jobs of a folder, with their outputs in it, since it may have been moved; and strays."""
+    jobs, strays = [], []
+    for path in _visible(layout.results / "jobs", "*/*"):
+        try:
+            job = read_job(path)
+        except SpecError as error:
+            strays.append(str(error))
+            continue
+        place = layout.job(job.kind, job.name)
+        if path == place:
+            jobs.append(job.model_copy(update={"output": layout.output(job.kind, job.name)}))
+        else:
+            strays.append(f"{path}: is a copy of the job whose file is {place}; delete it")
+    return jobs, strays
 
 
-def _timed_elsewhere(plan: Plan) -> list[Job]:
-    """Jobs of the plan's timings as they were done on other devices."""
-    planned = {_but_for_device(job) for job in plan.jobs}
-    files = [
-        path
-        for kind in ("latency", "scaling_time")
-        for path in sorted((plan.layout.results / "jobs" / kind).glob("[!.]*.json"))
+def _without_job(layout: Layout, jobs: Iterable[Job]) -> list[str]:
+    """Records that no job made, as sentences."""
+    known = {job.output for job in jobs}
+    patterns = ("records/*/*", "weights/*/record.json", "lam/*/record.json")
+    found = (path for pattern in patterns for path in _visible(layout.results, pattern))
+    return [
+        f"{path}: belongs to no job of this folder, and is not used; delete it"
+        for path in found
+        if path not in known
     ]
-    jobs = [_within(plan.layout.results, read_job(path)) for path in files]
-    return [job for job in jobs if _but_for_device(job) in planned]
+
+
+def _visible(folder: Path, pattern: str) -> list[Path]:
+    """Paths that match, sorted, but for hidden ones, which file systems and writers leave."""
+    found = sorted(folder.glob(pattern))
+    return [p for p in found if not any(x.startswith(".") for x in p.relative_to(folder).parts)]
 
 
 def _but_for_device(job: Job) -> object:
@@ -115,16 +169,21 @@ def _but_for_device(job: Job) -> object:
 
 def _read(layout: Layout, jobs: Iterable[Job]) -> Results:
     done, missing = [], []
+    reasons: dict[Path, str] = {}
     for job in jobs:
         assert job.output is not None
-        if not job.output.exists():
+        if not os.path.lexists(job.output):
             missing.append(job)
         elif job.kind != "restore":
-            done.append(_result(layout, job))
+            try:
+                done.append(_result(layout, job))
+            except RecordError as error:
+                missing.append(job)
+                reasons[job.output] = str(error)
     _refuse_unlike_scores(done)
     _refuse_unlike_maps(done)
     _refuse_other_weights(done)
-    return Results(layout, tuple(done), tuple(missing))
+    return Results(layout, tuple(done), tuple(missing), reasons)
 
 
 def _result(layout: Layout, job: Job) -> Result:
@@ -132,12 +191,7 @@ def _result(layout: Layout, job: Job) -> Result:
     record = RECORDS[job.kind].load(job.output, job_hash=job.hash)
     if not isinstance(job, TrainJob):
         return Result(job, record)
-    log = layout.training_log(job.name)
-    if not log.is_file():
-        raise RecordError(
-            f"{log}: no such file, but its training is done; delete {job.output} and rerun"
-        )
-    return Result(job, record, tuple(read_log(log)))
+    return Result(job, record, tuple(read_log(layout.training_log(job.name))))
 
 
 def _refuse_unlike_scores(done: Sequence[Result]) -> None:

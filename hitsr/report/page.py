@@ -43,15 +43,15 @@ _SCRIPTS = ("script.js", "pictures.js")
 
 def render(
     plan: Plan, reports: Path, out: Path, ablations: Mapping[str, Ablation] = MappingProxyType({})
-) -> None:
+) -> tuple[Path, list[str]]:
     """Write `out`/index.html, *.csv, *.tex, figures/*.svg and *.pdf and, if need be, pictures/.
 
-    Each is written whole or not at all, the page last.
+    Each is written whole or not at all, the page last. Returns the page, and a sentence about each
+    file of the results that cannot be used, which the page says too.
 
     `reports` holds templates/, published/ and claims.yaml; `ablations` are those of the plan's
-    config, by name. What was not measured is shown as "not run". RecordError for a record that is
-    damaged or of another job, DataError for an unreadable picture, template, claim or published
-    table, OSError where nothing can be written.
+    config, by name. What was not measured, or cannot be used, is shown as "not run". DataError for
+    an unreadable picture, template, claim or published table, OSError where nothing can be written.
     """
     evidence = evidence_of(plan, reports, ablations)
     budget = budget_of(evidence)
@@ -66,12 +66,15 @@ def render(
     summary(page).save(out)
     write_beside(page.beside, out)
     write_text(out / "index.html", html)
+    return out / "index.html", evidence.results.problems
 
 
-def render_ablation(plan: Plan, reports: Path, out: Path, name: str, ablation: Ablation) -> Path:
+def render_ablation(
+    plan: Plan, reports: Path, out: Path, name: str, ablation: Ablation
+) -> tuple[Path, list[str]]:
     """Write one ablation alone: `out`/<name>.html, its table as LaTeX, its figures as SVG and PDF.
 
-    Returns the page; raises as `render` does.
+    Returns and raises as `render` does.
     """
     alone = replace(plan, config=plan.config.model_copy(update={"ablations": (name,)}))
     evidence = evidence_of(alone, reports, {name: ablation})
@@ -82,7 +85,7 @@ def render_ablation(plan: Plan, reports: Path, out: Path, name: str, ablation: A
     html = to_html(page, reports / "templates")
     _write_companions(shown, out)
     write_text(out / f"{name}.html", html)
-    return out / f"{name}.html"
+    return out / f"{name}.html", evidence.results.problems
 
 
 class Page(NamedTuple):
@@ -118,6 +121,7 @@ def to_html(page: Page, templates: Path, comparisons: Sequence[str] = ()) -> str
         **page._asdict(),
         "config": page.evidence.config,
         "records": page.evidence.results.records,
+        "problems": page.evidence.results.problems,
         "beside": bool(page.beside),
         "comparisons": comparisons,
     }

@@ -109,6 +109,9 @@ def measured(
         value = found.value if found else 0.0
         places = digits_for(quantity, value) if digits is None else digits
         shown = estimate(found, places)
+        if not found:
+            why = evidence.why_absent(quantity, network, **{**also, **where})
+            shown = replace(shown, reason=why)
         return shown if spread else replace(shown, spread="")
 
     return Shown(Column(head, unit, room="spread" if spread and has_room else ""), cell, is_ranked)

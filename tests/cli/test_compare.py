@@ -8,10 +8,11 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from hitsr.cli import app
-from hitsr.plan.jobs import QualityJob
+from hitsr.plan.jobs import CountJob, QualityJob
 from hitsr.plan.layout import Layout
-from hitsr.plan.subjects import ControlMethod
+from hitsr.plan.subjects import BuiltNetwork, ControlMethod
 from hitsr.records import PictureScore, Provenance, QualityRecord
+from hitsr.specs.zoo import NETWORKS
 
 PROVENANCE = Provenance(
     commit=None, dirty=None, versions={}, device="cpu", device_name="A CPU", threads=1,
@@ -71,6 +72,21 @@ def test_what_cannot_be_compared_is_told_on_stderr(tmp_path: Path):
     damaged = compare(a, a)
     assert damaged.exit_code == 2
     assert "bicubic-x2.test.json" in damaged.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--common",)])
+def test_a_record_that_cannot_be_used_makes_folders_not_comparable(tmp_path: Path, options: tuple):
+    a, b = results(tmp_path / "a", 30, 31), results(tmp_path / "b", 30, 31)
+    layout, subject = Layout(Path(b)), BuiltNetwork(network=NETWORKS["hit_sir"], scale=2)
+    job = CountJob(name=subject.name, subject=subject, output_size=(1280, 720))
+    job.save(layout.job("complexity", job.name))
+    broken = layout.output("complexity", job.name)
+    broken.parent.mkdir(parents=True)
+    broken.write_text("[" * 3000 + "]" * 3000)
+    found = compare(a, b, *options)
+    assert found.exit_code == 2
+    assert str(broken) in found.stderr
+    assert compare(a, b, "--only", "quality").exit_code == 0
 
 
 def test_machines_get_every_cell(tmp_path: Path):

@@ -142,7 +142,11 @@ def test_another_job_is_refused(tmp_path: Path):
         LatencyRecord.load(tmp_path / "a.json", job_hash="fedcba9876543210")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"a": 1}', "\x80"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "3", "null", '{"a": 1}', "\x80", "\0" * 9, "[" * 3000 + "]" * 3000],
+    ids=lambda text: text[:4].encode().hex(),
+)
 def test_what_is_no_record_is_refused(text: str, tmp_path: Path):
     (tmp_path / "a.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(RecordError, match=r"a\.json: not a record .*delete it and rerun"):
@@ -180,6 +184,40 @@ def test_values_that_cannot_be_are_refused(changes: dict[str, Any], word: str, t
         LatencyRecord.load(tmp_path / "a.json")
     assert word in str(caught.value)
     assert "delete it and rerun" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b'{"schema": "latency/2", "warmup": 1' + b"0" * 400 + b"}",
+        b'{"schema": "latency/2", "warmup": ' + b'{"a": ' * 3000 + b"1" + b"}" * 3000 + b"}",
+        b'{"schema": "latency/2", "warmup": ' + b"[1, " * 3 + b"\xff" * 5000,
+        b'{"schema": "latency/2"' + b', "samples_ms": null' * 3000 + b"}",
+        b'{"schema": "latency/2", "samples_ms": "' + b"x" * 9000 + b'"}',
+        b'{"schema": null}',
+        b'{"schema": ["latency/2"]}',
+    ],
+    ids=["digits", "deep", "binary", "nulls", "text", "null", "list"],
+)
+def test_damage_is_told_in_one_short_line(damage: bytes, tmp_path: Path):
+    file = tmp_path / "a.json"
+    file.write_bytes(damage)
+    with pytest.raises(RecordError, match=r"a\.json.*delete it and rerun") as caught:
+        LatencyRecord.load(file)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < len(str(file)) + 400
+
+
+def test_a_folder_or_an_unreadable_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(RecordError, match=r"not a record \(Is a directory\)"):
+        LatencyRecord.load(tmp_path)
+
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(RecordError, match=r"a\.json: not a record \(Permission denied\)"):
+        LatencyRecord.load(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -228,3 +266,13 @@ def test_a_damaged_log_line_is_told_in_plain_words(tmp_path: Path, line: str):
     with pytest.raises(RecordError, match=r"log\.jsonl:1: damaged log line: .*; delete") as error:
         read_log(file)
     assert not any(word in str(error.value) for word in ("pydantic", "http", "LogLine"))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\0", b"[" * 3000, b'{"step": 1' + b"0" * 400 + b"}"])
+def test_a_damaged_log_is_told_in_one_short_line(tmp_path: Path, content: bytes):
+    file = tmp_path / "log.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(RecordError, match=r"log\.jsonl.*rerun") as caught:
+        read_log(file)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < len(str(file)) + 400

@@ -3,7 +3,9 @@ import math
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from hitsr.cli import app
 from hitsr.report.csv_tables import collect, frames, to_csv
 
 
@@ -64,8 +66,22 @@ def test_gains_are_of_forwards_that_took_turns(configured):
     assert read(folder, "efficiency").gain_median.isna().all()
 
 
-def test_collecting_counts_jobs_without_a_record(folder):
+def test_collecting_lists_jobs_without_a_record(folder):
     folder.complexity("hit_sir")
-    assert collect(folder.path) == 0
+    assert collect(folder.path).missing == ()
     folder.job("complexity", "swinir_light-x2")
-    assert collect(folder.path) == 1
+    assert [job.name for job in collect(folder.path).missing] == ["swinir_light-x2"]
+
+
+def test_collecting_names_every_record_that_cannot_be_used_and_gathers_the_others(full):
+    broken = [full.output("complexity", "hit_sir-x2"), full.output("quality", "hr-x2.test")]
+    for path in broken:
+        path.write_bytes(b"\0\xff")
+    (full.path / "jobs/latency/notes.txt").write_text("notes")
+    result = CliRunner().invoke(app, ["collect", str(full.path)])
+    assert result.exit_code == 1
+    for path in (*broken, full.path / "jobs/latency/notes.txt"):
+        assert result.stderr.count(str(path)) == 1
+    table = pd.read_csv(full.path / "tables/efficiency.csv")
+    assert list(table.network) == ["hit_sir", "swinir_light"]
+    assert table.params.isna().tolist() == [True, False]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hitsr.base.errors import DataError, RecordError
+from hitsr.base.errors import DataError
 from hitsr.report.sections.provenance import to_yaml
 from hitsr.specs.config import runs
 
@@ -237,13 +237,13 @@ def test_pages_of_comparisons_beside_the_report_are_linked(folder):
     assert "compare.html" in Page(html_of(report)).links
 
 
-def test_a_damaged_record_leaves_the_old_report_whole(folder):
-    folder.complexity("hit_sir")
-    before = html_of(folder.render())
-    folder.output("complexity", "hit_sir-x2").write_text("{}")
-    with pytest.raises(RecordError):
-        folder.render()
-    assert html_of(folder.plan.layout.report) == before
+def test_a_damaged_record_costs_its_own_numbers_only_and_is_told(full):
+    broken = full.output("complexity", "hit_sir-x2")
+    broken.write_text("{}")
+    page = Page(html_of(full.render()))
+    assert page.text.count(f"{broken}: not a record") >= 2  # at the top, and below its table
+    assert "1 file of the results cannot be used" in page.text
+    assert "31.00" in page.text
 
 
 def test_a_broken_template_is_named(folder, reports, tmp_path):

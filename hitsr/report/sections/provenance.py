@@ -110,7 +110,7 @@ def _sources(evidence: Evidence) -> list[str]:
 
 
 def _missing(evidence: Evidence) -> list[str]:
-    """Jobs of this report without output, by their verb."""
+    """Jobs of this report without a result, by their verb; then files that cannot be used."""
     by_kind: dict[str, list[str]] = {}
     for job in evidence.results.missing:
         by_kind.setdefault(job.kind.replace("_", "-"), []).append(job.name)
@@ -119,6 +119,7 @@ def _missing(evidence: Evidence) -> list[str]:
         more = len(names) - _SHOWN
         shown = [*names[:_SHOWN], f"{more} more"] if more > 0 else names
         lines.append(f"{kind}, {len(names)} not run: {listed(shown)}")
+    lines += evidence.results.problems
     return lines or ["nothing: every job of this report has its output"]
 
 

@@ -1,6 +1,7 @@
 """Section: how costs grow with the size of windows and of pictures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hitsr.records import PowerLaw, ScalingRecord, ScalingTimeRecord
@@ -102,7 +103,9 @@ def _exponent(quantity: str, head: str, **where: Any) -> Shown:
 
     def cell(evidence: Evidence, network: str, _: Where) -> Cell:
         law = _law(evidence, quantity, network, **where)
-        return here(law.exponent, 2, law.standard_error) if law else NOT_RUN
+        if law is None:
+            return replace(NOT_RUN, reason=evidence.why_absent(quantity, network, **where))
+        return here(law.exponent, 2, law.standard_error)
 
     return Shown(Column(head, room="spread"), cell)
 

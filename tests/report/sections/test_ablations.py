@@ -118,7 +118,7 @@ def test_section_carries_the_budget_and_a_figure_once_something_is_scored(heads)
 def test_page_of_one_ablation_shows_it_alone(heads, reports, tmp_path, monkeypatch):
     monkeypatch.setattr("hitsr.report.page.to_pdf", lambda _: b"%PDF")
     folder = heads(three=31.25, two=31.0)
-    page = render_ablation(folder.plan, reports, tmp_path, "heads", HEADS)
+    page, _ = render_ablation(folder.plan, reports, tmp_path, "heads", HEADS)
     text = page.read_text()
     assert "<h1>How many heads?</h1>" in text
     assert "the paper, section 9" in text
@@ -135,5 +135,5 @@ def test_an_ablation_that_the_config_does_not_name_is_shown_alone_all_the_same(
     unnamed = folder.config.model_copy(update={"ablations": ()})
     plan = replace(folder.plan, config=unnamed)
     assert evidence_of(plan, reports).ablations == {}
-    text = render_ablation(plan, reports, tmp_path, "heads", HEADS).read_text()
+    text = render_ablation(plan, reports, tmp_path, "heads", HEADS)[0].read_text()
     assert "+0.23" in text
