@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from hitsr.base.errors import HitsrError
+from hitsr.base.files import visible
 from hitsr.base.values import read_yaml
 from hitsr.plan.batches import LATENCY, cost_batches
 from hitsr.plan.fingerprint import code_of

@@ -1,11 +1,19 @@
 """Write files atomically: after a full disk or a kill, the old file is still there, unchanged."""
 
+import errno
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+
+# Names of temporary files: short, so that they fit wherever the file's own name does; hidden and of
+# a type of their own, so that no reader takes one that a kill left for a result.
+_PREFIX, _SUFFIX = ".hitsr-", ".part"
+_STALE_S = 86_400  # no file takes a day to write
 
 
 @contextmanager
@@ -13,29 +21,65 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`, to be written inside the block.
 
     When the block ends, the temporary file replaces `path`; on an error it is deleted and `path`
-    stays untouched. An OSError (no space left, read-only folder) names `path`.
+    stays untouched. Its suffix is not that of `path`, so writers must be told their format. An
+    OSError (no space left, read-only folder) names `path`.
     """
-    prefix = f".{path.name}."
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        # Name the file that the caller asked for: a failed write names none or the temporary one.
-        unnamed = error.filename is None or Path(str(error.filename)).name.startswith(prefix)
-        if error.errno is not None and unnamed:
-            error.filename = str(path)
-        raise
+        with naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(path.parent)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=_PREFIX, suffix=_SUFFIX)
+            os.close(handle)
+            temporary = Path(name)
+            yield temporary
+            with temporary.open("r+b") as written:  # only a writable file can be synced everywhere
+                os.fsync(written.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+            _sync_folder(path.parent)
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError of writing `path`, which may name no file or a temporary one, name `path`.
+
+    Errors about other files keep their names.
+    """
+    try:
+        yield
+    except OSError as error:
+        is_named = isinstance(error.filename, str | bytes)  # not by the number of a handle
+        named = Path(os.fsdecode(error.filename)) if is_named else path
+        is_other = named not in (path, *path.parents) and not named.name.startswith(_PREFIX)
+        if error.errno is None or is_other:
+            raise
+        number, reason = error.errno, error.strerror
+        if number == errno.EEXIST:  # a file where a folder should be
+            number, reason = errno.ENOTDIR, f"{os.strerror(errno.ENOTDIR)} ({named})"
+        raise OSError(number, reason, str(path)) from error
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Delete temporary files that a killed process left, once per folder and process."""
+    for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+        with suppress(OSError):  # another process may be sweeping too
+            if time.time() - path.stat().st_mtime > _STALE_S:
+                path.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut, where folders can be synced: not on Windows."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -47,6 +91,15 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 file atomically, as `replacing` does."""
     write_bytes(path, text.encode())
+
+
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """Paths below a folder that match, sorted, but for hidden ones.
+
+    Hidden files are left by macOS (`._a.json`), by editors, and by writers that were killed.
+    """
+    found = sorted(folder.glob(pattern))
+    return [p for p in found if not any(x.startswith(".") for x in p.relative_to(folder).parts)]
 
 
 def sha256(path: Path) -> str:

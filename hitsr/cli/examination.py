@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from hitsr.base.errors import HitsrError
-from hitsr.base.files import sha256
+from hitsr.base.files import sha256, visible
 from hitsr.base.values import Value
 from hitsr.plan.jobs import PrepareJob, TrainJob
 from hitsr.plan.needs import available_device, missing_data, missing_weights
@@ -249,7 +249,7 @@ def _set(plan: Plan, name: str) -> Iterator[Found]:
         yield Found("missing", f"{folder / 'HR'}: {what}", "restore them, or rerun without them")
         return
     scales = sorted({job.scale for job in prepared})
-    made = {x: len(list(folder.glob(f"LR_bicubic/X{x}/*x{x}.*"))) for x in scales}
+    made = {x: len(visible(folder, f"LR_bicubic/X{x}/*x{x}.*")) for x in scales}
     lr = (f"{count} LR at x{x}" for x, count in made.items())
     yield Found("ok", ", ".join([f"{name}: {len(pictures)} pictures", *lr]))
 

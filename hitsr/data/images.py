@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from hitsr.base.errors import DataError
-from hitsr.base.files import replacing
+from hitsr.base.files import write_bytes
 
 Samples: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]  # grey (h, w) or RGB (h, w, 3)
 Picture: TypeAlias = NDArray[np.uint8]
@@ -97,8 +97,9 @@ def write_png(path: Path, image: Picture) -> None:
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"{path}: a picture is (h, w, 3) uint8, got {image.shape} {image.dtype}")
-    with replacing(path) as temporary:
-        Image.fromarray(image).save(temporary, format="PNG", compress_level=_COMPRESS_LEVEL)
+    buffer = BytesIO()  # Pillow's own errors of writing say neither why nor where
+    Image.fromarray(image).save(buffer, format="PNG", compress_level=_COMPRESS_LEVEL)
+    write_bytes(path, buffer.getvalue())
 
 
 def list_pictures(folder: Path) -> dict[str, Path]:

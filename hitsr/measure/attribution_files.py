@@ -1,13 +1,14 @@
 """Compute attribution maps for windows of LR picture files, and write them to files."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from torch import nn
 
-from hitsr.base.files import replacing, sha256
+from hitsr.base.files import sha256, write_bytes
 from hitsr.base.progress import Progress
 from hitsr.data.images import Picture, read_image, write_png
 from hitsr.measure.attribution import Attribution, BlurPath, Window, local_attribution
@@ -89,8 +90,9 @@ def _save(
     out: Path,
 ) -> WindowAttribution:
     name = f"{task.name}.{'-'.join(map(str, window))}"
-    with replacing(out / f"{name}.npy") as temporary:
-        np.save(temporary, attribution.channels.astype(np.float32))
+    buffer = BytesIO()
+    np.save(buffer, attribution.channels.astype(np.float32))
+    write_bytes(out / f"{name}.npy", buffer.getvalue())
     write_png(out / f"{name}.png", overlay(lr, attribution.map, window, scale))
     return WindowAttribution(
         picture=task.name,

@@ -8,6 +8,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from hitsr.base.files import visible
 from hitsr.plan.layout import Kind
 
 PACKAGE = Path(__file__).parents[1]
@@ -64,7 +65,7 @@ def fingerprint(*parts: str) -> str:
             raise FileNotFoundError(
                 f"{path}: no such module; correct the list of parts that names it"
             )
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        for file in visible(path, "**/*.py") if path.is_dir() else [path]:
             digest.update(file.relative_to(PACKAGE).as_posix().encode())
             digest.update(_executed(file.read_text()).encode())
     return digest.hexdigest()[:16]

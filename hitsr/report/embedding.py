@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from hitsr.base.files import write_bytes
+from hitsr.base.files import visible, write_bytes
 
 EMBEDDED_LIMIT = (
     12_000_000  # bytes of all pictures as base64; text, fonts and figures take 1 to 2 MB
@@ -47,6 +47,6 @@ def write_beside(pictures: Sequence[PagePicture], out: Path) -> None:
     for path, data in written.items():
         if not (path.is_file() and path.read_bytes() == data):
             write_bytes(path, data)
-    for path in (out / FOLDER).rglob("*.webp"):
+    for path in visible(out / FOLDER, "**/*.webp"):
         if path not in written:
             path.unlink()

@@ -1,4 +1,4 @@
-"""Read the records that jobs name; say of absent, damaged and swapped ones why they are not used."""
+"""Read the records that jobs name; say why absent, damaged and swapped ones are not used."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from hitsr.base.errors import RecordError, SpecError
+from hitsr.base.files import visible
 from hitsr.plan.batches import LATENCY
 from hitsr.plan.jobs import Job, TimeGrowthJob, TimeJob, TrainJob, read_job
 from hitsr.plan.layout import Kind, Layout
@@ -129,7 +130,7 @@ def gather_folder(folder: Path) -> Results:
 def _job_files(layout: Layout) -> tuple[list[Job], list[str]]:
     """The jobs of a folder, with their outputs in it, since it may have been moved; and strays."""
     jobs, strays = [], []
-    for path in _visible(layout.results / "jobs", "*/*"):
+    for path in visible(layout.results / "jobs", "*/*"):
         try:
             job = read_job(path)
         except SpecError as error:
@@ -147,18 +148,12 @@ def _without_job(layout: Layout, jobs: Iterable[Job]) -> list[str]:
     """Records that no job made, as sentences."""
     known = {job.output for job in jobs}
     patterns = ("records/*/*", "weights/*/record.json", "lam/*/record.json")
-    found = (path for pattern in patterns for path in _visible(layout.results, pattern))
+    found = (path for pattern in patterns for path in visible(layout.results, pattern))
     return [
         f"{path}: belongs to no job of this folder, and is not used; delete it"
         for path in found
         if path not in known
     ]
-
-
-def _visible(folder: Path, pattern: str) -> list[Path]:
-    """Paths that match, sorted, but for hidden ones, which file systems and writers leave."""
-    found = sorted(folder.glob(pattern))
-    return [p for p in found if not any(x.startswith(".") for x in p.relative_to(folder).parts)]
 
 
 def _but_for_device(job: Job) -> object:

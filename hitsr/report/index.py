@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from hitsr.base.errors import DataError, SpecError
-from hitsr.base.files import write_text
+from hitsr.base.files import visible, write_text
 from hitsr.base.values import Value
 from hitsr.report.templating import fill
 from hitsr.report.typeset import counted, listed
@@ -61,7 +61,7 @@ def write_index(results: Path, templates: Path) -> None:
     values = {
         "heading": f"{counted(finished, 'report')} of {counted(len(found), 'run')}",
         "runs": found,
-        "comparisons": [page.name for page in sorted(results.glob("compare*.html"))],
+        "comparisons": [page.name for page in visible(results, "compare*.html")],
     }
     filters: dict[str, Callable[..., str]] = {"listed": listed, "counted": counted}
     write_text(results / "index.html", fill(templates, "index.html", values, filters))
@@ -69,16 +69,16 @@ def write_index(results: Path, templates: Path) -> None:
 
 def runs(results: Path) -> list[Entry]:
     """Folders in `results` with a report or records, by name."""
-    found = [_entry(folder) for folder in sorted(results.iterdir()) if folder.is_dir()]
+    found = [_entry(folder) for folder in visible(results, "*") if folder.is_dir()]
     return [entry for entry in found if entry.summary or entry.records]
 
 
 def _entry(folder: Path) -> Entry:
     report = folder / "report"
-    pages = [*sorted(report.glob("compare*.html")), *sorted(report.glob("ablations/*.html"))]
+    pages = [*visible(report, "compare*.html"), *visible(report, "ablations/*.html")]
     return Entry(
         folder=folder.name,
-        records=sum(len(list(folder.glob(kind))) for kind in _RECORDS),
+        records=sum(len(visible(folder, kind)) for kind in _RECORDS),
         summary=Summary.load(report),
         pages=tuple(page.relative_to(folder.parent).as_posix() for page in pages),
     )

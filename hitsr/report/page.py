@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from hitsr.base.files import write_bytes, write_text
+from hitsr.base.files import visible, write_bytes, write_text
 from hitsr.plan.planning import Plan
 from hitsr.report.abstract import abstract
 from hitsr.report.budget import Budget, budget_of
@@ -58,7 +58,7 @@ def render(
     page = Page(
         evidence, budget, plan.config.title, abstract(evidence, budget), sections(evidence, budget)
     )
-    comparisons = sorted(path.name for path in out.glob("compare*.html"))
+    comparisons = [path.name for path in visible(out, "compare*.html")]
     html = to_html(page, reports / "templates", comparisons)
     for name, frame in frames(evidence).items():
         write_text(out / f"{name}.csv", to_csv(frame))

@@ -2,14 +2,15 @@
 
 The network is exported in eval mode. Correlation networks are exported in the fused formulation,
 attention networks in the paper formulation: fused attention treats windows at the edges separately,
-in branches that depend on the picture's size, and a trace records one branch only. Each file is
-read back and compared with PyTorch before it is kept.
+in branches that depend on the picture's size, and a trace records one branch only. Each export is
+read back and compared with PyTorch before it is written.
 """
 
 import copy
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from hitsr.base.errors import HitsrError
-from hitsr.base.files import replacing
+from hitsr.base.files import write_bytes
 from hitsr.models.backbone import SuperResolver, create
 from hitsr.specs.network import Formulation
 
@@ -33,10 +34,12 @@ def export_program(model: SuperResolver, path: Path) -> float:
     The program takes (b, 3, h, w) with any b, and h, w from `smallest_side`. Raises HitsrError if
     its output differs from PyTorch's by more than 1e-4.
     """
-    with replacing(path) as temporary:
-        torch.export.save(trace(model), temporary)
-        loaded = torch.export.load(temporary).module()
-        return _largest_difference(model, loaded, path)
+    buffer = BytesIO()
+    torch.export.save(trace(model), buffer)
+    loaded = torch.export.load(BytesIO(buffer.getvalue())).module()
+    difference = _largest_difference(model, loaded, path)
+    write_bytes(path, buffer.getvalue())
+    return difference
 
 
 def export_onnx(model: SuperResolver, path: Path) -> float:
@@ -45,14 +48,15 @@ def export_onnx(model: SuperResolver, path: Path) -> float:
     It takes (b, 3, h, w) with any b, h, w >= 1. Needs onnx, onnxscript and onnxruntime. Raises
     HitsrError if its output differs from PyTorch's by more than 1e-4.
     """
-    with replacing(path) as temporary:
-        with _quiet_onnxscript():
-            program = torch.onnx.export(
-                trace(model), dynamo=True, verbose=False, input_names=["lr"], output_names=["hr"]
-            )
-        assert program is not None
-        program.save(temporary, external_data=False)
-        return _largest_difference(model, _onnx_runner(temporary), path)
+    with _quiet_onnxscript():
+        program = torch.onnx.export(
+            trace(model), dynamo=True, verbose=False, input_names=["lr"], output_names=["hr"]
+        )
+    assert program is not None
+    content = program.model_proto.SerializeToString()
+    difference = _largest_difference(model, _onnx_runner(content), path)
+    write_bytes(path, content)
+    return difference
 
 
 def smallest_side(model: SuperResolver) -> int:
@@ -132,13 +136,13 @@ def _largest_difference(
     return largest
 
 
-def _onnx_runner(path: Path) -> Callable[[Tensor], Tensor]:
-    """An ONNX file as a function from lr to hr, run by onnxruntime on the CPU."""
+def _onnx_runner(content: bytes) -> Callable[[Tensor], Tensor]:
+    """The content of an ONNX file as a function from lr to hr, run by onnxruntime on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return lambda lr: torch.from_numpy(session.run(None, {"lr": lr.numpy()})[0])
 
 

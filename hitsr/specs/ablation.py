@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple, Self, TypeVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from hitsr.base.errors import SpecError, did_you_mean
+from hitsr.base.files import visible
 from hitsr.base.values import Value
 from hitsr.specs.config import Config, Train, fresh_run, runs
 from hitsr.specs.network import NetworkSpec, Scale, ScaledNetwork
@@ -95,9 +96,9 @@ class AblationRow(NamedTuple):
 
 def read_ablations(folder: Path) -> dict[str, Ablation]:
     """Read all ablations of a folder, by file name; SpecError names the file, key and rule."""
-    for path in folder.glob("*.yml"):
+    for path in visible(folder, "*.yml"):
         raise SpecError(f"{path}: ablations are named *.yaml; rename it")
-    return {path.stem: Ablation.read(path) for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: Ablation.read(path) for path in visible(folder, "*.yaml")}
 
 
 def pick(names: Iterable[str], known: dict[str, Ablation], where: str) -> dict[str, Ablation]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hitsr.base.errors import HitsrError, SpecError
-from hitsr.base.files import sha256
+from hitsr.base.files import naming, sha256
 from hitsr.base.progress import Progress
 from hitsr.base.seeds import derive
 from hitsr.data.loader import prefetched
@@ -95,6 +95,7 @@ def _train(
     out.mkdir(parents=True, exist_ok=True)
     losses: list[Tensor] = []
     with (
+        naming(out / "log.jsonl"),  # closing it tries a failed write again
         (out / "log.jsonl").open("w") as log,
         Progress(f"train {run.name}", recipe.steps, "step", quiet) as progress,
         closing(_steps(model, recipe, patches, device)) as steps,  # ends its threads

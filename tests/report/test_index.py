@@ -40,6 +40,13 @@ def test_runs_are_folders_with_a_report_or_records(results):
     ]
 
 
+def test_hidden_files_are_no_records(tmp_path):
+    for place in (".trash/records/latency/a.json", "demo/records/latency/._a.json"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_text("{}")
+    assert runs(tmp_path) == []
+
+
 def test_the_index_links_each_report_comparison_and_ablation(results, reports):
     (results / "compare-a-b.html").write_text("a page")
     (results / "tiny/report/compare.html").write_text("a page")

@@ -124,6 +124,12 @@ def test_unknown_ablation_is_told_with_the_nearest(tmp_path: Path) -> None:
         pick(["window_shedule"], read_ablations(tmp_path), "config.yaml")
 
 
+def test_hidden_files_are_no_ablations(tmp_path: Path):
+    for name in ("._softmax.yaml", ".softmax.yml"):
+        (tmp_path / name).write_bytes(b"\0\x05\x16\x07")
+    assert read_ablations(tmp_path) == {}
+
+
 def test_a_file_that_would_not_be_read_is_named(tmp_path: Path):
     (tmp_path / "wide.yml").write_text("question: Why?")
     with pytest.raises(SpecError, match=r"wide\.yml: ablations are named \*\.yaml; rename it"):

@@ -154,6 +154,14 @@ def test_an_interruption_leaves_only_the_log(tmp_path: Path):
     assert [line.step for line in read_log(tmp_path / "log.jsonl")] == [2]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
+def test_a_full_disk_names_the_log(tmp_path: Path):
+    (tmp_path / "log.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        _train(_run(), tmp_path)
+    assert caught.value.filename == str(tmp_path / "log.jsonl")
+
+
 def test_starts_with_the_weights_of_another_scale(tmp_path: Path):
     first = _run()
     _train(first, tmp_path / "x2")

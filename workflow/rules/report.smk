@@ -1,6 +1,6 @@
 # Write the page of a config, and pages of single ablations, from records.
 
-TEMPLATES = sorted(str(path) for path in REPORTS.rglob("*") if path.is_file())
+TEMPLATES = [str(path) for path in visible(REPORTS, "**/*") if path.is_file()]
 ABLATION_PAGE = LAYOUT.ablation_page("{name}")
 
 
