@@ -5,6 +5,7 @@ in super-resolution benchmarks.
 """
 
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageEr
 
 from hitsr.base.errors import DataError
 from hitsr.base.files import write_bytes
+from hitsr.data.png import picture_only
 
 Samples: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]  # grey (h, w) or RGB (h, w, 3)
 Picture: TypeAlias = NDArray[np.uint8]
@@ -34,6 +36,9 @@ _DAMAGE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError),
     *(struct.error, zlib.error),
 )
+# A picture above Pillow's limit (89 million pixels) is taken for an attack if each byte of its file
+# stands for more pixels than this; photographs have less than ten.
+_PIXELS_PER_BYTE = 100
 # Compared with Pillow's default of 6: 2.3 times faster to write, files 13 % larger.
 _COMPRESS_LEVEL = 3
 
@@ -71,15 +76,22 @@ def decode_image(data: bytes, path: Path) -> Picture:
 def open_picture(data: bytes, where: str) -> Iterator[ImageFile.ImageFile]:
     """Open a picture file with Pillow; decoding errors inside the block become DataError.
 
-    Raises DataError, which names `where`, for a damaged file, for an animation or several pages,
-    and for a picture so large that Pillow suspects an attack.
+    What lies in a PNG beside the picture is left out: `hitsr.data.png` reads it. Raises DataError,
+    which names `where`, for a damaged file, for an animation or several pages, and for a picture so
+    large that an attack is suspected.
     """
     try:
-        with Image.open(BytesIO(data)) as image:
-            # MPO: a phone's JPEG followed by a preview or depth map; the first is the photograph.
-            if getattr(image, "is_animated", False) and image.format != "MPO":
-                raise DataError(f"{where}: an animation or several pages; save the one you want")
-            yield image
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # about sizes and damaged EXIF
+            with Image.open(BytesIO(picture_only(data))) as image:
+                _check_size(image, len(data), where)
+                _scale_key(image)
+                # MPO: a phone's JPEG with a preview or depth map behind it; the first counts.
+                if getattr(image, "is_animated", False) and image.format != "MPO":
+                    raise DataError(
+                        f"{where}: an animation or several pages; save the one you want"
+                    )
+                yield image
     except Image.DecompressionBombError as error:
         raise DataError(f"{where}: {error}; cut it into smaller pictures") from error
     except UnidentifiedImageError as error:
@@ -144,6 +156,23 @@ def is_deep(image: ImageFile.ImageFile) -> bool:
         return bool(max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8)
     arguments = [tile.args if isinstance(tile.args, tuple) else (tile.args,) for tile in image.tile]
     return any(";16" in str(argument[0]) for argument in arguments if argument)
+
+
+def _check_size(image: ImageFile.ImageFile, file_bytes: int, where: str) -> None:
+    """Refuse a picture whose file is too small for its size, before its samples take memory."""
+    pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
+    if limit is not None and pixels > max(limit, file_bytes * _PIXELS_PER_BYTE):
+        raise DataError(
+            f"{where}: {image.width}x{image.height} pixels in {file_bytes} bytes, which looks like "
+            "an attack; cut it into smaller pictures"
+        )
+
+
+def _scale_key(image: ImageFile.ImageFile) -> None:
+    """Scale a PNG's transparent grey of 2 or 4 bits as Pillow scales the samples: to 8 bits."""
+    raw_mode = str(image.tile[0].args) if image.tile else ""
+    if "transparency" in image.info and raw_mode in ("L;2", "L;4"):
+        image.info["transparency"] *= 255 // (2 ** int(raw_mode[2:]) - 1)
 
 
 def _opaque(path: Path, image: Image.Image) -> Image.Image:

@@ -1,12 +1,11 @@
-"""Read and write users' pictures: grey or RGB, alpha, 8 or 16 bits, and colour profile.
+"""Read and write users' pictures: grey or RGB, alpha, 8 or 16 bits, colour, resolution and EXIF.
 
 Unlike `hitsr.data.images`, which is for benchmarks, this module drops none of these: a picture that
 the output format cannot hold is refused. The orientation is applied to the samples; other metadata
-(EXIF, GPS, text) are not kept.
+(texts, XMP, IPTC) are not kept.
 """
 
 import struct
-import zlib
 from io import BytesIO
 from typing import Literal, NamedTuple, cast, get_args
 
@@ -16,23 +15,37 @@ from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 
 from hitsr.base.errors import DataError
 from hitsr.data.images import Samples, is_deep, open_picture
+from hitsr.data.png import picture_only
+from hitsr.upscaling.exif import exif_block
+from hitsr.upscaling.lossless import png_file, tiff_file
+from hitsr.upscaling.metadata import (
+    Metadata,
+    other_than_srgb,
+    read_metadata,
+    read_profile,
+    with_resolution,
+)
 
-FileFormat = Literal["png", "jpeg", "webp", "tiff"]
+FileFormat = Literal["png", "jpeg", "webp", "tiff", "bmp"]
 FORMATS = get_args(FileFormat)
 SUFFIXES: dict[FileFormat, tuple[str, ...]] = {
     "png": (".png",),
     "jpeg": (".jpg", ".jpeg"),
     "webp": (".webp",),
     "tiff": (".tif", ".tiff"),
+    "bmp": (".bmp",),
 }
 
 _MODES_8 = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 _MODES_16 = ("I;16", "I;16B", "I;16L", "RGB", "RGBA")
-_WEBP_SIDE = 16383  # largest side that WebP allows
+_LARGEST_SIDE: dict[FileFormat, int] = {"webp": 16383, "jpeg": 65535}
+_LARGEST_JPEG_EXIF = 65533  # bytes
+_BMP_PROFILES = (b"DEBM", b"KNIL")  # colour spaces "MBED" and "LINK" of a BMP's header
 # Black-is-zero and RGB: OpenCV would read white-is-zero inverted, and others need conversion.
 _TIFF_PHOTOMETRIC = (1, 2)
-_TIFF_ASSOCIATED_ALPHA = 1
+_TIFF_UNSPECIFIED, _TIFF_ASSOCIATED_ALPHA = 0, 1
 _ORIENTATION = 0x0112  # EXIF and TIFF tag
+_TURNING = (5, 6, 7, 8)  # orientations that exchange rows and columns
 
 
 class UserPicture(NamedTuple):
@@ -42,6 +55,7 @@ class UserPicture(NamedTuple):
     alpha: Samples | None  # (h, w), not premultiplied
     profile: bytes | None  # ICC
     format: FileFormat  # of the file it was read from
+    metadata: Metadata = Metadata()
 
     @property
     def depth(self) -> int:
@@ -61,7 +75,7 @@ def format_of(suffix: str) -> FileFormat | None:
 
 
 def decode(data: bytes, where: str) -> UserPicture:
-    """Decode the bytes of a PNG, JPEG, WebP or TIFF file; palettes become RGB, 1 bit becomes 8.
+    """Decode a PNG, JPEG, WebP, TIFF or BMP file; palettes become RGB, 1 bit becomes 8.
 
     Raises DataError, which names `where`, for a damaged file, and for CMYK and other colour spaces,
     more than 16 bits, floats, several pages or frames, and premultiplied alpha.
@@ -69,37 +83,53 @@ def decode(data: bytes, where: str) -> UserPicture:
     with open_picture(data, where) as image:
         file_format = _format(where, image)
         deep = is_deep(image)
-        if image.mode not in (_MODES_16 if deep else _MODES_8):
-            raise DataError(f"{where}: samples are {image.mode}; convert it to RGB or grey")
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             _check_tiff(where, image, deep)
-        profile = image.info.get("icc_profile")
-        samples = _deep(where, data, image) if deep else _shallow(image)
-    return _user_picture(samples, profile, file_format)
+        if image.mode not in (_MODES_16 if deep else _MODES_8):
+            raise DataError(f"{where}: samples are {image.mode}; convert it to RGB or grey")
+        if file_format == "bmp" and data[70:74] in _BMP_PROFILES and data[14] >= 108:
+            raise DataError(f"{where}: a bmp with a colour profile; convert it to png")
+        grey_alpha = "LA;16B" in (str(tile.args) for tile in image.tile)
+        orientation = _orientation(image)
+        samples = _deep(where, data, image, orientation) if deep else _shallow(image)
+        if grey_alpha:  # OpenCV expands it to RGBA
+            samples = samples[..., [0, 3]]
+        profile = read_profile(data, image, where)
+        metadata = read_metadata(data, image, orientation in _TURNING)
+    return _user_picture(samples, profile, file_format)._replace(metadata=metadata)
 
 
 def encode(picture: UserPicture, file_format: FileFormat, where: str) -> bytes:
-    """The picture as the bytes of a file: PNG, TIFF and WebP without loss, JPEG at quality 95.
+    """The picture as the bytes of a file: JPEG at quality 95, the other formats without loss.
 
-    Raises DataError as `check_holds` does: for alpha or 16 bits in JPEG, for 16 bits, grey or a
-    side above 16383 pixels in WebP, and for 16-bit grey with alpha in TIFF.
+    Raises DataError as `check_holds` does, or if the picture cannot be encoded.
     """
     check_holds(picture, file_format, where)
     match file_format:
         case "png":
-            return _png(picture)
+            return png_file(picture.channels, picture.profile, picture.metadata)
         case "tiff":
-            return _tiff(picture)
+            has_alpha = picture.alpha is not None
+            return tiff_file(picture.channels, has_alpha, picture.profile, picture.metadata)
         case "webp":
-            options: dict[str, object] = {"lossless": True, "exact": True}
-            return _pillow(picture, "WEBP", options)
+            exif = with_resolution(picture.metadata.exif, picture.metadata.resolution)
+            picture = picture._replace(metadata=picture.metadata._replace(exif=exif))
+            return _pillow(picture, "WEBP", {"lossless": True, "exact": True}, where)
         case "jpeg":
-            return _pillow(picture, "JPEG", {"quality": 95, "subsampling": 0})
+            return _pillow(picture, "JPEG", {"quality": 95, "subsampling": 0}, where)
+        case "bmp":
+            return _pillow(picture, "BMP", {}, where)
 
 
-def check_holds(picture: UserPicture, file_format: FileFormat, where: str) -> None:
-    """Raise DataError, which names `where`, if a format cannot hold the picture without loss."""
-    reason = _cannot_hold(picture, file_format)
+def check_holds(picture: UserPicture, file_format: FileFormat, where: str, scale: int = 1) -> None:
+    """Raise DataError, which names `where`, if a format cannot hold the picture without loss.
+
+    That is: alpha in JPEG and BMP; 16 bits in JPEG, WebP and BMP; grey in WebP; 16-bit grey with
+    alpha in TIFF; a colour profile or EXIF in BMP; a PNG's other ways to name a colour space than
+    a profile; pixels that are not square, by a ratio without a unit, outside PNG and TIFF; and a
+    side above 16383 pixels in WebP or 65535 in JPEG, once it has grown by `scale`.
+    """
+    reason = _cannot_hold(picture, file_format, scale)
     if reason:
         raise DataError(f"{where}: {reason}; choose --format png")
 
@@ -114,8 +144,13 @@ def _format(where: str, image: ImageFile.ImageFile) -> FileFormat:
 def _check_tiff(where: str, image: TiffImagePlugin.TiffImageFile, deep: bool) -> None:
     """Refuse TIFFs that Pillow (8 bits) or OpenCV (16 bits) would misread without an error."""
     tags = image.tag_v2
-    extra = tags.get(TiffImagePlugin.EXTRASAMPLES, ())
-    if _TIFF_ASSOCIATED_ALPHA in (extra if isinstance(extra, tuple) else (extra,)):
+    found = tags.get(TiffImagePlugin.EXTRASAMPLES, ())
+    extra = found if isinstance(found, tuple) else (found,)
+    if _TIFF_UNSPECIFIED in extra:
+        raise DataError(
+            f"{where}: a channel beside the colours without a meaning; save it as alpha"
+        )
+    if _TIFF_ASSOCIATED_ALPHA in extra:
         raise DataError(f"{where}: colours are premultiplied by alpha; save it with plain alpha")
     if deep and max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 16:
         raise DataError(f"{where}: more than 16 bits per sample; convert it to 16 bits")
@@ -132,7 +167,7 @@ def _shallow(image: ImageFile.ImageFile) -> Samples:
     return np.atleast_3d(np.array(upright.convert(mode)))
 
 
-def _deep(where: str, data: bytes, image: ImageFile.ImageFile) -> Samples:
+def _deep(where: str, data: bytes, image: ImageFile.ImageFile, orientation: int) -> Samples:
     """16-bit samples with the orientation applied: (h, w, 1 to 4).
 
     By OpenCV, because Pillow reduces 16-bit RGB to 8 bits.
@@ -141,26 +176,29 @@ def _deep(where: str, data: bytes, image: ImageFile.ImageFile) -> Samples:
 
     if "transparency" in image.info:
         raise DataError(f"{where}: a transparent colour in 16 bits; save it with an alpha channel")
-    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        found = cv2.imdecode(np.frombuffer(picture_only(data), np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:  # such as a side above its limit
+        problem = f"OpenCV cannot read it ({error.err})"
+        raise DataError(f"{where}: {problem}; convert it to 8 bits") from error
     if found is None or found.dtype != np.uint16:
         raise DataError(f"{where}: truncated or damaged, or not unsigned 16-bit samples")
     samples = np.atleast_3d(found)
     if samples.shape[2] >= 3:
         samples = samples[..., [2, 1, 0, *range(3, samples.shape[2])]]  # OpenCV's order is BGR
-    if "LA;16B" in _raw_modes(image):  # grey with alpha, which OpenCV expands to RGBA
-        samples = samples[..., [0, 3]]
     if image.format == "TIFF":
-        return np.asarray(samples, np.uint16)  # OpenCV always orients TIFFs
-    return _upright(np.asarray(samples, np.uint16), image.getexif().get(_ORIENTATION, 1))
+        return np.ascontiguousarray(samples, np.uint16)  # OpenCV always orients TIFFs
+    return _upright(np.asarray(samples, np.uint16), orientation)
 
 
-def _raw_modes(image: ImageFile.ImageFile) -> list[str]:
-    return [str(tile.args) for tile in image.tile]
+def _orientation(image: ImageFile.ImageFile) -> int:
+    """The EXIF orientation of a file that was opened; Pillow forgets a TIFF's when it loads it."""
+    return int(image.getexif().get(_ORIENTATION, 1))
 
 
 def _upright(samples: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
     """Apply an EXIF orientation, 1 to 8."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in _TURNING:
         samples = samples.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         samples = samples[::-1]
@@ -177,74 +215,66 @@ def _user_picture(samples: Samples, profile: bytes | None, file_format: FileForm
     return UserPicture(colour, alpha, profile, file_format)
 
 
-def _cannot_hold(picture: UserPicture, file_format: FileFormat) -> str | None:
+def _cannot_hold(picture: UserPicture, file_format: FileFormat, scale: int) -> str | None:
     """Why a format cannot hold the picture; None if it can."""
-    height, width = picture.colour.shape[:2]
+    height, width = (side * scale for side in picture.colour.shape[:2])
     grey = picture.colour.ndim == 2
     if file_format == "tiff" and picture.depth == 16 and grey and picture.alpha is not None:
         return "few programs read a tiff of 16-bit grey with alpha"
-    if file_format in ("jpeg", "webp") and picture.depth == 16:
+    if file_format in ("jpeg", "webp", "bmp") and picture.depth == 16:
         return f"{file_format} holds 8 bits per sample, this has 16"
-    if file_format == "jpeg" and picture.alpha is not None:
-        return "jpeg holds no transparency"
+    if file_format in ("jpeg", "bmp") and picture.alpha is not None:
+        return f"{file_format} holds no transparency"
     if file_format == "webp" and grey:
         return "webp holds no grey pictures"
-    if file_format == "webp" and max(height, width) > _WEBP_SIDE:
-        return f"webp holds {_WEBP_SIDE} pixels a side, this has {width}x{height}"
+    largest = _LARGEST_SIDE.get(file_format)
+    if largest and max(height, width) > largest:
+        return f"{file_format} holds {largest} pixels a side, this has {width}x{height}"
+    return _cannot_hold_beside(picture, file_format)
+
+
+def _cannot_hold_beside(picture: UserPicture, file_format: FileFormat) -> str | None:
+    """Why a format cannot hold what the file says beside the samples; None if it can."""
+    metadata = picture.metadata
+    space = other_than_srgb(metadata, picture.profile)
+    if file_format != "png" and space:
+        return f"{file_format} cannot hold the colour space that {space} names"
+    if file_format == "bmp" and (picture.profile or metadata.exif):
+        return "bmp holds neither a colour profile nor EXIF"
+    by_ratio = metadata.resolution is not None and not metadata.resolution.per_inch
+    if file_format in ("jpeg", "webp", "bmp") and by_ratio:
+        return f"{file_format} cannot say that pixels are not square"
+    if file_format == "jpeg" and len(_exif(picture)) > _LARGEST_JPEG_EXIF:
+        return f"jpeg holds {_LARGEST_JPEG_EXIF} bytes of EXIF"
     return None
 
 
-def _pillow(picture: UserPicture, name: str, options: dict[str, object]) -> bytes:
+def _exif(picture: UserPicture) -> bytes:
+    """EXIF as it lies in a file; empty if there is none."""
+    height, width = picture.colour.shape[:2]
+    return exif_block(picture.metadata.exif, width, height) if picture.metadata.exif else b""
+
+
+def _pillow(picture: UserPicture, name: str, options: dict[str, object], where: str) -> bytes:
     buffer = BytesIO()
     image = Image.fromarray(_squeezed(picture.channels))
-    image.save(buffer, format=name, icc_profile=picture.profile, **options)
+    resolution = picture.metadata.resolution
+    dpi = resolution[:2] if resolution else (0, 0)  # zero: not known
+    try:
+        image.save(
+            buffer,
+            format=name,
+            icc_profile=picture.profile,
+            exif=_exif(picture),
+            dpi=dpi,
+            **options,
+        )
+    except (OSError, ValueError, struct.error) as error:
+        problem = f"cannot be written as {name} ({error})"
+        raise DataError(f"{where}: {problem}; choose --format png") from error
     return buffer.getvalue()
 
 
 def _squeezed(channels: Samples) -> Samples:
     """(h, w, 1) -> (h, w), the layout in which libraries want grey; others are left as they are."""
     return channels[..., 0] if channels.shape[2] == 1 else channels
-
-
-def _png(picture: UserPicture) -> bytes:
-    """Written by our own code: Pillow writes no 16-bit colour, OpenCV no profile and no grey alpha.
-
-    Every row is stored as its difference to the row above (PNG filter 2, "up").
-    """
-    samples = picture.channels
-    height, width, channels = samples.shape
-    rows = samples.astype(samples.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
-    above = np.vstack([np.zeros_like(rows[:1]), rows[:-1]])
-    filtered = np.hstack([np.full((height, 1), 2, np.uint8), rows - above])
-    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]  # PNG's codes: grey, LA, RGB, RGBA
-    header = struct.pack(">IIBBBBB", width, height, picture.depth, colour_type, 0, 0, 0)
-    profile = picture.profile and _chunk(b"iCCP", b"ICC\0\0" + zlib.compress(picture.profile))
-    data = _chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6))
-    return b"".join(
-        (b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header), profile or b"", data, _chunk(b"IEND", b""))
-    )
-
-
-def _chunk(name: bytes, content: bytes) -> bytes:
-    """A PNG chunk: length, name, content, checksum."""
-    checksum = zlib.crc32(name + content)
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
-
-
-def _tiff(picture: UserPicture) -> bytes:
-    """Deflate-compressed, by tifffile because Pillow writes no 16-bit colour."""
-    import tifffile
-
-    buffer = BytesIO()
-    samples = _squeezed(picture.channels)
-    tifffile.imwrite(
-        buffer,
-        samples,
-        photometric="minisblack" if picture.colour.ndim == 2 else "rgb",
-        planarconfig=None if samples.ndim == 2 else "contig",
-        extrasamples=None if picture.alpha is None else ["unassalpha"],
-        compression="zlib",
-        iccprofile=picture.profile,
-        metadata=None,
-    )
-    return buffer.getvalue()

@@ -1,3 +1,4 @@
+import os
 import struct
 import zlib
 from io import BytesIO
@@ -16,6 +17,7 @@ from hitsr.data.images import (
     read_image,
     write_png,
 )
+from hitsr.data.png import SIGNATURE, Chunk, packed
 
 
 def noise(*shape: int, seed: int = 0) -> Picture:
@@ -99,16 +101,17 @@ def test_real_transparency_is_refused(tmp_path: Path) -> None:
 def deep_rgb_png(image: Picture) -> bytes:
     """A 16-bit RGB PNG, which Pillow cannot write; (h, w, 6) uint8 are its big-endian bytes."""
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
     height, width = image.shape[:2]
-    rows = b"".join(b"\0" + row.tobytes() for row in image)
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
+    return grey_png(b"".join(b"\0" + row.tobytes() for row in image), (width, height), 16, colour=2)
+
+
+def grey_png(
+    rows: bytes, size: tuple[int, int], depth: int, *beside: Chunk, colour: int = 0
+) -> bytes:
+    """A PNG of packed rows, each after a zero."""
+    header = Chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, 0))
+    found = (header, *beside, Chunk(b"IDAT", zlib.compress(rows, 9)), Chunk(b"IEND", b""))
+    return SIGNATURE + b"".join(map(packed, found))
 
 
 def test_more_than_eight_bits_are_refused(tmp_path: Path) -> None:
@@ -127,6 +130,66 @@ def test_other_colour_spaces_are_refused(tmp_path: Path) -> None:
     for name, mode in (("cmyk.jpg", "CMYK"), ("lab.tif", "LAB")):
         with pytest.raises(DataError, match=f"{name}: samples are {mode}; convert"):
             read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize("key", [0, 1])
+def test_a_transparent_grey_of_few_bits_is_seen(tmp_path: Path, depth: int, key: int) -> None:
+    """Samples are scaled to 8 bits, the transparent one in the file is not."""
+    transparent = Chunk(b"tRNS", struct.pack(">H", key))
+    other = (1 - key) * 255 // (2**depth - 1)
+    for sample in (0, 1):
+        row = bytes([0, sample << (8 - depth)])
+        (tmp_path / "a.png").write_bytes(grey_png(row, (1, 1), depth, transparent))
+        if sample == key:
+            with pytest.raises(DataError, match="transparent in places"):
+                read_image(tmp_path / "a.png")
+        else:
+            assert read_image(tmp_path / "a.png").tolist() == [[[other] * 3]]
+
+
+TEXT = os.urandom(2**20).hex().encode()  # compresses to half its size
+
+
+@pytest.mark.parametrize("end", [False, True])
+@pytest.mark.parametrize(
+    "beside",
+    [
+        [Chunk(b"tEXt", b"Comment\0" + TEXT)] * 35,
+        [Chunk(b"zTXt", b"Comment\0\0" + zlib.compress(TEXT))],
+        [Chunk(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(TEXT))],
+        [Chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(TEXT))],
+        [Chunk(b"iCCP", b"name\0\0" + zlib.compress(TEXT))],
+        [Chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(10**8)))],
+        [Chunk(b"prVt", b"")] * 5000,
+    ],
+    ids=["tEXt", "zTXt", "iTXt", "XMP", "iCCP", "bomb", "many"],
+)
+def test_what_lies_beside_a_picture_may_be_large(
+    tmp_path: Path, beside: list[Chunk], end: bool
+) -> None:
+    image = noise(5, 4, 3)
+    data = encoded(Image.fromarray(image), "PNG")
+    place = len(data) - 12 if end else 33  # before IEND, or behind IHDR
+    (tmp_path / "a.png").write_bytes(data[:place] + b"".join(map(packed, beside)) + data[place:])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
+
+
+def test_a_large_text_keeps_its_orientation(tmp_path: Path) -> None:
+    image = noise(4, 6, 3)
+    data = encoded(Image.fromarray(image), "PNG")
+    xmp = b"XML:com.adobe.xmp\0\0\0\0\0" + TEXT + b'<x tiff:Orientation="3"/>'
+    beside = packed(Chunk(b"iTXt", xmp))
+    (tmp_path / "a.png").write_bytes(data[:33] + beside + data[33:])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image[::-1, ::-1])
+
+
+@pytest.mark.parametrize(("width", "height"), [(13300, 13300), (200_000, 100_000)])
+def test_a_small_file_of_a_huge_picture_is_refused(tmp_path: Path, width: int, height: int) -> None:
+    row = bytes(width // 8 + 2)
+    (tmp_path / "a.png").write_bytes(grey_png(row * 100, (width, height), 1))
+    with pytest.raises(DataError, match=r"a\.png: .*attack.*; cut it into smaller pictures"):
+        read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif"])

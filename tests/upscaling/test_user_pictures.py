@@ -66,6 +66,20 @@ def test_webp_is_written_without_loss(channels: int):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+def test_bmp_is_read_and_written_without_loss(channels: int):
+    picture = made(channels, profile=None)
+    found = decode(encode(picture, "bmp", "a"), "a")
+    assert found.format == "bmp"
+    _same(found, picture)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_16_bits_of_a_tiff_go_into_a_png(channels: int):
+    picture = made(channels, np.uint16)
+    _same(decode(encode(decode(encode(picture, "tiff", "a"), "a"), "png", "a"), "a"), picture)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
 def test_jpeg_keeps_grey_grey_and_the_profile(channels: int):
     smooth = made(channels)._replace(colour=np.full((16, 16, 3)[: 2 + channels // 3], 90, np.uint8))
     found = decode(encode(smooth, "jpeg", "a"), "a")
@@ -162,6 +176,9 @@ def test_one_bit_becomes_grey():
         (made(3, np.uint16), "jpeg", "jpeg holds 8 bits per sample, this has 16"),
         (made(3, np.uint16), "webp", "webp holds 8 bits per sample, this has 16"),
         (made(1), "webp", "webp holds no grey pictures"),
+        (made(4, profile=None), "bmp", "bmp holds no transparency"),
+        (made(3, np.uint16), "bmp", "bmp holds 8 bits per sample, this has 16"),
+        (UserPicture(np.zeros((65536, 1), np.uint8), None, None, "png"), "jpeg", "1x65536"),
         (made(2, np.uint16), "tiff", "few programs read a tiff of 16-bit grey with alpha"),
         (UserPicture(np.zeros((1, 16384, 3), np.uint8), None, None, "png"), "webp", "16384x1"),
     ],
@@ -184,15 +201,45 @@ def _tiff(samples: np.ndarray, **options: object) -> bytes:
     [
         (encoded(Image.new("CMYK", (4, 4)), "jpeg"), "samples are CMYK"),
         (encoded(Image.new("F", (4, 4)), "tiff"), "convert"),
-        (encoded(Image.new("RGB", (4, 4)), "bmp"), "is bmp; want one of png"),
+        (encoded(Image.new("RGB", (4, 4)), "gif"), "is gif; want one of png"),
         (b"no picture", "not a picture"),
         (encode(made(3), "png", "a")[:-40], "damaged"),
         (encode(made(3, np.uint16), "png", "a")[:-60], "damaged"),
         (_tiff(noise(4, 4, 4), photometric="rgb", extrasamples=["assocalpha"]), "premultiplied"),
+        (
+            _tiff(
+                noise(4, 4, 2),
+                photometric="minisblack",
+                planarconfig="contig",
+                extrasamples=["assocalpha"],
+            ),
+            "premultiplied",
+        ),
+        (
+            _tiff(noise(4, 4, 4), photometric="rgb", extrasamples=["unspecified"]),
+            "without a meaning",
+        ),
+        (
+            _tiff(noise(4, 4, 4, dtype=np.uint16), photometric="rgb", extrasamples=[0]),
+            "without a meaning",
+        ),
         (_tiff(noise(4, 4, dtype=np.uint16), photometric="miniswhite"), "black-is-zero"),
         (_tiff(noise(2, 4, 4, 3), photometric="rgb"), "several pages"),
     ],
-    ids=["cmyk", "float", "bmp", "text", "cut", "cut16", "premultiplied", "white0", "pages"],
+    ids=[
+        "cmyk",
+        "float",
+        "gif",
+        "text",
+        "cut",
+        "cut16",
+        "premultiplied",
+        "premultiplied grey",
+        "channel",
+        "channel16",
+        "white0",
+        "pages",
+    ],
 )
 def test_pictures_that_would_be_misread_are_refused(data: bytes, message: str):
     with pytest.raises(DataError, match=rf"^a\.x: .*{message}"):
@@ -208,6 +255,6 @@ def test_a_16_bit_transparent_colour_is_refused():
 
 
 def test_suffixes_name_formats():
-    assert [format_of(s) for s in (".JPG", ".jpeg", ".tif", ".png", ".gif", "")] == [
-        "jpeg", "jpeg", "tiff", "png", None, None,
+    assert [format_of(s) for s in (".JPG", ".jpeg", ".tif", ".png", ".bmp", ".gif", "")] == [
+        "jpeg", "jpeg", "tiff", "png", "bmp", None, None,
     ]  # fmt: skip
