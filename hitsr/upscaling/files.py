@@ -2,6 +2,8 @@
 
 Grey goes through the network as three equal channels, and the mean of the output channels is the
 result. Alpha is upscaled separately, by Pillow's bicubic, so that opaque areas stay exactly opaque.
+Colour where alpha is zero is first replaced by the nearest visible one: it is arbitrary, often
+black, and the network would mix it into visible edges.
 """
 
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
 
 from hitsr.base.errors import DataError, HitsrError
@@ -109,9 +112,21 @@ def upscale_picture(
         floats = batch[0].numpy()
         return _rounded(floats.mean(0) if grey else floats.transpose(1, 2, 0), dtype)
 
-    colour = upscale_samples(model, picture.colour, to_samples, options, quiet=quiet)
+    visible = picture.colour if picture.alpha is None else _filled(picture.colour, picture.alpha)
+    colour = upscale_samples(model, visible, to_samples, options, quiet=quiet)
     alpha = None if picture.alpha is None else _resized(picture.alpha, colour.shape[:2])
     return picture._replace(colour=colour, alpha=alpha)
+
+
+def _filled(colour: Samples, alpha: Samples) -> Samples:
+    """The colour with hidden pixels, those of alpha zero, replaced by the nearest visible ones."""
+    hidden = alpha == 0
+    if hidden.all() or not hidden.any():
+        return colour
+    rows, columns = distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    filled = colour.copy()
+    filled[hidden] = colour[rows[hidden], columns[hidden]]
+    return filled
 
 
 def _resized(samples: Samples, size: tuple[int, ...]) -> Samples:

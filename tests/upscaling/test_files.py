@@ -1,8 +1,10 @@
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -78,6 +80,106 @@ def test_opaque_stays_opaque_and_transparent_stays_transparent(dtype: type):
     assert (np.diff(found[:, 38:42].astype(int)) >= 0).all()
 
 
+class Linear(Repeat):
+    """Doubles by interpolating linearly."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=2.0, mode="bilinear") * self.weight
+
+
+def disc(dtype: type, softness: float) -> np.ndarray:
+    """Alpha of a disc with an edge as wide as `softness`, in pixels: (24, 24)."""
+    y, x = np.mgrid[:24, :24] - 11.5
+    opacity = np.clip((8 - np.hypot(x, y)) / max(softness, 1e-9) + 0.5, 0, 1)
+    return np.rint(opacity * np.iinfo(dtype).max).astype(dtype)
+
+
+def over(picture: UserPicture, background: float) -> np.ndarray:
+    """The picture laid over a grey: (h, w, c) or (h, w), 0..1."""
+    assert picture.alpha is not None
+    largest = np.iinfo(picture.alpha.dtype).max
+    opacity, colour = picture.alpha / largest, picture.colour / largest
+    if colour.ndim == 3:
+        opacity = opacity[..., None]
+    return opacity * colour + (1 - opacity) * background
+
+
+@pytest.mark.parametrize("softness", [0, 1, 4])
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_hidden_colour_leaves_no_fringe(dtype: type, grey: bool, softness: float):
+    alpha = disc(dtype, softness)
+    colour = np.where(alpha > 0, np.iinfo(dtype).max, 0).astype(dtype)  # white, hidden black
+    colour = colour if grey else np.dstack([colour] * 3)
+    found = upscale_picture(Linear(), UserPicture(colour, alpha, None, "png"))
+    for background in (0.0, 0.4, 1.0):
+        assert found.alpha is not None
+        opacity = found.alpha / np.iinfo(dtype).max
+        mix = opacity + (1 - opacity) * background  # of white and the background
+        laid = over(found, background)
+        np.testing.assert_allclose(laid if grey else laid[..., 0], mix, atol=0.01)
+
+
+def as_png(mode: str) -> bytes:
+    """A white disc on hidden black, transparent in the way of a mode."""
+    alpha = Image.fromarray(disc(np.uint8, 0))
+    white = Image.merge("RGBA", [alpha] * 4)
+    buffer = BytesIO()
+    match mode:
+        case "RGBA":
+            white.save(buffer, "PNG")
+        case "LA":
+            white.convert("LA").save(buffer, "PNG")
+        case "L key":
+            alpha.save(buffer, "PNG", transparency=0)
+        case "1 key":
+            alpha.convert("1").save(buffer, "PNG", transparency=0)
+        case "RGB key":
+            white.convert("RGB").save(buffer, "PNG", transparency=(0, 0, 0))
+        case "P index":
+            alpha.convert("P").save(buffer, "PNG", transparency=0)
+        case "P bytes":
+            alpha.convert("P").save(buffer, "PNG", transparency=bytes([0, *[255] * 255]))
+        case "WebP":
+            white.save(buffer, "WEBP", lossless=True, exact=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "mode",
+    ["RGBA", "LA", "L key", "1 key", "RGB key", "P index", "P bytes", "WebP"],
+)
+def test_no_fringe_however_transparency_is_stored(mode: str):
+    written = upscale_bytes(Linear(), as_png(mode), "a")
+    found = decode(written, "a")
+    assert found.alpha is not None
+    assert found.alpha.min() == 0
+    assert over(found, 1.0).min() >= 0.99
+
+
+def test_one_visible_pixel_gives_its_colour_and_none_changes_nothing():
+    alpha = np.zeros((5, 6), np.uint8)
+    colour = noise(5, 6, 3)
+    found = upscale_picture(Repeat(), UserPicture(colour, alpha, None, "png"))
+    np.testing.assert_array_equal(found.colour, _doubled(colour))
+    alpha[1, 4] = 1
+    found = upscale_picture(Repeat(), UserPicture(colour, alpha, None, "png"))
+    assert (found.colour == colour[1, 4]).all()
+
+
+def test_an_opaque_edge_mixes_the_nearest_colours():
+    """Left of the hidden middle all is red, right of it all is blue: nothing else appears."""
+    colour = np.zeros((4, 12, 3), np.uint8)
+    colour[:, :4, 0] = 255
+    colour[:, 8:, 2] = 255
+    alpha = np.full((4, 12), 255, np.uint8)
+    alpha[:, 4:8] = 0
+    found = upscale_picture(Linear(), UserPicture(colour, alpha, None, "png")).colour.astype(int)
+    assert (found[..., 0] + found[..., 2] >= 254).all()
+    assert (found[:, :11, 0] == 255).all()
+    assert (found[:, 13:, 2] == 255).all()
+
+
 def test_diverged_weights_raise():
     model = Repeat()
     with torch.no_grad():
@@ -102,7 +204,8 @@ def test_tiles_and_symmetries_keep_every_value(shape: tuple[int, ...], dtype: ty
     alpha = noise(150, 140, dtype=dtype)
     picture = UserPicture(noise(*shape, dtype=dtype), alpha, b"profile", "png")
     found = upscale_picture(Repeat(), picture, UpscaleOptions(128, self_ensemble=True), quiet=True)
-    np.testing.assert_array_equal(found.colour, _doubled(picture.colour))
+    visible = _doubled(alpha) > 0
+    np.testing.assert_array_equal(found.colour[visible], _doubled(picture.colour)[visible])
     assert found.alpha is not None
     assert found.alpha.shape == (300, 280)
 
