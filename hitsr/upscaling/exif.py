@@ -58,7 +58,7 @@ def read_exif(block: bytes, turned: bool) -> Exif | None:
     Orientation, pixel layout, thumbnails and maker notes are left out, as are damaged tags.
     `turned`: the orientation exchanged rows and columns.
     """
-    block = block.removeprefix(b"Exif\0\0")
+    block = block.removeprefix(b"Exif\0\0").removeprefix(b"Exif\0\0")  # some write it twice
     order: Order = "<" if block.startswith(b"II") else ">"
     if not block.startswith(_HEADER[order]) or len(block) < 8:
         return None

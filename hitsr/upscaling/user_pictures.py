@@ -39,6 +39,7 @@ SUFFIXES: dict[FileFormat, tuple[str, ...]] = {
 _MODES_8 = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 _MODES_16 = ("I;16", "I;16B", "I;16L", "RGB", "RGBA")
 _LARGEST_SIDE: dict[FileFormat, int] = {"webp": 16383, "jpeg": 65535}
+_LARGEST_TIFF = 2**32 - 2**26  # bytes before compression; the rest is for what lies beside them
 _LARGEST_JPEG_EXIF = 65533  # bytes
 _BMP_PROFILES = (b"DEBM", b"KNIL")  # colour spaces "MBED" and "LINK" of a BMP's header
 # Black-is-zero and RGB: OpenCV would read white-is-zero inverted, and others need conversion.
@@ -63,10 +64,14 @@ class UserPicture(NamedTuple):
         return self.colour.dtype.itemsize * 8
 
     @property
+    def planes(self) -> list[Samples]:
+        """Colour, and then alpha if there is one."""
+        return [self.colour] if self.alpha is None else [self.colour, self.alpha]
+
+    @property
     def channels(self) -> Samples:
         """All channels in one array, grey or RGB and then alpha if there is one: (h, w, 1 to 4)."""
-        planes = [self.colour] if self.alpha is None else [self.colour, self.alpha]
-        return cast(Samples, np.dstack(planes))
+        return cast(Samples, np.dstack(self.planes))
 
 
 def format_of(suffix: str) -> FileFormat | None:
@@ -126,8 +131,9 @@ def check_holds(picture: UserPicture, file_format: FileFormat, where: str, scale
 
     That is: alpha in JPEG and BMP; 16 bits in JPEG, WebP and BMP; grey in WebP; 16-bit grey with
     alpha in TIFF; a colour profile or EXIF in BMP; a PNG's other ways to name a colour space than
-    a profile; pixels that are not square, by a ratio without a unit, outside PNG and TIFF; and a
-    side above 16383 pixels in WebP or 65535 in JPEG, once it has grown by `scale`.
+    a profile; pixels that are not square, by a ratio without a unit, outside PNG and TIFF; and,
+    once it has grown by `scale`, a side above 16383 pixels in WebP or 65535 in JPEG, and 4 GiB in
+    TIFF.
     """
     reason = _cannot_hold(picture, file_format, scale)
     if reason:
@@ -227,6 +233,9 @@ def _cannot_hold(picture: UserPicture, file_format: FileFormat, scale: int) -> s
         return f"{file_format} holds no transparency"
     if file_format == "webp" and grey:
         return "webp holds no grey pictures"
+    samples_bytes = sum(plane.nbytes for plane in picture.planes) * scale**2
+    if file_format == "tiff" and samples_bytes > _LARGEST_TIFF:
+        return f"tiff holds {_LARGEST_TIFF} bytes"
     largest = _LARGEST_SIDE.get(file_format)
     if largest and max(height, width) > largest:
         return f"{file_format} holds {largest} pixels a side, this has {width}x{height}"
