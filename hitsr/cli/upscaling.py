@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 def upscale(
     inputs: Annotated[
         list[str],
-        Argument(metavar="INPUT...", help="files, folders, patterns; - for stdin to stdout"),
+        Argument(
+            metavar="INPUT...",
+            help="files, folders with subfolders, patterns; - for stdin to stdout",
+        ),
     ],
     network: options.NetworkOption,
     scale: options.ScaleOption,
@@ -28,7 +31,7 @@ def upscale(
     out: Annotated[Path | None, Option(help="folder for the upscaled pictures")] = None,
     form: Annotated[
         str | None,
-        Option("--format", help="png, jpeg, webp or tiff; default: that of the input"),
+        Option("--format", help="png, jpeg, webp, tiff or bmp; default: that of the input"),
     ] = None,
     overwrite: Annotated[bool, Option(help="replace existing outputs")] = False,
     gallery: Annotated[
@@ -41,11 +44,13 @@ def upscale(
     compiled: options.Compile = False,
     autocast: options.Autocast = False,
 ) -> None:
-    """Upscale pictures. Grey, alpha, 16 bits and colour profile are kept; else the file is refused.
+    """Upscale pictures. Grey, alpha, 16 bits, colour space, EXIF and resolution in dpi are kept.
 
-    Alpha is upscaled by bicubic interpolation. Orientation is applied; other metadata are dropped.
-    PNG, WebP and TIFF are lossless, JPEG has quality 95. Pictures that are too large for memory
-    are upscaled in overlapping tiles. Prints the finished files; exit status 1 if a picture failed.
+    A format that cannot hold them refuses the file. Alpha is upscaled by bicubic interpolation, and
+    colour that it hides is replaced. Orientation is applied; XMP, IPTC, maker notes, thumbnails and
+    texts are dropped. JPEG has quality 95, the other formats are lossless. Pictures that are too
+    large for memory are upscaled in overlapping tiles. Prints the finished files; exit status 1 if
+    a picture failed.
     """
     subject, chosen = scaled(network, scale), _format(form)
     side = options.tile_of(tile)
@@ -89,4 +94,6 @@ def _tasks(inputs: list[str], out: Path | None, form: "FileFormat | None") -> "l
         raise SpecError("--out: name a folder for the upscaled pictures")
     from hitsr.upscaling.tasks import plan_tasks
 
-    return plan_tasks(inputs, out, form)
+    if out.exists() and not out.is_dir():
+        raise SpecError(f"--out {out}: is a file; name a folder for the upscaled pictures")
+    return plan_tasks(inputs, out, form, options.say)

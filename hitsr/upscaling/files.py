@@ -1,4 +1,4 @@
-"""Upscale a user's picture files; grey, alpha, 16 bits and colour profile are preserved.
+"""Upscale a user's picture files; what they hold beside 8-bit RGB is preserved.
 
 Grey goes through the network as three equal channels, and the mean of the output channels is the
 result. Alpha is upscaled separately, by Pillow's bicubic, so that opaque areas stay exactly opaque.
@@ -6,7 +6,10 @@ Colour where alpha is zero is first replaced by the nearest visible one: it is a
 black, and the network would mix it into visible edges.
 """
 
+import os
+import stat
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 import numpy as np
@@ -19,9 +22,10 @@ from hitsr.base.errors import DataError, HitsrError
 from hitsr.base.files import write_bytes
 from hitsr.base.progress import Progress
 from hitsr.data.images import Samples
+from hitsr.models.backbone import SuperResolver
 from hitsr.runtime.tensors import check_finite
 from hitsr.upscaling.inference import DEFAULTS, UpscaleOptions, check_tile, upscale_samples
-from hitsr.upscaling.tasks import UpscaleTask
+from hitsr.upscaling.tasks import UpscaleTask, check_suffix, shown
 from hitsr.upscaling.user_pictures import FileFormat, UserPicture, check_holds, decode, encode
 
 
@@ -50,7 +54,7 @@ def upscale_files(
     outcomes = []
     with Progress("upscale", len(tasks), "picture", quiet) as progress:
         for task in tasks:
-            progress.note(task.source.name)
+            progress.note(shown(Path(task.source.name)))
             outcomes.append(_upscale_file(model, task, options, overwrite, quiet))
             progress.advance()
     return outcomes
@@ -59,15 +63,42 @@ def upscale_files(
 def _upscale_file(
     model: nn.Module, task: UpscaleTask, options: UpscaleOptions, overwrite: bool, quiet: bool
 ) -> Outcome:
-    if task.target.exists() and not overwrite:
-        return Outcome(task, "kept")
     try:
-        source = task.source.read_bytes()
-        data = upscale_bytes(model, source, str(task.source), task.format, options, quiet=quiet)
+        if _is_kept(task.target, overwrite):
+            return Outcome(task, "kept")
+        where = shown(task.source)
+        data = upscale_bytes(model, _read(task.source), where, task.format, options, quiet=quiet)
         write_bytes(task.target, data)
-    except (HitsrError, OSError) as error:
+    except HitsrError as error:
         return Outcome(task, "failed", str(error))
+    except OSError as error:
+        place = shown(Path(os.fsdecode(error.filename or task.target)))
+        return Outcome(task, "failed", f"{place}: cannot be written: {error.strerror or error}")
+    except MemoryError:
+        return Outcome(task, "failed", f"{shown(task.source)}: needs more memory than there is")
     return Outcome(task, "written")
+
+
+def _is_kept(target: Path, overwrite: bool) -> bool:
+    """Whether an output exists that must not be replaced; DataError if it is a folder."""
+    if target.is_dir():
+        raise DataError(f"{shown(target)}: is a folder, not a picture; choose another --out")
+    return target.exists() and not overwrite
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a picture file; DataError for what cannot be read, or not to its end."""
+    try:
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
+            raise DataError(f"{shown(path)}: is a folder without a picture, or cannot be read")
+        if not stat.S_ISREG(kind):
+            raise DataError(f"{shown(path)}: is a device or pipe; save it as a file")
+        check_suffix(path)
+        return path.read_bytes()
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+        raise DataError(f"{shown(path)}: {problem}; check the path") from error
 
 
 def upscale_bytes(
@@ -86,7 +117,8 @@ def upscale_bytes(
     """
     picture = decode(data, where)
     chosen = file_format or picture.format
-    check_holds(picture, chosen, where)  # before the slow part
+    scale = model.scale if isinstance(model, SuperResolver) else 1
+    check_holds(picture, chosen, where, scale)  # before the slow part
     try:
         upscaled = upscale_picture(model, picture, options, quiet=quiet)
     except DataError as error:
@@ -101,7 +133,7 @@ def upscale_picture(
     *,
     quiet: bool = False,
 ) -> UserPicture:
-    """Upscale colour with the network and alpha by bicubic; keep profile and bit depth.
+    """Upscale colour with the network and alpha by bicubic; keep all else.
 
     Raises DataError if memory does not suffice, as `hitsr.upscale` does.
     """

@@ -1,6 +1,7 @@
 """An HTML page, in one self-contained file, to compare pictures before and after upscaling."""
 
 import base64
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from hitsr.base.errors import DataError
-from hitsr.upscaling.tasks import UpscaleTask
+from hitsr.upscaling.tasks import Tell, UpscaleTask, shown
 from hitsr.upscaling.user_pictures import FileFormat, UserPicture, decode, encode
 
 TEMPLATES = Path(__file__).parents[2] / "reports" / "templates"
@@ -25,12 +26,24 @@ class Comparison(NamedTuple):
     after_size: tuple[int, int]
 
 
-def gallery(tasks: Sequence[UpscaleTask], title: str, templates: Path = TEMPLATES) -> str:
+def gallery(
+    tasks: Sequence[UpscaleTask],
+    title: str,
+    templates: Path = TEMPLATES,
+    tell: Tell = lambda _: None,
+) -> str:
     """The HTML page about finished tasks, with every picture embedded without loss.
 
-    Raises DataError for a picture or template that cannot be read.
+    `tell` is called for each picture that cannot be shown. Raises DataError for a template that
+    cannot be read.
     """
-    comparisons = [_comparison(task) for task in tasks]
+    base = os.path.commonpath([task.target.parent for task in tasks]) if tasks else ""
+    comparisons = []
+    for task in tasks:
+        try:
+            comparisons.append(_comparison(task, base))
+        except (DataError, OSError, MemoryError) as error:
+            tell(f"{shown(task.target)}: not in the gallery: {error or 'too large for the memory'}")
     try:
         environment = Environment(
             loader=FileSystemLoader(templates),
@@ -45,10 +58,11 @@ def gallery(tasks: Sequence[UpscaleTask], title: str, templates: Path = TEMPLATE
         raise DataError(f"{templates}: {error!r}; restore it from the repository") from error
 
 
-def _comparison(task: UpscaleTask) -> Comparison:
+def _comparison(task: UpscaleTask, base: str) -> Comparison:
     before, before_size = _embedded(task.source)
     after, after_size = _embedded(task.target)
-    return Comparison(task.target.name, before, after, before_size, after_size)
+    name = shown(task.target.relative_to(base))
+    return Comparison(name, before, after, before_size, after_size)
 
 
 def _embedded(path: Path) -> tuple[str, tuple[int, int]]:
@@ -57,10 +71,10 @@ def _embedded(path: Path) -> tuple[str, tuple[int, int]]:
     Files that browsers display are embedded byte for byte, others converted to PNG.
     """
     data = path.read_bytes()
-    picture = decode(data, str(path))
+    picture = decode(data, shown(path))
     file_format = picture.format
     if file_format not in _SHOWN:
-        data, file_format = encode(picture, "png", str(path)), "png"
+        data, file_format = encode(picture, "png", shown(path)), "png"
     return f"data:image/{file_format};base64,{base64.b64encode(data).decode()}", _size(picture)
 
 

@@ -1,12 +1,16 @@
 """Find the pictures that a user wants upscaled, and check their output names before any work."""
 
 import glob
-from collections.abc import Iterable
+import os
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from hitsr.base.errors import DataError
 from hitsr.upscaling.user_pictures import FORMATS, SUFFIXES, FileFormat, format_of
+
+Tell = Callable[[str], None]  # what to do with a sentence about a file that is left out
 
 
 class UpscaleTask(NamedTuple):
@@ -17,57 +21,150 @@ class UpscaleTask(NamedTuple):
     format: FileFormat  # of the target
 
 
+class _Found(NamedTuple):
+    """A file, and the folder that it was looked for in."""
+
+    path: Path
+    root: Path
+
+
 def plan_tasks(
-    inputs: Iterable[str], out: Path, file_format: FileFormat | None = None
+    inputs: Iterable[str],
+    out: Path,
+    file_format: FileFormat | None = None,
+    tell: Tell = lambda _: None,
 ) -> list[UpscaleTask]:
     """One task for each picture in `inputs`, which are files, folders or glob patterns.
 
-    A folder stands for the pictures directly in it; `**` in a pattern matches subfolders. An
-    output has the name of its input, and the format of its input unless `file_format` is given.
-    Raises DataError for an input that does not exist, matches nothing or is not a picture, for two
-    inputs with the same output, and for an output that would replace an input.
+    A folder stands for the pictures in it and in its subfolders. An output has the name of its
+    input, the format of its input unless `file_format` is given, and lies in `out` as its input
+    lies in the folder that holds all inputs. `tell` is called for each file that is left out, but
+    not for hidden ones. What turns out not to be a picture when it is read becomes a task that
+    fails.
+
+    Raises DataError for an input that does not exist or matches nothing, if there is no picture at
+    all, for two inputs with the same output (also if only capitals tell them apart), and for an
+    output that would replace an input.
     """
-    sources = list(dict.fromkeys(path for each in inputs for path in _matches(each)))
-    tasks = [_task(source, out, file_format) for source in sources]
-    taken: dict[Path, Path] = {}
-    originals = {source.resolve() for source in sources}
-    for task in tasks:
-        if task.target in taken:
-            first = taken[task.target]
-            raise DataError(
-                f"{first} and {task.source} would both become {task.target}; rename one"
-            )
-        if task.target.resolve() in originals:
-            raise DataError(f"{task.target}: would replace an input; choose another --out")
-        taken[task.target] = task.source
+    found = [each for text in inputs for each in _matches(text, tell)]
+    pictures = _outside(out, found, tell)
+    if not any(format_of(each.path.suffix) for each in pictures):
+        raise DataError(_no_picture(found[0].path))
+    base = os.path.commonpath([os.path.abspath(each.root) for each in pictures])
+    once: dict[Path, Path] = {}
+    for path, _ in pictures:
+        once.setdefault(Path(os.path.realpath(path.parent), path.name), path)
+    tasks = [_task(source, base, out, file_format) for source in once.values()]
+    _check_targets(tasks)
     return tasks
 
 
-def _matches(text: str) -> list[Path]:
-    """The picture files that one input (file, folder or pattern) stands for."""
+def check_suffix(path: Path) -> None:
+    """Raise DataError if a file's name does not end as that of a picture that is read."""
+    if format_of(path.suffix) is None:
+        raise DataError(_no_picture(path))
+
+
+def shown(path: Path) -> str:
+    """A path for people: line breaks and bytes that are no UTF-8 are escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(path))
+
+
+def _no_picture(path: Path) -> str:
+    problem = "no picture in it" if path.is_dir() else "not a known picture format"
+    return f"{shown(path)}: {problem}; want {', '.join(FORMATS)}"
+
+
+def _matches(text: str, tell: Tell) -> list[_Found]:
+    """The pictures that one input stands for; a lone file or folder stands for itself at least."""
     path = Path(text)
     if path.is_dir():
-        return _pictures(path.iterdir(), f"{path}: no picture in it")
-    if path.is_file():
-        if format_of(path.suffix) is None:
-            raise DataError(f"{path}: not a known picture format; want {', '.join(FORMATS)}")
-        return [path]
+        return [_Found(each, path) for each in _walk(path, tell)] or [_Found(path, path.parent)]
+    if os.path.lexists(path):
+        return [_Found(path, path.parent)]
     if not glob.has_magic(text):
-        raise DataError(f"{path}: no such file or folder; check the path")
-    return _pictures(map(Path, glob.glob(text, recursive=True)), f"{text}: matches no picture")
-
-
-def _pictures(paths: Iterable[Path], if_none: str) -> list[Path]:
-    found = sorted(p for p in paths if not p.name.startswith(".") and format_of(p.suffix))
+        raise DataError(f"{shown(path)}: no such file or folder; check the path")
+    plain = next(index for index, part in enumerate(path.parts) if glob.has_magic(part))
+    root, pattern = Path(*path.parts[:plain]), str(Path(*path.parts[plain:]))
+    try:
+        # Not `glob.glob`, which follows links to folders in circles.
+        entries = sorted(root.glob(pattern))
+    except ValueError as error:
+        raise DataError(f"{text}: {error}; write ** between slashes") from error
+    visible = (each for each in entries if not _is_hidden(each.relative_to(root)))
+    found = [_Found(each, root) for entry in visible for each in _pictures(entry, tell)]
     if not found:
-        raise DataError(f"{if_none}; want {', '.join(FORMATS)}")
+        raise DataError(f"{text}: matches no picture; want {', '.join(FORMATS)}")
     return found
 
 
-def _task(source: Path, out: Path, file_format: FileFormat | None) -> UpscaleTask:
+def _walk(folder: Path, tell: Tell) -> Iterator[Path]:
+    """The pictures in a folder and its subfolders, sorted; the folder if it cannot be read."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        yield folder
+        return
+    for path in entries:
+        if not _is_hidden(Path(path.name)):
+            yield from _pictures(path, tell)
+
+
+def _pictures(path: Path, tell: Tell) -> Iterator[Path]:
+    """The pictures that an entry of a folder stands for."""
+    named_as_picture = format_of(path.suffix) is not None
+    if path.is_dir() and path.is_symlink():
+        tell(f"{shown(path)}: skipped, a link to a folder; name it to upscale what it holds")
+    elif path.is_dir():
+        inside = list(_walk(path, tell))
+        yield from inside or [path] * named_as_picture
+    elif named_as_picture:
+        yield path
+    else:
+        tell(f"{shown(path)}: skipped, not a known picture format; want {', '.join(FORMATS)}")
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") and part != ".." for part in path.parts)
+
+
+def _outside(out: Path, found: list[_Found], tell: Tell) -> list[_Found]:
+    """Without what earlier runs wrote, if `out` lies in a folder of pictures."""
+    folder = Path(os.path.realpath(out))
+    left: list[_Found] = []
+    for each in found:
+        place = Path(os.path.realpath(each.path.parent))
+        root = Path(os.path.realpath(each.root))
+        if root in folder.parents and folder in (place, *place.parents):
+            continue
+        left.append(each)
+    if len(left) < len(found):
+        tell(f"{shown(out)}: skipped, as the upscaled pictures go there")
+    return left
+
+
+def _task(source: Path, base: str, out: Path, file_format: FileFormat | None) -> UpscaleTask:
     source_format = format_of(source.suffix)
-    assert source_format is not None
-    target_format = file_format or source_format
+    target_format = file_format or source_format or "png"
     same = target_format == source_format
     suffix = source.suffix.lower() if same else SUFFIXES[target_format][0]
-    return UpscaleTask(source, out / f"{source.stem}{suffix}", target_format)
+    folder = out / os.path.relpath(os.path.abspath(source.parent), base)
+    return UpscaleTask(source, folder / f"{source.stem}{suffix}", target_format)
+
+
+def _check_targets(tasks: list[UpscaleTask]) -> None:
+    """Refuse two inputs for one output, and outputs that would replace inputs."""
+    taken: dict[str, UpscaleTask] = {}
+    originals = {os.path.realpath(task.source) for task in tasks}
+    for task in tasks:
+        name = unicodedata.normalize("NFC", str(task.target)).casefold()
+        if name in taken:
+            first = taken[name]
+            unless = "" if first.target == task.target else " where capitals do not count"
+            raise DataError(
+                f"{shown(first.source)} and {shown(task.source)} would both become "
+                f"{shown(task.target)}{unless}; rename one"
+            )
+        if os.path.realpath(task.target) in originals:
+            raise DataError(f"{shown(task.target)}: would replace an input; choose another --out")
+        taken[name] = task

@@ -1,5 +1,6 @@
 """Upscaling and exporting as a user meets them, run in this process."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,46 @@ def test_one_bad_picture_is_told_at_the_end(network: list[str], pictures: Path, 
     assert len(result.stdout.splitlines()) == 2
     assert "bad.png: truncated or damaged" in result.stderr
     assert "1 of 3 pictures failed" in result.stderr
+
+
+def test_every_bad_input_costs_only_itself(network: list[str], pictures: Path, tmp_path: Path):
+    samples = np.random.default_rng(0).integers(0, 2**16, (6, 5, 3), np.uint16)
+    deep = encode(UserPicture(samples, None, None, "png"), "tiff", "deep")
+    shallow = (pictures / "grey.jpg").read_bytes()
+    good = {"deep.png": None, "grey.jpg": None, "deep.tif": deep, "new\nline.jpg": shallow,
+            "n\udcff.jpg": shallow, "a/x.jpg": shallow, "b/x.jpg": shallow}  # fmt: skip
+    bad = {"cut.jpg": shallow[:-100], "empty.png": b"", "text.png": b"text"}
+    for name, data in (good | bad).items():
+        (pictures / name).parent.mkdir(exist_ok=True)
+        if data is not None:
+            (pictures / name).write_bytes(data)
+    (pictures / "four.gif").touch()
+    (pictures / "loop.png").symlink_to("loop.png")
+    (pictures / "nowhere.png").symlink_to("nothing")
+    (pictures / "folder.png").mkdir()
+    os.mkfifo(pictures / "pipe.png")
+    named = [*bad, "loop.png", "nowhere.png", "folder.png", "pipe.png"]
+    out = tmp_path / "out"
+
+    result = RUNNER.invoke(
+        app, ["upscale", str(pictures), *network, "--out", str(out), "--gallery"]
+    )
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 1
+    lines = [*(out / name for name in sorted(good)), out / "gallery.html"]
+    assert result.stdout_bytes == b"".join(os.fsencode(line) + b"\n" for line in lines)
+    for name in good:
+        assert decode((out / name).read_bytes(), name).colour.shape[:2] == (12, 10)
+    failures = [line for line in result.stderr.splitlines() if line.startswith("hitsr: ")]
+    assert sorted(Path(line.split(": ")[1]).name for line in failures) == sorted(named)
+    assert result.stderr.endswith(f"{len(named)} of {len(named) + len(good)} pictures failed\n")
+    assert f"{pictures / 'four.gif'}: skipped, not a known picture format" in result.stderr
+
+
+def test_a_file_is_no_folder_for_outputs(network: list[str], pictures: Path):
+    taken = pictures / "deep.png"
+    told = refused("upscale", str(pictures), *network, "--out", str(taken))
+    assert told == f"--out {taken}: is a file; name a folder for the upscaled pictures"
 
 
 def test_tiles_and_symmetries_are_asked_for(network: list[str], pictures: Path, tmp_path: Path):

@@ -1,3 +1,4 @@
+import os
 from io import BytesIO
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import hitsr
 from hitsr.base.errors import DataError, WeightsError
 from hitsr.upscaling.files import upscale_bytes, upscale_files, upscale_picture
 from hitsr.upscaling.inference import UpscaleOptions, upscale
-from hitsr.upscaling.tasks import plan_tasks
+from hitsr.upscaling.tasks import UpscaleTask, plan_tasks
 from hitsr.upscaling.user_pictures import UserPicture, decode, encode
 
 
@@ -241,3 +242,64 @@ def test_after_a_bad_picture_others_go_on_and_existing_outputs_are_kept(tmp_path
     upscale_files(Repeat(), tasks, overwrite=True, quiet=True)
     found = decode((out / "a.png").read_bytes(), "a")
     np.testing.assert_array_equal(found.colour, _doubled(good.colour))
+
+
+def _refused(model: nn.Module, source: Path, target: Path) -> str:
+    """The reason why a picture fails."""
+    (outcome,) = upscale_files(model, [UpscaleTask(source, target, "png")], quiet=True)
+    assert outcome.state == "failed"
+    return outcome.reason
+
+
+def test_what_cannot_be_read_or_written_is_named(tmp_path: Path):
+    good = tmp_path / "good.png"
+    good.write_bytes(encode(UserPicture(noise(3, 4, 3), None, None, "png"), "png", "a"))
+    names = ("loop.png", "pipe.png", "folder.png", "absent.png", "text.txt", "line\n\udcff.png")
+    loop, pipe, folder, absent, text, odd = (tmp_path / name for name in names)
+    loop.symlink_to(loop.name)
+    os.mkfifo(pipe)
+    folder.mkdir()
+    text.touch()
+    odd.touch()
+    for source, told in (
+        (loop, "loop.png: cannot be read: Too many levels of symbolic links; check the path"),
+        (pipe, "pipe.png: is a device or pipe; save it as a file"),
+        (folder, "folder.png: is a folder without a picture, or cannot be read"),
+        (absent, "absent.png: cannot be read: No such file or directory; check the path"),
+        (text, "text.txt: not a known picture format; want png"),
+        (odd, r"line\n\udcff.png: truncated or damaged, or not a picture; fetch it again"),
+    ):
+        reason = _refused(Repeat(), source, tmp_path / "out.png")
+        assert reason.startswith(f"{tmp_path}/{told}")
+    in_the_way = tmp_path / "taken.png"
+    in_the_way.mkdir()
+    assert "taken.png: is a folder, not a picture" in _refused(Repeat(), good, in_the_way)
+    long = tmp_path / f"{'n' * 300}.png"
+    assert "cannot be written: File name too long" in _refused(Repeat(), good, long)
+    assert "good.png: cannot be written: " in _refused(Repeat(), good, good / "a.png")
+
+
+def test_a_picture_too_large_for_the_memory_costs_only_itself(tmp_path: Path):
+    class Full(Repeat):
+        def forward(self, x: Tensor) -> Tensor:
+            raise AssertionError(x)
+
+    def allocate(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    good = tmp_path / "good.png"
+    good.write_bytes(encode(UserPicture(noise(3, 4, 3), None, None, "png"), "png", "a"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hitsr.upscaling.files.upscale_picture", allocate)
+        reason = _refused(Full(), good, tmp_path / "out.png")
+    assert reason == f"{good}: needs more memory than there is"
+
+
+def test_an_upscaled_picture_too_large_for_its_format_is_refused_before_the_network_runs():
+    network = hitsr.NETWORKS["swinir_light"].patch(
+        {"depths": [2], "width": 12, "mixer.heads": 2, "windows": {"base": 4, "ratios": [1, 1]}}
+    )
+    data = encode(UserPicture(np.zeros((1, 40000), np.uint8), None, None, "png"), "png", "a")
+    model = hitsr.create(network, 2)
+    with pytest.raises(DataError, match="a: jpeg holds 65535 pixels a side, this has 80000x2"):
+        upscale_bytes(model, data, "a", "jpeg")

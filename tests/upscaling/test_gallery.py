@@ -30,6 +30,37 @@ def test_pictures_before_and_after_are_embedded(tmp_path: Path):
     assert "Upscaled &lt;b&gt;" in page
 
 
+def test_a_picture_that_cannot_be_shown_is_told(tmp_path: Path):
+    tasks = []
+    for name in ("a/x.png", "b/x.png", "b/gone.png", "n\udcff.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        _file(tmp_path / name, 4, "png")
+        tasks.append(UpscaleTask(tmp_path / name, tmp_path / name, "png"))
+    (tmp_path / "b/gone.png").unlink()
+    (tmp_path / "a/x.png").write_bytes(b"damaged")
+    told: list[str] = []
+    page = gallery(tasks, "All", tell=told.append)
+    assert [line.split(": not in the gallery: ")[0] for line in told] == [
+        str(tmp_path / name) for name in ("a/x.png", "b/gone.png")
+    ]
+    assert re.findall("<b>(.+)</b>", page) == ["b/x.png", r"n\udcff.png"]
+    page.encode()
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_16_bits_in_a_tiff_are_shown(tmp_path: Path, channels: int):
+    samples = np.random.default_rng(0).integers(0, 2**16, (4, 5, channels), np.uint16)
+    alpha = samples[..., 3] if channels == 4 else None
+    picture = UserPicture(samples[..., :3], alpha, None, "png")
+    (tmp_path / "a.tif").write_bytes(encode(picture, "tiff", "a"))
+    told: list[str] = []
+    task = UpscaleTask(tmp_path / "a.tif", tmp_path / "a.tif", "tiff")
+    page = gallery([task], "One", tell=told.append)
+    assert told == []
+    data = base64.b64decode(re.findall(r"base64,([^\"]+)", page)[0])
+    np.testing.assert_array_equal(decode(data, "inside").channels, samples)
+
+
 def test_the_page_fetches_nothing(tmp_path: Path):
     _file(tmp_path / "a.png", 4, "png")
     page = gallery([UpscaleTask(tmp_path / "a.png", tmp_path / "a.png", "png")], "One")

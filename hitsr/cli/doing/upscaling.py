@@ -1,9 +1,11 @@
 """Upscale users' pictures with a network on a device."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import typer
 
 from hitsr.base.files import write_text
 from hitsr.cli.doing.building import load
@@ -44,21 +46,23 @@ def upscale_tasks(
 ) -> bool:
     """Upscale every picture, print finished files, write a gallery to `page`; False if one failed.
 
-    Failures, and existing outputs that were kept, are reported on stderr.
+    Failures, and existing outputs that were kept, are reported on stderr. So are pictures that the
+    gallery cannot show, which count as failures too.
     """
     outcomes = upscale_files(model, tasks, options, overwrite=overwrite)
     finished = [outcome.task for outcome in outcomes if outcome.state != "failed"]
-    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    failed = [outcome.reason for outcome in outcomes if outcome.state == "failed"]
+    problems = [*failed]
     kept = sum(outcome.state == "kept" for outcome in outcomes)
     for task in finished:
-        print(task.target)
+        typer.echo(os.fsencode(task.target))  # also names that are no UTF-8
     if page and finished:
-        write_text(page, gallery(finished, f"Upscaled by {name}"))
-        print(page)
+        write_text(page, gallery(finished, f"Upscaled by {name}", tell=problems.append))
+        typer.echo(os.fsencode(page))
     if kept:
         say(f"{kept} of {len(tasks)} existed and were kept; --overwrite replaces them")
-    for outcome in failed:
-        say(f"hitsr: {outcome.reason}")
+    for problem in problems:
+        say(f"hitsr: {problem}")
     if failed:
         say(f"{len(failed)} of {len(tasks)} pictures failed")
-    return not failed
+    return not problems
