@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from hitsr.base.errors import DataError
 from hitsr.base.files import write_bytes
@@ -36,6 +36,15 @@ _DAMAGE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError),
     *(struct.error, zlib.error),
 )
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # A picture above Pillow's limit (89 million pixels) is taken for an attack if each byte of its file
 # stands for more pixels than this; photographs have less than ten.
 _PIXELS_PER_BYTE = 100
@@ -68,8 +77,7 @@ def decode_image(data: bytes, path: Path) -> Picture:
             raise DataError(f"{path}: more than 8 bits per sample; convert it to 8 bits first")
         if image.mode not in _LOSSLESS_MODES:
             raise DataError(f"{path}: samples are {image.mode}; convert it to 8-bit RGB or grey")
-        upright = ImageOps.exif_transpose(image)
-        return np.array(_opaque(path, upright).convert("RGB"))
+        return np.array(_opaque(path, upright(image)).convert("RGB"))
 
 
 @contextmanager
@@ -100,6 +108,30 @@ def open_picture(data: bytes, where: str) -> Iterator[ImageFile.ImageFile]:
         ) from error
     except _DAMAGE as error:
         raise DataError(f"{where}: truncated or damaged ({error}); fetch it again") from error
+
+
+def orientation_of(image: ImageFile.ImageFile) -> int:
+    """The EXIF orientation of an opened file, 1 to 8; 1 if damaged EXIF gives none.
+
+    Loads the samples, unless it is a TIFF: that is turned while it is loaded, and is upright then.
+    """
+    if image.format != "TIFF":
+        image.load()
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except SyntaxError:  # it does not begin as EXIF does
+        return 1
+    return found if found in _TRANSPOSITIONS else 1
+
+
+def upright(image: ImageFile.ImageFile) -> Image.Image:
+    """The picture with its orientation applied.
+
+    Pillow's own function for this also rewrites EXIF, which fails if that holds odd values.
+    """
+    image.load()
+    transposition = _TRANSPOSITIONS.get(orientation_of(image))
+    return image if transposition is None else image.transpose(transposition)
 
 
 def write_png(path: Path, image: Picture) -> None:

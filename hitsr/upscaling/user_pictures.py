@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from hitsr.base.errors import DataError
-from hitsr.data.images import Samples, is_deep, open_picture
+from hitsr.data.images import Samples, is_deep, open_picture, orientation_of, upright
 from hitsr.data.png import picture_only
 from hitsr.upscaling.exif import exif_block
 from hitsr.upscaling.lossless import png_file, tiff_file
@@ -45,7 +45,6 @@ _BMP_PROFILES = (b"DEBM", b"KNIL")  # colour spaces "MBED" and "LINK" of a BMP's
 # Black-is-zero and RGB: OpenCV would read white-is-zero inverted, and others need conversion.
 _TIFF_PHOTOMETRIC = (1, 2)
 _TIFF_UNSPECIFIED, _TIFF_ASSOCIATED_ALPHA = 0, 1
-_ORIENTATION = 0x0112  # EXIF and TIFF tag
 _TURNING = (5, 6, 7, 8)  # orientations that exchange rows and columns
 
 
@@ -95,7 +94,7 @@ def decode(data: bytes, where: str) -> UserPicture:
         if file_format == "bmp" and data[70:74] in _BMP_PROFILES and data[14] >= 108:
             raise DataError(f"{where}: a bmp with a colour profile; convert it to png")
         grey_alpha = "LA;16B" in (str(tile.args) for tile in image.tile)
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
         samples = _deep(where, data, image, orientation) if deep else _shallow(image)
         if grey_alpha:  # OpenCV expands it to RGBA
             samples = samples[..., [0, 3]]
@@ -167,10 +166,9 @@ def _check_tiff(where: str, image: TiffImagePlugin.TiffImageFile, deep: bool) ->
 
 def _shallow(image: ImageFile.ImageFile) -> Samples:
     """8-bit samples with the orientation applied: (h, w, 1 to 4)."""
-    upright = ImageOps.exif_transpose(image)
-    grey = upright.mode in ("1", "L", "LA")
-    mode = ("L" if grey else "RGB") + ("A" if upright.has_transparency_data else "")
-    return np.atleast_3d(np.array(upright.convert(mode)))
+    grey = image.mode in ("1", "L", "LA")
+    mode = ("L" if grey else "RGB") + ("A" if image.has_transparency_data else "")
+    return np.atleast_3d(np.array(upright(image).convert(mode)))
 
 
 def _deep(where: str, data: bytes, image: ImageFile.ImageFile, orientation: int) -> Samples:
@@ -195,11 +193,6 @@ def _deep(where: str, data: bytes, image: ImageFile.ImageFile, orientation: int)
     if image.format == "TIFF":
         return np.ascontiguousarray(samples, np.uint16)  # OpenCV always orients TIFFs
     return _upright(np.asarray(samples, np.uint16), orientation)
-
-
-def _orientation(image: ImageFile.ImageFile) -> int:
-    """The EXIF orientation of a file that was opened; Pillow forgets a TIFF's when it loads it."""
-    return int(image.getexif().get(_ORIENTATION, 1))
 
 
 def _upright(samples: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:

@@ -121,6 +121,18 @@ def test_damaged_exif_costs_what_is_damaged():
     assert read_exif(b"Exif\0\0no TIFF", False) is None
 
 
+@pytest.mark.parametrize("form", ["png", "jpeg", "webp"])
+def test_a_picture_is_read_whatever_its_exif(form: str):
+    garbage = picture_bytes(form, exif=b"Exif\0\0garbage!")
+    assert decode(garbage, "a").metadata.exif is None
+    odd = struct.pack(">HHIiHHIHH", 256, 9, 1, -5, BASE.Orientation, 3, 1, 6, 0)  # a width of -5
+    block = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 2) + odd + bytes(4)
+    assert decode(picture_bytes(form, exif=block), "a").colour.shape == (9, 8, 3)
+    text = struct.pack(">HHI4s", BASE.Orientation, 2, 2, b"6\0")
+    block = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + text + bytes(4)
+    assert decode(picture_bytes(form, exif=block), "a").colour.shape == (8, 9, 3)
+
+
 def test_exif_takes_no_more_memory_than_its_block():
     """Tags that all point at the same bytes are worth no more than these."""
     size = 10**5
