@@ -6,7 +6,6 @@ Colour where alpha is zero is first replaced by the nearest visible one: it is a
 black, and the network would mix it into visible edges.
 """
 
-import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,8 +71,8 @@ def _upscale_file(
     except HitsrError as error:
         return Outcome(task, "failed", str(error))
     except OSError as error:
-        place = shown(Path(os.fsdecode(error.filename or task.target)))
-        return Outcome(task, "failed", f"{place}: cannot be written: {error.strerror or error}")
+        problem = f"cannot be written: {error.strerror or error}"
+        return Outcome(task, "failed", f"{shown(task.target)}: {problem}")
     except MemoryError:
         return Outcome(task, "failed", f"{shown(task.source)}: needs more memory than there is")
     return Outcome(task, "written")

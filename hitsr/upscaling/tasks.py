@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hitsr.base.errors import DataError
+from hitsr.base.files import visible
 from hitsr.upscaling.user_pictures import FORMATS, SUFFIXES, FileFormat, format_of
 
 Tell = Callable[[str], None]  # what to do with a sentence about a file that is left out
@@ -88,11 +89,10 @@ def _matches(text: str, tell: Tell) -> list[_Found]:
     root, pattern = Path(*path.parts[:plain]), str(Path(*path.parts[plain:]))
     try:
         # Not `glob.glob`, which follows links to folders in circles.
-        entries = sorted(root.glob(pattern))
+        entries = visible(root, pattern)
     except ValueError as error:
         raise DataError(f"{text}: {error}; write ** between slashes") from error
-    visible = (each for each in entries if not _is_hidden(each.relative_to(root)))
-    found = [_Found(each, root) for entry in visible for each in _pictures(entry, tell)]
+    found = [_Found(each, root) for entry in entries for each in _pictures(entry, tell)]
     if not found:
         raise DataError(f"{text}: matches no picture; want {', '.join(FORMATS)}")
     return found
@@ -106,7 +106,7 @@ def _walk(folder: Path, tell: Tell) -> Iterator[Path]:
         yield folder
         return
     for path in entries:
-        if not _is_hidden(Path(path.name)):
+        if not path.name.startswith("."):
             yield from _pictures(path, tell)
 
 
@@ -122,10 +122,6 @@ def _pictures(path: Path, tell: Tell) -> Iterator[Path]:
         yield path
     else:
         tell(f"{shown(path)}: skipped, not a known picture format; want {', '.join(FORMATS)}")
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") and part != ".." for part in path.parts)
 
 
 def _outside(out: Path, found: list[_Found], tell: Tell) -> list[_Found]:
