@@ -8,15 +8,14 @@ import re
 from pathlib import Path
 
 from hitsr.base.errors import HitsrError
-from hitsr.base.files import visible
+from hitsr.base.files import sha256, visible
 from hitsr.base.values import read_yaml
 from hitsr.plan.batches import LATENCY, cost_batches
 from hitsr.plan.fingerprint import code_of
 from hitsr.plan.jobs import MapJob
-from hitsr.plan.layout import file_name
+from hitsr.plan.layout import FILE_NAME, file_name
 from hitsr.plan.needs import missing_data, missing_weights
 from hitsr.plan.planning import make_plan
-from hitsr.plan.subjects import ReleasedNetwork
 from hitsr.specs.ablation import read_ablations
 from hitsr.specs.config import load_config
 from snakemake.exceptions import WorkflowError

@@ -17,11 +17,11 @@ from hitsr.plan.subjects import (
     ReleasedNetwork,
     Scored,
     TrainedNetwork,
-    is_own,
     own_network,
 )
 from hitsr.specs.network import NetworkSpec, Scale, ScaledNetwork
 from hitsr.specs.run import RunSpec
+from hitsr.specs.source import is_source
 from hitsr.specs.zoo import find
 
 
@@ -43,7 +43,7 @@ def built(
     """
     if scale is not None:
         check_scale(scale)
-    if is_own(network):
+    if is_source(network):
         return own_network(network, _scale(scale, default), name)
     if name is not None:
         raise SpecError(f"--name {name}: only for your own network; leave it out for {network}")
@@ -61,7 +61,7 @@ def filled(network: str, scale: int, weights: Path | None, name: str | None = No
     code loads its weights, is given others.
     """
     factor = check_scale(scale)
-    if is_own(network):
+    if is_source(network):
         if weights is not None:
             raise SpecError(f"{network}: your code loads its weights; leave out --weights")
         return own_network(network, factor, name)

@@ -15,33 +15,33 @@ import torch
 from torch import nn
 
 from hitsr.base.errors import SpecError, did_you_mean
-
-SPANDREL = "spandrel:"
+from hitsr.specs.source import Source, read_source
 
 
 def load_own(source: str, scale: int) -> nn.Module:
     """Make the network that `source` names, for one scale, in eval mode.
 
-    `source` is `path/to/file.py:function` or `package.module:function`, called as
-    `function(scale=scale)`, or `spandrel:path/to/checkpoint.pth`. Loading runs the code it names.
-    Raises SpecError if there is no such function or file, or the network does not upscale by
-    `scale`.
+    `specs.source` reads `source`; a function is called as `function(scale=scale)`. Loading runs the
+    code it names. Raises SpecError if there is no such function or file, or the network does not
+    upscale by `scale`.
     """
-    if source.startswith(SPANDREL):
-        model = _spandrel(Path(source.removeprefix(SPANDREL)))
+    try:
+        found = read_source(source)
+    except ValueError as error:
+        raise SpecError(f"{source}: {error}") from None
+    if found.file and not found.function:
+        model = _spandrel(found.file)
     else:
-        model = _function(source)(scale=scale)
+        model = _function(found, source)(scale=scale)
     if not isinstance(model, nn.Module):
         raise SpecError(f"{source}: made {type(model).__name__}, want a torch.nn.Module")
     _check_upscales(model.eval(), source, scale)
     return model
 
 
-def _function(source: str) -> Callable[..., Any]:
-    place, _, name = source.rpartition(":")
-    module = (
-        _file_module(Path(place)) if place.endswith(".py") else _installed_module(place, source)
-    )
+def _function(found: Source, source: str) -> Callable[..., Any]:
+    name = found.function
+    module = _file_module(found.file) if found.file else _installed_module(found.module, source)
     made = getattr(module, name, None)
     if not callable(made):
         known = [each for each, value in vars(module).items() if callable(value)]

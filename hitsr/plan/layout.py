@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 from typing import Literal, NamedTuple
+from urllib.parse import quote
+
+from hitsr.base.names import shortened
 
 Kind = Literal[
     "prepare",
@@ -17,9 +20,18 @@ Kind = Literal[
 ]
 
 
+_KEPT = " !#$&'()+,;=@[]^`"  # besides letters, digits and .-_~
+FILE_NAME = rf"[A-Za-z0-9._~%{re.escape(_KEPT)}-]+"  # pattern of what `file_name` returns
+_LONGEST = 180  # file systems allow 255; endings and temporary files add some
+
+
 def file_name(text: str) -> str:
-    """Text as a file name: "/", "%" and braces (Snakemake's wildcards) are escaped as in URLs."""
-    return re.sub(r"[/{}%]", lambda found: f"%{ord(found[0]):02X}", text)
+    """Text as a file name: the end of a long one becomes a hash.
+
+    What is not ASCII, what Windows refuses, and what is a pattern to Snakemake is escaped as in
+    URLs.
+    """
+    return shortened(quote(text, safe=_KEPT), _LONGEST)
 
 
 class Layout(NamedTuple):

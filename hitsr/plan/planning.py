@@ -46,6 +46,7 @@ from hitsr.specs.ablation import Ablation, AblationRow, ablation_rows
 from hitsr.specs.config import Config, Device, Dtype, runs, scaled_networks
 from hitsr.specs.network import Formulation, Scale
 from hitsr.specs.run import RunSpec
+from hitsr.specs.source import read_source
 
 J = TypeVar("J", bound=BaseJob)
 
@@ -118,17 +119,27 @@ def _possible(
 
 def _merged(asked: Iterable[Job]) -> tuple[Job, ...]:
     """Merge equal jobs and their `asked_by`; jobs come before those that need their outputs."""
-    merged: dict[Path, Job] = {}
+    merged: dict[str, Job] = {}
     for job in asked:
-        assert job.output is not None
-        known = merged.get(job.output)
+        key = str(job.output).casefold()  # some disks do not tell A from a
+        known = merged.get(key)
         if known is None:
-            merged[job.output] = job
+            merged[key] = job
         else:
-            assert known == job.model_copy(update={"asked_by": known.asked_by}), job.output
+            if known != job.model_copy(update={"asked_by": known.asked_by}):
+                raise _same_file(known, job)
             askers = tuple(dict.fromkeys(known.asked_by + job.asked_by))
-            merged[job.output] = known.model_copy(update={"asked_by": askers})
+            merged[key] = known.model_copy(update={"asked_by": askers})
     return tuple(merged.values())
+
+
+def _same_file(first: Job, second: Job) -> SpecError:
+    """An error about two jobs whose results would be one file."""
+    names = first.name if first.name == second.name else f"{first.name} and {second.name}"
+    return SpecError(
+        f"{names}: two different jobs of kind {first.kind} would write one file, on disks that do "
+        "not tell A from a; rename a set, network or variant of one of them"
+    )
 
 
 class _Planner:
@@ -297,8 +308,8 @@ class _Planner:
     def _own_files(self, subject: Network | Upscaler) -> dict[str, Path]:
         if not isinstance(subject, OwnNetwork):
             return {}
-        files = self.config.own[subject.network_name].files
-        return {f"own{index or ''}": Path(file) for index, file in enumerate(files)}
+        file = read_source(subject.source).file
+        return {"own": file} if file else {}
 
     def _counted(self, network: Network, asker: str) -> CountJob:
         return self._job(

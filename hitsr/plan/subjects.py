@@ -3,17 +3,19 @@
 `OtherMethod` stands for a method of which only finished pictures are known.
 """
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from hitsr.base.errors import SpecError
+from hitsr.base.files import sha256
+from hitsr.base.names import LONGEST_NAME, check_name
 from hitsr.base.values import Value
-from hitsr.specs.config import Own
 from hitsr.specs.network import NetworkSpec, Scale, ScaledNetwork
 from hitsr.specs.run import RunSpec
+from hitsr.specs.source import Source, read_source
 
 Control = Literal["bicubic", "hr"]
 # Bicubic is the least that a network should reach, the HR picture itself the most that it could.
@@ -84,7 +86,7 @@ class OwnNetwork(_Method):
     """A user's own network: a function that returns it, or a checkpoint for spandrel."""
 
     kind: Literal["own"] = "own"
-    source: str  # path/to/file.py:function, package.module:function, spandrel:checkpoint.pth
+    source: str  # see `specs.source`
     content: str  # first 16 hex digits of the file's SHA-256; empty for an installed package
 
 
@@ -113,15 +115,17 @@ Subject = BuiltNetwork | TrainedNetwork | ReleasedNetwork | OwnNetwork | Control
 
 
 def own_network(source: str, scale: Scale, name: str | None = None) -> OwnNetwork:
-    """The user's own network at `source`; by default it has the name of its file."""
-    return OwnNetwork(
-        network_name=name or _name_of(source), scale=scale, source=source, content=_content(source)
-    )
+    """The user's own network at `source`; by default it has the name of its file.
 
-
-def is_own(source: str) -> bool:
-    """Whether the text names code (path/file.py:function), not a network or a spec's file."""
-    return ":" in source
+    Raises SpecError if `source` cannot be read, or the name is not allowed.
+    """
+    try:
+        found = read_source(source)
+        called = check_name(name or _name_of(found))
+    except ValueError as error:
+        raise SpecError(f"{name or source}: {error}") from None
+    content = sha256(found.file)[:16] if found.file and found.file.is_file() else ""
+    return OwnNetwork(network_name=called, scale=scale, source=source, content=content)
 
 
 def find_weights(root: Path, network: str, scale: int) -> Path | None:
@@ -135,17 +139,7 @@ def weight_names(root: Path, network: str, scale: int) -> tuple[Path, ...]:
     return Path(f"{stem}.safetensors"), Path(f"{stem}.pth"), stem / "model.safetensors"
 
 
-def _name_of(source: str) -> str:
+def _name_of(source: Source) -> str:
     """`mine` for path/mine.py:build or package.mine:build, and for spandrel:path/mine.pth."""
-    place = source.rpartition(":")[0]
-    files = Own(source=source).files
-    stem = Path(files[0]).stem if files else place.rpartition(".")[2]
-    return re.sub(r"[^a-z0-9_]", "_", stem.lower())
-
-
-def _content(source: str) -> str:
-    digest = hashlib.sha256()
-    files = [Path(file) for file in Own(source=source).files if Path(file).is_file()]
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16] if files else ""
+    stem = source.file.stem if source.file else source.module.rpartition(".")[2]
+    return re.sub(r"[^a-z0-9_]", "_", stem.lower()).lstrip("_")[:LONGEST_NAME] or "own"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hitsr.base.errors import DataError
+from hitsr.plan.layout import file_name
 from hitsr.records import AttributionRecord
 from hitsr.report.crops import lossless, overview, read
 from hitsr.report.embedding import PagePicture
@@ -86,7 +87,7 @@ def sheet(evidence: Evidence, place: MappedSet) -> Sheet:
     largest = max(float(each.max()) for each in shares.values())
     rows = []
     for index, window in enumerate(shown):
-        name = f"maps-{place.dataset}-x{place.scale}/{window.picture}"
+        name = f"maps-{file_name(place.dataset)}-x{place.scale}/{window.picture}"
         maps = []
         for network in first:
             data = lossless(coloured(shares[network, index] / largest))

@@ -10,6 +10,7 @@ import pandas as pd
 
 from hitsr.base.errors import DataError
 from hitsr.plan.jobs import QualityJob
+from hitsr.plan.layout import file_name
 from hitsr.plan.subjects import CONTROLS
 from hitsr.report.crops import Array, read
 from hitsr.report.evidence import Evidence
@@ -65,7 +66,7 @@ def restored_sets(evidence: Evidence) -> Iterator[Restored]:
                 first.setdefault(row.network, row)
         if first:
             yield Restored(
-                key=f"{dataset}-x{scale}",
+                key=f"{file_name(dataset)}-x{scale}",
                 title=f"{evidence.set_name(dataset)} ×{scale}",
                 scale=scale,
                 psnr_db=pd.DataFrame(

@@ -79,10 +79,14 @@ def quote_style(colour: str, size: float = 12.5) -> dict[str, Any]:
 
 
 def to_panel(figure: Figure, name: str, description: str) -> Panel:
-    """Ids in its SVG begin with `name`, so that many panels can stand in one page."""
+    """Ids in its SVG begin with `name`, so that many panels can stand in one page.
+
+    `name` is a file name; in ids, `_` replaces what links and CSS would read otherwise.
+    """
+    begin = re.sub(r"[^A-Za-z0-9_-]", "_", name)
     svg = re.sub(r"<!--.*?-->\n?", "", _saved(figure, "svg").decode(), flags=re.DOTALL)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = svg.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
+    svg = re.sub(r'\bid="', f'id="{begin}-', svg)
+    svg = svg.replace("url(#", f"url(#{begin}-").replace('href="#', f'href="#{begin}-')
     return Panel(name, svg, description, figure)
 
 

@@ -4,16 +4,19 @@ Together with a config it gives rows, each a network of published size and its t
 are derived from values, so that equal networks in several files share one job.
 """
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, TypeVar
+from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from hitsr.base.errors import SpecError, did_you_mean
 from hitsr.base.files import visible
+from hitsr.base.names import LONGEST_NAME, Name, check_name, shortened
 from hitsr.base.values import Value
 from hitsr.specs.config import Config, Train, fresh_run, runs
 from hitsr.specs.network import NetworkSpec, Scale, ScaledNetwork
@@ -27,7 +30,6 @@ _OF_RECIPE, _DATA = "recipe.", "data"  # what a change may name besides fields o
 
 S = TypeVar("S", RunSpec, ScaledNetwork)
 Change = dict[str, Any]  # dotted path -> new value
-VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
 ]
@@ -45,7 +47,7 @@ class Ablation(Value):
 
     question: str
     base: Names = Field(min_length=1)  # each of these networks is changed by every variant
-    variants: dict[VariantName, Change] = Field(min_length=2)
+    variants: dict[Name, Change] = Field(min_length=2)
     published: tuple[Remark, ...] = ()
     expect: str  # the expected result, and why
     note: str = ""  # what else differs between the variants, such as parameter counts
@@ -98,7 +100,14 @@ def read_ablations(folder: Path) -> dict[str, Ablation]:
     """Read all ablations of a folder, by file name; SpecError names the file, key and rule."""
     for path in visible(folder, "*.yml"):
         raise SpecError(f"{path}: ablations are named *.yaml; rename it")
-    return {path.stem: Ablation.read(path) for path in visible(folder, "*.yaml")}
+    return {_named(path): Ablation.read(path) for path in visible(folder, "*.yaml")}
+
+
+def _named(path: Path) -> str:
+    try:
+        return check_name(path.stem)
+    except ValueError as error:
+        raise SpecError(f"{path}: {error}; rename the file") from None
 
 
 def pick(names: Iterable[str], known: dict[str, Ablation], where: str) -> dict[str, Ablation]:
@@ -205,7 +214,7 @@ def _name(base: NetworkSpec, changed: NetworkSpec, extra: Change | None = None) 
         before = {**before, **_flat({"mixer": default}), "mixer.kind": base.mixer.kind}
     differing = {key: value for key, value in after.items() if before.get(key, ...) != value}
     words = [_word(key, value) for key, value in (differing | (extra or {})).items()]
-    return ".".join([base.name, *words])
+    return shortened(".".join([base.name, *words]), LONGEST_NAME)
 
 
 def _flat(data: Change, above: str = "") -> Change:
@@ -232,4 +241,4 @@ def _text(value: object) -> str:
             return f"{value:.9f}".rstrip("0").rstrip(".")
         case tuple() | list():
             return "_".join(map(_text, value))
-    return str(value).lower()
+    return re.sub("[%~]", "_", quote(str(value), safe="")).lower()

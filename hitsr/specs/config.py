@@ -2,32 +2,33 @@
 
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from hitsr.base.errors import did_you_mean
+from hitsr.base.names import FolderName, Name, UserPath
 from hitsr.base.values import Value
 from hitsr.specs.network import Formulation, Scale, ScaledNetwork
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec
+from hitsr.specs.source import read_source
 from hitsr.specs.zoo import NETWORKS, find
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 Over = Literal["window", "picture"]  # what a cost grows with
-OwnName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 
 
 class Data(Value):
     """Where pictures are: `root/<set>/HR` and `root/<set>/LR_bicubic/X2`, as in HiT-SR's code."""
 
-    root: Path
+    root: UserPath
     source: Literal["wheels", "folder"]  # photographs of installed packages, or the user's pictures
-    packs: Path | None = None  # folder of decoded pictures for training; default: root/packs
-    train: str | None = None  # required if anything is trained
-    validation: str | None = None
-    test: tuple[str, ...] = Field(min_length=1)
+    packs: UserPath | None = None  # folder of decoded pictures for training; default: root/packs
+    train: FolderName | None = None  # required if anything is trained
+    validation: FolderName | None = None
+    test: tuple[FolderName, ...] = Field(min_length=1)
 
     @property
     def sets(self) -> tuple[str, ...]:
@@ -73,28 +74,21 @@ class Train(Value):
 class Weights(Value):
     """Released weights, scored without training; `plan.subjects.find_weights` finds them."""
 
-    root: Path
+    root: UserPath
     scales: tuple[Scale, ...] = Field(default=(2, 3, 4), min_length=1)
 
 
 class Own(Value):
     """A user's own network, measured like the others; `models.own` loads it."""
 
-    source: str  # path/to/file.py:function, package.module:function, spandrel:checkpoint.pth
+    source: str  # see `specs.source`
     scales: tuple[Scale, ...] = Field(default=(2, 3, 4), min_length=1)
 
     @field_validator("source")
     @classmethod
-    def _has_two_parts(cls, source: str) -> str:
-        if not all(source.rpartition(":")[::2]):
-            raise ValueError("must be file.py:function, package.module:function or spandrel:file")
+    def _is_complete(cls, source: str) -> str:
+        read_source(source)
         return source
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The file that the network is loaded from; empty for an installed package."""
-        place, _, name = self.source.rpartition(":")
-        return (name,) if place == "spandrel" else (place,) if place.endswith(".py") else ()
 
 
 class Latency(Value):
@@ -111,7 +105,7 @@ class Latency(Value):
 class AttributionPlan(Value):
     """Local attribution maps of every network, for whole sets."""
 
-    sets: tuple[str, ...] = Field(min_length=1)
+    sets: tuple[FolderName, ...] = Field(min_length=1)
     scales: tuple[Scale, ...] = Field(min_length=1)
     crop: NonNegativeInt = 256  # side of the cut-out around a window, HR pixels; 0: whole picture
 
@@ -133,10 +127,10 @@ class Efficiency(Value):
 class Config(Value):
     """A whole reproduction: one YAML file in configs/."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: Name
     title: str
     networks: tuple[str, ...] = tuple(NETWORKS)
-    own: dict[OwnName, Own] = Field(default={})
+    own: dict[Name, Own] = Field(default={})
     data: Data
     train: Train | None = None
     weights: Weights | None = None

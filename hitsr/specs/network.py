@@ -19,6 +19,7 @@ from pydantic import (
 
 from hitsr.base.changes import patched
 from hitsr.base.errors import SpecError
+from hitsr.base.names import Name
 from hitsr.base.values import Value
 
 Scale = Literal[2, 3, 4]
@@ -156,7 +157,7 @@ class Windows(Value):
 class NetworkSpec(Value):
     """A network with every value explicit, except the upscaling factor and the weights."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.]*$")
+    name: Name
     mixer: Mixer
     context: Ngram | None = None
     ffn: Ffn = Ffn()

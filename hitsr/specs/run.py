@@ -2,6 +2,7 @@
 
 from pydantic import NonNegativeInt
 
+from hitsr.base.names import FolderName
 from hitsr.base.values import Value
 from hitsr.specs.network import NetworkSpec, Scale
 from hitsr.specs.recipe import Recipe
@@ -13,8 +14,8 @@ class RunSpec(Value):
     network: NetworkSpec
     scale: Scale
     recipe: Recipe
-    data: str  # name of the training set
-    validation: str  # name of the set whose PSNR is logged; no weights are selected by it
+    data: FolderName  # name of the training set
+    validation: FolderName  # name of the set whose PSNR is logged; no weights are selected by it
     seed: NonNegativeInt
     start_from: "RunSpec | None" = None  # the run whose weights are the initial ones
 

@@ -7,7 +7,7 @@ import torch
 
 from hitsr.base.errors import SpecError
 from hitsr.models.own import load_own
-from hitsr.plan.subjects import is_own
+from hitsr.specs.source import is_source
 
 NEAREST = """
 from torch import nn
@@ -65,7 +65,7 @@ def test_missing_file_and_package_are_told() -> None:
 
 
 def test_names_and_files_of_specs_are_not_own() -> None:
-    assert is_own("mine.py:build")
-    assert is_own("spandrel:weights.pth")
-    assert not is_own("hit_sir")
-    assert not is_own("networks/hit_sir-x2.json")
+    assert is_source("mine.py:build")
+    assert is_source("spandrel:weights.pth")
+    assert not is_source("hit_sir")
+    assert not is_source("networks/hit_sir-x2.json")

@@ -119,6 +119,28 @@ def test_names_that_are_no_file_names_are_quoted(planned):
     assert job.data == Path("data/a/b {c} 5%")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data.test": ["small", "Small"]},  # one folder on disks that do not tell A from a
+        {"data.train": "SMALL"},
+        {"own": {name: {"source": "mine:build"} for name in ("a", "a-x2.b")},
+         "data.test": ["c", "b-x2.c"]},
+    ],
+)  # fmt: skip
+def test_jobs_that_would_write_one_file_are_refused(planned, changes: dict[str, Any]):
+    with pytest.raises(SpecError, match=r"two different jobs of kind .* would write one file"):
+        planned(changes)
+
+
+def test_longest_names_make_files_that_a_disk_can_hold(planned):
+    name = "東" * 66
+    own = {"n" * 100: {"source": "mine:build", "scales": [2]}}
+    plan = planned({"data.test": [name, f"{name}x"], "own": own})
+    files = [path for job in plan.jobs for path in (job.output, *job.inputs.values())]
+    assert max(len(part.encode()) for path in files for part in path.parts) < 220
+
+
 def test_unknown_outputs_and_ablations_are_told_with_the_nearest(planned):
     with pytest.raises(SpecError, match="no job of tiny makes this file; did you mean"):
         planned().find("results/tiny/weights/hit_sir-x2-s2/record.json")

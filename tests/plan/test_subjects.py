@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hitsr.plan.subjects import find_weights, is_own, own_network, weight_names
+from hitsr.plan.subjects import find_weights, own_network, weight_names
+from hitsr.specs.source import is_source
 
 
 def test_weights_are_found_by_any_of_their_names(tmp_path: Path):
@@ -24,7 +25,7 @@ def test_weights_are_found_by_any_of_their_names(tmp_path: Path):
     ],
 )
 def test_own_network_is_called_after_its_file(source: str, name: str):
-    assert is_own(source)
+    assert is_source(source)
     assert own_network(source, 2).network_name == name
     assert own_network(source, 2, "other").name == "other-x2"
 

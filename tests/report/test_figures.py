@@ -53,6 +53,18 @@ def test_inlined_panels_are_themed_and_described(panels):
         assert f'aria-label="{panel.description}"' in text
 
 
+def test_ids_have_no_character_that_links_and_css_would_read():
+    figure = blank(100, 100)
+    figure.add_axes((0, 0, 1, 1)).plot([0, 1], marker="o")  # markers are referred to by id
+    panel = to_panel(figure, "a \"b' (c)#%20/<d>", "")
+    ids = set(re.findall(r'\bid="([^"]*)"', panel.svg))
+    targets = re.findall(r'(?:url\(#|href="#)([^")]+)', panel.svg)
+    assert targets
+    assert {*targets} <= ids
+    assert all(each.startswith("a__b___c___20__d_-") for each in ids)
+    ElementTree.fromstring(inline(panel))
+
+
 def test_descriptions_are_escaped():
     panel = to_panel(blank(100, 100), "name", 'a <b> "c"')
     assert 'aria-label="a &lt;b&gt; &#34;c&#34;"' in inline(panel)

@@ -110,13 +110,26 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The workflow's files in a folder of their own, with the tiny config."""
-    folder = tmp_path_factory.mktemp("workflow")
+    folder = copied(tmp_path_factory.mktemp("workflow") / "copy")
+    write_config(folder, TINY)
+    return folder
+
+
+def copied(folder: Path) -> Path:
+    """A new folder with the workflow's files."""
     for name in ("workflow", "reports", "configs", "ablations", "examples"):
         shutil.copytree(REPOSITORY / name, folder / name)
     shutil.copy(REPOSITORY / "Snakefile", folder)
     (folder / "profiles").symlink_to("workflow/profiles")
-    write_config(folder, TINY)
     return folder
+
+
+def write_weights(folder: Path) -> None:
+    """Weights of UNTRAINED's networks, with names and layout of released ones."""
+    folder.mkdir(parents=True)
+    for name in UNTRAINED["networks"]:
+        torch.manual_seed(0)
+        torch.save({"params_ema": create(name, 4).state_dict()}, folder / f"{name}_x4.pth")
 
 
 @pytest.fixture(scope="module")
@@ -202,25 +215,58 @@ def test_config_values_on_the_command_line_are_refused(copy: Path) -> None:
     assert "one config file" in told
 
 
-def test_every_character_of_file_names_works(copy: Path) -> None:
-    name = 'it\'s [a] "$(touch broken)" {set} 100% ü'
+ODD = """it's [a] "$(touch ran)" `touch ran` {set} <x> 100% #1 ü東 ;touch ran & | *?! ~"""
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workflow's files, a set and code of one's own, where every name has odd characters."""
+    folder = copied(tmp_path_factory.mktemp("odd") / f"{ODD}\\\nx")
     noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
-    root = Path("data") / name
-    write_png(copy / root / name / "HR" / f"{name}.png", noise)
-    own = {"mine": {"source": f"{root}/own.py:build", "scales": [2]}}
-    shutil.copy(copy / "examples" / "own_network.py", copy / root / "own.py")
-    odd = {**UNTRAINED, "name": "odd", "own": own}
-    del odd["weights"]
-    odd["data"] = {"root": str(root), "source": "folder", "test": [name]}
-    (copy / f"{name}.yaml").write_text(yaml.safe_dump(odd, allow_unicode=True))
-    records = [
-        f"results/odd/records/quality/{file_name(f'{method}-x2.{name}')}.json"
-        for method in ("bicubic", "mine")
-    ]
-    done = snakemake(copy, *records, "--configfile", f"{name}.yaml")
+    write_png(folder / f"-data {ODD}" / ODD / "HR" / f"{ODD}.png", noise)
+    shutil.copy(folder / "examples" / "own_network.py", folder / f"{ODD}.py")
+    return folder
+
+
+def run_odd(folder: Path, config: dict[str, Any], *targets: str) -> None:
+    """Run a config whose set, own network and file have odd names; nothing of them is executed."""
+    data = {"root": f"-data {ODD}", "source": "folder", "test": [ODD], **config["data"]}
+    own = {"mine-4.v2": {"source": f"{ODD}.py:build", "scales": [4]}}
+    (folder / f"-{ODD}.yaml").write_text(
+        yaml.safe_dump({**config, "title": ODD, "data": data, "own": own}), encoding="utf-8"
+    )
+    done = snakemake(folder, *targets, f"--configfile=-{ODD}.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [QualityRecord.load(copy / record).dataset for record in records] == [name] * 2
-    assert not (copy / "broken").exists()
+    assert not [*folder.rglob("ran")]
+
+
+def test_every_character_of_paths_and_names_works(odd: Path) -> None:
+    write_weights(odd / "~" / ODD)
+    config = {**UNTRAINED, "name": "odd.x-4", "data": {}, "weights": {"root": f"./~/{ODD}"}}
+    names = [f"{method}-x4.{ODD}" for method in ("bicubic", "mine-4.v2", "hit_sir")]
+    records = [f"results/odd.x-4/records/quality/{file_name(name)}.json" for name in names]
+    run_odd(odd, {**config, "weights": {**config["weights"], "scales": [4]}}, *records)
+    assert {QualityRecord.load(odd / record).dataset for record in records} == {ODD}
+
+
+def test_every_character_of_paths_and_names_works_in_training(odd: Path) -> None:
+    trained = {"train": ODD, "validation": ODD, "packs": f"packs {ODD}"}
+    config = {**TINY, "name": "odd", "data": trained, "ablations": []}
+    del config["lam"], config["scaling"]
+    run_odd(odd, config, "results/odd/weights/hit_sir-x2-s1/record.json")
+    assert len([*(odd / f"packs {ODD}" / ODD).rglob("*.safetensors")]) == 2
+
+
+def test_other_weights_and_templates_rerun_what_reads_them(odd: Path) -> None:
+    write_weights(odd / "{w}")
+    config = {**UNTRAINED, "weights": {"root": "{w}", "scales": [4]}, "name": "other"}
+    (odd / "other.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    scores = "results/other/records/quality/hit_sir-x4.test.json"
+    call = (scores, "--configfile", "other.yaml")
+    assert snakemake(odd, *call).returncode == 0
+    torch.manual_seed(1)
+    torch.save({"params": create("hit_sir", 4).state_dict()}, odd / "{w}" / "hit_sir_x4.pth")
+    assert set(jobs(snakemake(odd, "-n", *call))) == {"restore", "quality"}
 
 
 def test_run_makes_the_report_and_its_evidence(finished: Path) -> None:
@@ -333,11 +379,7 @@ def test_failed_job_says_why_and_what_to_do(finished: Path, tmp_path: Path) -> N
 
 
 def test_released_weights_are_scored_without_training(copy: Path) -> None:
-    (copy / "weights").mkdir()
-    for name in UNTRAINED["networks"]:
-        torch.manual_seed(0)
-        made = create(name, 4).state_dict()
-        torch.save({"params_ema": made}, copy / "weights" / f"{name}_x4.pth")
+    write_weights(copy / "weights")
     (copy / "untrained.yaml").write_text(yaml.safe_dump(UNTRAINED))
     done = snakemake(copy, "--configfile", "untrained.yaml")
     assert done.returncode == 0, done.stdout + done.stderr

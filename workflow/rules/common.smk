@@ -36,9 +36,16 @@ if workflow.is_main_process:
 
 
 wildcard_constraints:
-    name="[^/]+",
-    dataset="[^/]+",
+    name=FILE_NAME,
+    dataset=FILE_NAME,
     scale="[234]",
+
+
+# Files that jobs make: only these, whose names are ours, are inputs of rules. In the names of users'
+# files Snakemake would take {x} and <x> for patterns.
+MADE = {job.output for job in PLAN.jobs} | {
+    LAYOUT.weights(job.name) for job in PLAN.jobs if job.kind == "train"
+}
 
 
 def outputs(jobs):
@@ -54,21 +61,20 @@ def job_of(kind, wildcards):
 
 
 def inputs_of(job):
-    """Inputs of a rule: the job file, and the files that the job reads."""
-    return {"job": str(LAYOUT.job(job.kind, job.name))} | {
-        role: str(path)
-        for role, path in job.inputs.items()
-        if _is_watched(job, role, path)
-    }
+    """Inputs of a rule: the job file, and the files that the job reads from other jobs."""
+    made = {role: str(path) for role, path in job.inputs.items() if path in MADE}
+    return {"job": str(LAYOUT.job(job.kind, job.name))} | made
 
 
-def _is_watched(job, role, path):
-    """Whether Snakemake should watch the time stamp of an input."""
-    # Missing released weights are reported by onstart, so that a dry run works without them.
-    is_released = isinstance(getattr(job, "subject", None), ReleasedNetwork)
-    is_absent = is_released and role == "weights" and not path.is_file()
-    # Snakemake takes braces for wildcards, and cannot escape them.
-    return not is_absent and not {"{", "}"} & set(str(path))
+def given(kind):
+    """Parameter of a rule: the content of users' files that a job reads, such as weights."""
+
+    def hashes(wildcards):
+        read = {*job_of(kind, wildcards).inputs.values()} - MADE
+        # Missing files are reported by onstart, so that a dry run works without them.
+        return sorted(sha256(path) for path in read if path.is_file())
+
+    return hashes
 
 
 def asked(kind):

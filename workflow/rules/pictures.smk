@@ -47,6 +47,7 @@ rule restore:
         gpu=gpus("restore"),
     params:
         code=code_of("restore"),
+        given=given("restore"),
     shell:
         "hitsr restore --job {input.job:q} --threads {threads}" + TO_LOG
 
@@ -76,6 +77,7 @@ rule lam:
         gpu=gpus("lam"),
     params:
         code=code_of("lam"),
+        given=given("lam"),
     shell:
         "hitsr lam --job {input.job:q} --threads {threads}" + TO_LOG
 

@@ -1,12 +1,12 @@
 # Write the page of a config, and pages of single ablations, from records.
 
-TEMPLATES = [str(path) for path in visible(REPORTS, "**/*") if path.is_file()]
+TEMPLATES = [sha256(path) for path in visible(REPORTS, "**/*") if path.is_file()]
 ABLATION_PAGE = LAYOUT.ablation_page("{name}")
 
 
 rule report:
     input:
-        lambda wildcards: outputs(PLAN.reported) + TEMPLATES,
+        lambda wildcards: outputs(PLAN.reported),
     output:
         LAYOUT.report / "index.html",
     log:
@@ -17,6 +17,7 @@ rule report:
         config=CONFIG.hash,
         ablations=[KNOWN_ABLATIONS[name].hash for name in CONFIG.ablations],
         code=code_of("report"),
+        templates=TEMPLATES,
     shell:
         "hitsr report {CONFIG_FILE:q} --reports {REPORTS:q} --ablations {ABLATIONS:q}"
         + TO_LOG
@@ -28,7 +29,7 @@ def ablation_inputs(wildcards):
     name = wildcards.name
     if name in PLAN.impossible:
         raise WorkflowError(PLAN.impossible[name])
-    return outputs(PLAN.asked_by(name)) + TEMPLATES
+    return outputs(PLAN.asked_by(name))
 
 
 rule ablation_page:
@@ -43,6 +44,7 @@ rule ablation_page:
         config=CONFIG.hash,
         ablation=lambda wildcards: KNOWN_ABLATIONS[wildcards.name].hash,
         code=code_of("report"),
+        templates=TEMPLATES,
     shell:
         "hitsr report {CONFIG_FILE:q} --reports {REPORTS:q} --ablations {ABLATIONS:q}"
         " --only {wildcards.name:q}" + TO_LOG + " && cat {log:q}"

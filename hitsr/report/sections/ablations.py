@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from hitsr.plan.layout import file_name
 from hitsr.records import LatencyRecord
 from hitsr.report.budget import Budget
 from hitsr.report.cells import NOT_RUN, Cell, Column, Group, Row, Span, Table
@@ -217,7 +218,7 @@ def _panels(evidence: Evidence, name: str, study: Resolved) -> list[Panel]:
         ]
         if whiskers:
             title = f"PSNR to base, {evidence.set_name(dataset)}"
-            panels.append(whisker_panel(f"ablation-{name}-{dataset}", title, whiskers))
+            panels.append(whisker_panel(f"ablation-{name}-{file_name(dataset)}", title, whiskers))
     return panels
 
 

@@ -6,6 +6,7 @@ measured here and what was printed elsewhere never compete.
 
 from itertools import product
 
+from hitsr.plan.layout import file_name
 from hitsr.report.budget import Budget
 from hitsr.report.cells import (
     NO_SOURCE,
@@ -240,7 +241,7 @@ def _picture_table(evidence: Evidence, dataset: str, scale: Scale) -> TableView 
     caption = Caption(
         f"PSNR picture by picture: {dataset}, ×{scale}", f"{counted(len(pictures), 'picture')}, dB."
     )
-    name = f"pictures-{dataset}-x{scale}"
+    name = f"pictures-{file_name(dataset)}-x{scale}"
     return TableView(listing(name, "Picture", columns, table_rows), caption)
 
 
