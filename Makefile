@@ -9,7 +9,7 @@ override CONFIG := $(value CONFIG)
 override NAME := $(value NAME)
 export PYTHON CONFIG NAME
 BIN := .venv/bin
-RUN := PATH="$$PWD/$(BIN):$$PATH"
+RUN := PYTHONUTF8=1 PATH="$$PWD/$(BIN):$$PATH"
 
 report: setup ## the whole reproduction of CONFIG, to results/<name>/report/index.html
 	$(RUN) snakemake --configfile "$$CONFIG"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hitsr.base.errors import HitsrError
 from hitsr.base.files import sha256, visible
+from hitsr.base.streams import use_utf_8
 from hitsr.base.values import read_yaml
 from hitsr.plan.batches import LATENCY, cost_batches
 from hitsr.plan.fingerprint import code_of
@@ -19,6 +20,8 @@ from hitsr.plan.planning import make_plan
 from hitsr.specs.ablation import read_ablations
 from hitsr.specs.config import load_config
 from snakemake.exceptions import WorkflowError
+
+use_utf_8()
 
 if not config:
 

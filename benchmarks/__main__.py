@@ -55,8 +55,10 @@ def main(
             count = 1 if each is Part.large else repeats
             command = [sys.executable, "-m", f"benchmarks.{each}", "--out", str(page)]
             subprocess.run([*command, option, str(count)], check=True)
-            pages.append(f"## {title}\n\n`python -m benchmarks.{each}`. {page.read_text()}")
-            out.write_text("\n".join(pages))
+            pages.append(
+                f"## {title}\n\n`python -m benchmarks.{each}`. {page.read_text(encoding='utf-8')}"
+            )
+            out.write_text("\n".join(pages), encoding="utf-8")
 
 
 if __name__ == "__main__":

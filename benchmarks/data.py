@@ -68,7 +68,7 @@ def main(
         for figure in _figures(folder, sources, network or ["hit_sir"], repeats, clock):
             figures.append(figure)
             print(_line(figure), file=sys.stderr, flush=True)
-            out.write_text(_page(figures, clock, threads))
+            out.write_text(_page(figures, clock, threads), encoding="utf-8")
 
 
 def _figures(

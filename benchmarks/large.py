@@ -57,13 +57,13 @@ def main(
     for name in network or hitsr.NETWORKS:
         rows.append(_in_a_process(name, 0 if whole else tiles, threads))
         print(_line(rows[-1]), file=sys.stderr, flush=True)
-        out.write_text(_page(rows, threads))
+        out.write_text(_page(rows, threads), encoding="utf-8")
 
 
 def _in_a_process(name: str, tiles: int, threads: int) -> Cost:
     code = f"from benchmarks.large import measure; measure({name!r}, {tiles}, {threads})"
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=True)
     return Cost(**json.loads(done.stdout))
 
 

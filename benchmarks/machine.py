@@ -36,7 +36,11 @@ def quartiles(values: list[float]) -> tuple[float, float]:
 
 def machine() -> str:
     """Processor, load and versions, on which the figures depend."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
+    lines = (
+        Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if sys.platform == "linux"
+        else []
+    )
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     busy = ", ".join(f"{load:.1f}" for load in os.getloadavg())
     return (

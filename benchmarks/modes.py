@@ -53,7 +53,7 @@ def main(
     for name in network or hitsr.NETWORKS:
         rows += _measure(name, samples)
         print("\n".join(map(_line, rows[-2:])), file=sys.stderr, flush=True)
-        out.write_text(_page(rows, threads))
+        out.write_text(_page(rows, threads), encoding="utf-8")
 
 
 def _measure(name: str, samples: int) -> list[Row]:

@@ -82,7 +82,7 @@ def main(
                 row = process.submit(_measure, each, name, repeats, clock, threads).result()
             rows.append(row)
             print(_line(row), file=sys.stderr, flush=True)
-            out.write_text(_page(rows, clock, threads))
+            out.write_text(_page(rows, clock, threads), encoding="utf-8")
 
 
 def _measure(work: Work, name: str, repeats: int, clock: Clock, threads: int) -> Row:
@@ -162,7 +162,7 @@ def _peak_mb(name: str, formulation: str) -> float:
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
         env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
     )

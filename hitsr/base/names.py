@@ -61,7 +61,7 @@ def user_path(text: str) -> Path:
         raise ValueError(f"{error}; write ./~ for a folder of that name") from None
 
 
-def shortened(name: str, longest: int) -> str:
+def cut_name(name: str, longest: int) -> str:
     """The name, or if it has more characters, its beginning and a hash."""
     if len(name) <= longest:
         return name

@@ -1,5 +1,6 @@
 """`Value`, the frozen pydantic model that all specs, configs and records derive from."""
 
+import csv
 import hashlib
 import json
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any, Self, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hitsr.base.errors import SpecError, did_you_mean, shortened
+from hitsr.base.errors import DataError, SpecError, did_you_mean, shortened
+
+UTF_8 = "utf-8-sig"  # of files that users edit: some editors put a byte order mark first
 
 
 class Value(BaseModel):
@@ -65,11 +68,21 @@ class _UniqueKeys(yaml.SafeLoader):
 def read_yaml(path: Path) -> Any:
     """The plain data in a YAML or JSON file; SpecError if the file is missing or malformed."""
     try:
-        return yaml.load(path.read_text(), _UniqueKeys)
+        return yaml.load(path.read_text(encoding=UTF_8), _UniqueKeys)
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: not YAML: {error}") from None
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file of the repository, by column; DataError if it cannot be read."""
+    try:
+        with path.open(encoding=UTF_8, newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", "not UTF-8")
+        raise DataError(f"{path}: {why}; restore it from the repository") from None
 
 
 def _explain(cls: type[BaseModel], problem: Any) -> str:

@@ -5,10 +5,12 @@ imports it, when it runs, so that `hitsr --help` is fast.
 """
 
 import sys
+from typing import Annotated
 
 import typer
 
 from hitsr.base.errors import HitsrError
+from hitsr.base.streams import use_utf_8
 from hitsr.cli import (
     attribution,
     costing,
@@ -19,12 +21,14 @@ from hitsr.cli import (
     reporting,
     upscaling,
 )
+from hitsr.records.provenance import versions
 
 app = typer.Typer(
     help="Reproduce and ablate hierarchical super-resolution transformers.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (
     planning.resolve,
@@ -51,9 +55,33 @@ for verb in (
     app.command()(verb)
 
 
+def _print_versions(asked: bool) -> None:
+    if asked:
+        print(", ".join(f"{name} {found}" for name, found in versions().items()))
+        raise typer.Exit
+
+
+@app.callback()
+def _before_verbs(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_versions,
+            is_eager=True,
+            help="print the versions of hitsr and of what its numbers depend on",
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
     """Run the command line; print users' errors without a traceback, and exit with status 1."""
+    use_utf_8()
     try:
         app()
+    except UnicodeEncodeError as error:  # a path of a config or job
+        sys.exit(f"hitsr: {error.object!r}: no path in this locale's encoding; set PYTHONUTF8=1")
     except (HitsrError, OSError) as error:
         sys.exit(f"hitsr: {error}")

@@ -152,7 +152,7 @@ def _devices(config: Config | None) -> Iterator[Found]:
 def _driver() -> str:
     """The version line of the NVIDIA driver; empty without a driver."""
     try:
-        line = Path("/proc/driver/nvidia/version").read_text().splitlines()[0]
+        line = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").splitlines()[0]
     except (OSError, IndexError):
         return ""
     return " ".join(line.partition(":")[2].split())
@@ -187,7 +187,7 @@ def _memory() -> Iterator[Found]:
 
 def _container_limit() -> int | None:
     try:
-        text = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        text = Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8").strip()
     except OSError:
         return None
     return int(text) if text.isdecimal() else None

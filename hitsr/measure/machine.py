@@ -59,7 +59,9 @@ def _gpu(device: torch.device) -> dict[str, str]:
         "--format=csv,noheader,nounits",
     ]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return {}
     values = zip(_GPU_QUERIES, map(str.strip, done.stdout.split(",")), strict=False)
@@ -70,6 +72,6 @@ def _gpu(device: torch.device) -> dict[str, str]:
 def _text(path: Path) -> str:
     """A file's text; empty if it cannot be read."""
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except OSError:
         return ""

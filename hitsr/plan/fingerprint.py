@@ -67,7 +67,7 @@ def fingerprint(*parts: str) -> str:
             )
         for file in visible(path, "**/*.py") if path.is_dir() else [path]:
             digest.update(file.relative_to(PACKAGE).as_posix().encode())
-            digest.update(_executed(file.read_text()).encode())
+            digest.update(_executed(file.read_text(encoding="utf-8")).encode())
     return digest.hexdigest()[:16]
 
 

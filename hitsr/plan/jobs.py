@@ -4,6 +4,7 @@ The pipeline's rules pass the file to the verb of the job's kind: `hitsr latency
 file is rewritten only if the job has changed.
 """
 
+import codecs
 import hashlib
 import json
 from pathlib import Path
@@ -183,7 +184,7 @@ _ADAPTER: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="kin
 def read_job(path: Path, kind: Kind | None = None) -> Job:
     """Read a job file; SpecError if it is missing, damaged or of another kind."""
     try:
-        job = _ADAPTER.validate_json(path.read_bytes())
+        job = _ADAPTER.validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise SpecError(f"{path}: {error.strerror}; `snakemake` writes job files") from None
     except ValidationError as error:

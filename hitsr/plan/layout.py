@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import quote
 
-from hitsr.base.names import shortened
+from hitsr.base.names import cut_name
 
 Kind = Literal[
     "prepare",
@@ -31,7 +31,7 @@ def file_name(text: str) -> str:
     What is not ASCII, what Windows refuses, and what is a pattern to Snakemake is escaped as in
     URLs.
     """
-    return shortened(quote(text, safe=_KEPT), _LONGEST)
+    return cut_name(quote(text, safe=_KEPT), _LONGEST)
 
 
 class Layout(NamedTuple):

@@ -1,11 +1,11 @@
 """Find out which device, pictures and released weights a config needs, and which are missing."""
 
-import csv
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+from hitsr.base.values import read_csv
 from hitsr.plan.subjects import find_weights, weight_names
 from hitsr.specs.config import Config, Device, scaled_networks
 
@@ -28,8 +28,7 @@ def missing_data(config: Config, sources: Path, sets: Iterable[str] = ()) -> str
     missing = {name: folder for name, folder in folders.items() if not folder.is_dir()}
     if not missing:
         return None
-    with sources.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["kind"] == "dataset"]
+    rows = [row for row in read_csv(sources) if row["kind"] == "dataset"]
     lines = [f"{len(missing)} of {len(folders)} sets of pictures are missing:"]
     for name, folder in missing.items():
         lines.append(f"  {folder}")
@@ -60,8 +59,7 @@ def missing_weights(config: Config, sources: Path) -> str | None:
 
 
 def _weights_source(sources: Path, network: str) -> str:
-    with sources.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["kind"].startswith("weights")]
+    rows = [row for row in read_csv(sources) if row["kind"].startswith("weights")]
     return next(row["url"] for row in rows if row["name"] == network)
 
 

@@ -20,7 +20,7 @@ def provenance(device: str, seconds: float, seed: int | None = None) -> Provenan
     return Provenance(
         commit=commit,
         dirty=dirty,
-        versions=_versions(),
+        versions=versions(),
         device=device,
         device_name=_device_name(device),
         threads=_threads(),
@@ -46,20 +46,23 @@ def _checkout() -> tuple[str | None, bool | None]:
 def _git(folder: Path, *arguments: str) -> str | None:
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
 
 
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+def versions() -> dict[str, str]:
+    """Of PACKAGES that are installed, and of Python."""
+    found = {}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:  # a page can be rebuilt without torch
             continue
-    return found
+    return found | {"python": platform.python_version()}
 
 
 def _device_name(device: str) -> str:
@@ -73,7 +76,7 @@ def _device_name(device: str) -> str:
 
 def _cpu_name() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -85,7 +88,9 @@ def _apple_name() -> str:
     if platform.system() != "Darwin":
         return ""
     command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.strip()
+    return subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", timeout=30
+    ).stdout.strip()
 
 
 def _threads() -> int:

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, model_val
 
 from hitsr.base.errors import RecordError, SpecError, shortened
 from hitsr.base.files import write_text
-from hitsr.base.values import Value
+from hitsr.base.values import UTF_8, Value
 
 Hash = str
 
@@ -101,7 +101,7 @@ def read_json(data: bytes | str) -> Any:
     values refuse what is not finite.
     """
     try:
-        text = data.decode("utf-8") if isinstance(data, bytes) else data
+        text = data.decode(UTF_8) if isinstance(data, bytes) else data
         return json.loads(text, parse_int=_whole)
     except UnicodeDecodeError:
         raise ValueError("not text") from None

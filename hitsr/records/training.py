@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from hitsr.base.errors import RecordError, SpecError, shortened
-from hitsr.base.values import Value
+from hitsr.base.values import UTF_8, Value
 from hitsr.records.record import Record, read_json
 from hitsr.specs.run import RunSpec
 
@@ -38,7 +38,7 @@ class LogLine(Value):
 def read_log(path: Path) -> list[LogLine]:
     """All lines of a run's log.jsonl; RecordError names a line that is damaged."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding=UTF_8)
     except FileNotFoundError:
         raise RecordError(f"{path}: no such file; {_REMEDY}") from None
     except (OSError, UnicodeDecodeError) as error:

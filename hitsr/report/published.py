@@ -1,13 +1,12 @@
 """Numbers quoted from the paper: read from reports/published, each with its source."""
 
-import csv
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, Field
 
 from hitsr.base.errors import DataError, SpecError
-from hitsr.base.values import Value
+from hitsr.base.values import Value, read_csv
 from hitsr.specs.network import Scale
 
 V = TypeVar("V", bound=Value)
@@ -74,12 +73,8 @@ def read_published(folder: Path) -> Published:
 
 
 def _read(kind: type[V], path: Path) -> tuple[V, ...]:
-    try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; restore it from the repository") from None
-    return tuple(_row(kind, row, f"{path}:{line}") for line, row in enumerate(rows, 2))
+    rows = enumerate(read_csv(path), 2)
+    return tuple(_row(kind, row, f"{path}:{line}") for line, row in rows)
 
 
 def _row(kind: type[V], row: dict[str, str], where: str) -> V:

@@ -33,7 +33,7 @@ def fill(
     environment.filters.update(filters or {})
     try:
         style = Markup(embedded(templates / "style.css"))
-        script = Markup("".join((templates / each).read_text() for each in scripts))
+        script = Markup("".join((templates / each).read_text(encoding="utf-8") for each in scripts))
         return environment.get_template(name).render(style=style, script=script, **values)
     except (TemplateError, OSError) as error:
         raise DataError(
@@ -48,4 +48,4 @@ def embedded(style: Path) -> str:
         font = (style.parent / match.group(1)).read_bytes()
         return f"url(data:font/woff2;base64,{base64.b64encode(font).decode()})"
 
-    return re.sub(r'url\("([^"]+\.woff2)"\)', data_uri, style.read_text())
+    return re.sub(r'url\("([^"]+\.woff2)"\)', data_uri, style.read_text(encoding="utf-8"))

@@ -56,7 +56,8 @@ def free_bytes(device: torch.device) -> int:
             return max(0, min(int(allowed), int(psutil.virtual_memory().available)))
         case _:
             listing = Path("/proc/self/cgroup")
-            headrooms = [*cgroup_headrooms(listing.read_text())] if listing.is_file() else []
+            listed = listing.read_text(encoding="utf-8") if listing.is_file() else ""
+            headrooms = cgroup_headrooms(listed)
             return max(0, min([int(psutil.virtual_memory().available), *headrooms]))
 
 
@@ -80,9 +81,11 @@ def cgroup_headrooms(listing: str, mount: Path = Path("/sys/fs/cgroup")) -> Iter
 
 def _headroom(folder: Path, files: _CgroupFiles) -> Iterator[int]:
     """Bytes left below one cgroup's limit; nothing if it has no limit."""
-    limit = (folder / files.limit).read_text().strip()
+    limit = (folder / files.limit).read_text(encoding="utf-8").strip()
     if limit == "max":
         return
-    used = int((folder / files.usage).read_text())
-    found = re.search(rf"^{files.reclaimable} (\d+)$", (folder / "memory.stat").read_text(), re.M)
+    used = int((folder / files.usage).read_text(encoding="utf-8"))
+    found = re.search(
+        rf"^{files.reclaimable} (\d+)$", (folder / "memory.stat").read_text(encoding="utf-8"), re.M
+    )
     yield int(limit) - used + (int(found[1]) if found else 0)

@@ -77,10 +77,10 @@ class KernelWatch(Watch):
     """
 
     def start(self) -> None:
-        (_PROCESS / "clear_refs").write_text("5")  # resets VmHWM
+        (_PROCESS / "clear_refs").write_text("5", encoding="utf-8")  # resets VmHWM
 
     def highest(self) -> int:
-        status = (_PROCESS / "status").read_text()
+        status = (_PROCESS / "status").read_text(encoding="utf-8")
         found = re.findall(r"^(VmHWM|RssFile):\s+(\d+) kB", status, re.M)
         kilobytes = {name: int(number) for name, number in found}
         if len(kilobytes) < 2:

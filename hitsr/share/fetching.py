@@ -4,7 +4,6 @@ The authors published no checksums. So the first download records one in fetched
 runs check the file against it.
 """
 
-import csv
 import json
 import tempfile
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from hitsr.base.errors import WeightsError, did_you_mean
 from hitsr.base.files import sha256, write_bytes, write_text
+from hitsr.base.values import read_csv
 from hitsr.models.backbone import create
 from hitsr.models.checkpoints import load_weights
 from hitsr.plan.subjects import find_weights
@@ -31,8 +31,7 @@ class Release(NamedTuple):
 
 def read_releases(sources: Path) -> dict[str, Release]:
     """The rows about weights in sources.csv: network -> release."""
-    with sources.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["kind"] in ("weights", "weights_page")]
+    rows = [row for row in read_csv(sources) if row["kind"] in ("weights", "weights_page")]
     return {
         row["name"]: Release(row["name"], row["url"], row["kind"] == "weights_page", row["note"])
         for row in rows
@@ -106,7 +105,7 @@ def _checksums(folder: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         return {}
     try:
-        recorded: dict[str, dict[str, str]] = json.loads(path.read_text())
+        recorded: dict[str, dict[str, str]] = json.loads(path.read_bytes())
     except ValueError as error:
         raise WeightsError(f"{path}: damaged ({error}); delete it") from None
     return recorded

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from hitsr.base.errors import SpecError, did_you_mean
 from hitsr.base.files import visible
-from hitsr.base.names import LONGEST_NAME, Name, check_name, shortened
+from hitsr.base.names import LONGEST_NAME, Name, check_name, cut_name
 from hitsr.base.values import Value
 from hitsr.specs.config import Config, Train, fresh_run, runs
 from hitsr.specs.network import NetworkSpec, Scale, ScaledNetwork
@@ -214,7 +214,7 @@ def _name(base: NetworkSpec, changed: NetworkSpec, extra: Change | None = None) 
         before = {**before, **_flat({"mixer": default}), "mixer.kind": base.mixer.kind}
     differing = {key: value for key, value in after.items() if before.get(key, ...) != value}
     words = [_word(key, value) for key, value in (differing | (extra or {})).items()]
-    return shortened(".".join([base.name, *words]), LONGEST_NAME)
+    return cut_name(".".join([base.name, *words]), LONGEST_NAME)
 
 
 def _flat(data: Change, above: str = "") -> Change:

@@ -96,7 +96,7 @@ def _train(
     losses: list[Tensor] = []
     with (
         naming(out / "log.jsonl"),  # closing it tries a failed write again
-        (out / "log.jsonl").open("w") as log,
+        (out / "log.jsonl").open("w", encoding="utf-8") as log,
         Progress(f"train {run.name}", recipe.steps, "step", quiet) as progress,
         closing(_steps(model, recipe, patches, device)) as steps,  # ends its threads
     ):

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from hitsr.base.errors import SpecError
-from hitsr.base.values import Value, read_yaml
+from hitsr.base.errors import DataError, SpecError
+from hitsr.base.values import Value, read_csv, read_yaml
 
 
 class Round(Value):
@@ -165,6 +165,23 @@ def test_a_binary_file_is_named(tmp_path: Path):
     file.write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(SpecError, match=r"a\.yaml: not YAML"):
         read_yaml(file)
+
+
+def test_files_of_windows_editors_are_read(tmp_path: Path):
+    file = tmp_path / "a.csv"
+    file.write_bytes('\ufeffname,note\r\nü,"a\r\nb"\r\n'.encode())
+    assert read_csv(file) == [{"name": "ü", "note": "a\r\nb"}]
+    for text in ("name: ü\r\nnote: b\r\n", '{"name": "ü",\r\n "note": "b"}'):
+        file.write_bytes(f"\ufeff{text}".encode())
+        assert read_yaml(file) == {"name": "ü", "note": "b"}
+
+
+def test_a_table_that_cannot_be_read_is_named(tmp_path: Path):
+    (tmp_path / "a.csv").write_bytes(b"name\n\xff\n")
+    with pytest.raises(DataError, match=r"a\.csv: not UTF-8; restore it"):
+        read_csv(tmp_path / "a.csv")
+    with pytest.raises(DataError, match=r"b\.csv: No such file or directory; restore it"):
+        read_csv(tmp_path / "b.csv")
 
 
 def test_a_missing_file_is_named(tmp_path: Path):

@@ -1,6 +1,7 @@
 """The command line as a user meets it, run in this process."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,15 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb: str) -> None:
     assert "Usage" in run(verb, "--help")
+
+
+def test_versions_are_printed() -> None:
+    assert run("--version").startswith(f"hitsr {version('hitsr')}, torch {version('torch')}, ")
+
+
+def test_help_has_a_short_option() -> None:
+    assert run("-h") == run("--help")
+    assert run("upscale", "-h") == run("upscale", "--help")
 
 
 def test_complexity_prints_integers_for_machines() -> None:

@@ -79,6 +79,12 @@ def test_a_file_that_is_no_job_is_told(text: str | None, told: str, tmp_path: Pa
     assert "pydantic" not in str(error.value)
 
 
+def test_a_byte_order_mark_is_skipped(planned, tmp_path: Path):
+    job = next(job for job in planned().jobs if job.kind == "quality")
+    (tmp_path / "job.json").write_text(f"\ufeff{job.to_json()}", encoding="utf-8")
+    assert read_job(tmp_path / "job.json").hash == job.hash
+
+
 def test_a_job_for_another_verb_is_told(planned, tmp_path: Path):
     job = next(job for job in planned().jobs if job.kind == "quality")
     job.save(tmp_path / "job.json")

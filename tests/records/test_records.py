@@ -161,6 +161,12 @@ def test_half_a_record_is_refused(tmp_path: Path):
         LatencyRecord.load(tmp_path / "a.json")
 
 
+def test_a_byte_order_mark_is_skipped(tmp_path: Path):
+    file = tmp_path / "a.json"
+    file.write_text(f"\ufeff{LATENCY.to_json()}", encoding="utf-8")
+    assert LatencyRecord.load(file) == LATENCY
+
+
 def test_a_missing_record_is_named(tmp_path: Path):
     with pytest.raises(RecordError, match=r"gone\.json"):
         LatencyRecord.load(tmp_path / "gone.json")
