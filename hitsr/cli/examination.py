@@ -214,14 +214,14 @@ def _disk(config: Config | None) -> Iterator[Found]:
 def _data(plan: Plan, reports: Path) -> Iterator[Found]:
     """Check each set of a config: its pictures, and those that an earlier run used."""
     config = plan.config
-    if config.data.source == "wheels":
-        yield from _wheels()
-        return
     absent = missing_data(config, reports / "published" / "sources.csv")
     if absent:
         what, _, fix = absent.partition("\n")
         yield Found("missing", what.removesuffix(":"), fix)
-    for name in config.data.sets:
+    if config.data.source == "wheels":
+        yield from _wheels()
+        return
+    for name in config.sets:
         if (config.data.root / name / "HR").is_dir():
             yield from _guarded(partial(_set, plan, name))
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from hitsr.base.values import read_csv
 from hitsr.plan.subjects import find_weights, weight_names
-from hitsr.specs.config import Config, Device, scaled_networks
+from hitsr.specs.config import PHOTOGRAPHS, Config, Device, scaled_networks
 
 
 def available_device(asked: Device) -> Literal["cpu", "cuda", "mps"]:
@@ -22,9 +22,16 @@ def missing_data(config: Config, sources: Path, sets: Iterable[str] = ()) -> str
 
     `sources` is a CSV of kind, name and url. `sets` are the required sets; default: the config's.
     """
+    needed = sorted(sets) or config.sets
     if config.data.source == "wheels":
-        return None
-    folders = {name: config.data.root / name / "HR" for name in sorted(sets) or config.data.sets}
+        unknown = [name for name in needed if name not in PHOTOGRAPHS]
+        return (
+            f"{', '.join(unknown)}: not among the packaged photographs:\n"
+            f"Name {' or '.join(PHOTOGRAPHS)} in the config's `data`, or set data.source to folder."
+            if unknown
+            else None
+        )
+    folders = {name: config.data.root / name / "HR" for name in needed}
     missing = {name: folder for name, folder in folders.items() if not folder.is_dir()}
     if not missing:
         return None

@@ -18,6 +18,7 @@ from hitsr.specs.zoo import NETWORKS, find
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 Over = Literal["window", "picture"]  # what a cost grows with
+PHOTOGRAPHS = ("train", "test")  # sets of photographs in installed packages
 
 
 class Data(Value):
@@ -168,6 +169,11 @@ class Config(Value):
         if self.ablations and not self.train:
             raise ValueError("ablations: need `train`, whose recipe trains them")
         return self
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """All sets that are read."""
+        return tuple(dict.fromkeys([*self.data.sets, *(self.lam.sets if self.lam else ())]))
 
     @property
     def scales(self) -> tuple[Scale, ...]:

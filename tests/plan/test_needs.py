@@ -37,6 +37,21 @@ def test_packaged_photographs_are_never_missing() -> None:
     assert missing_data(load_config(ROOT / "configs" / "demo.yaml"), SOURCES) is None
 
 
+def test_sets_that_are_no_packaged_photographs_are_told() -> None:
+    told = missing_data(load_config(ROOT / "configs" / "demo.yaml"), SOURCES, ["test", "DF2K"])
+    assert told is not None
+    assert told.startswith("DF2K: not among the packaged photographs:\nName train or test in")
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_sets_of_attribution_maps_are_looked_at_too() -> None:
+    config = load_config(ROOT / "configs" / "lite.yaml")
+    assert config.lam is not None
+    lam = config.lam.model_copy(update={"sets": ("Urban100",)})
+    told = missing_data(config.model_copy(update={"lam": lam}), SOURCES) or ""
+    assert "data/Urban100/HR" in told
+
+
 def test_missing_weights_are_told_with_what_fetches_them(elsewhere: Path) -> None:
     config = load_config(ROOT / "configs" / "official.yaml")
     (elsewhere / "weights/official").mkdir(parents=True)

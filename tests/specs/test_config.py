@@ -71,6 +71,10 @@ def test_the_configs_that_ship_are_whole(file: Path):
             "nothing is scored at x4",
         ),
         ({"own": {"mine": {"source": "mine.py"}}}, "own.mine.source: must be file.py:function"),
+        ({"own": {"RealSR-V3": {"source": "a.py:b"}}}, "own.RealSR-V3.[key]: a name has lower"),
+        ({"data__test": ["../Set5"]}, "data.test.0: must be a folder within data.root"),
+        ({"data__root": "a\0b"}, "data.root: must not hold a zero byte"),
+        ({"name": "nul.v2"}, "name: no file can have this name on Windows"),
     ],
 )
 def test_what_is_wrong_is_named(changes: dict[str, Any], answer: str):
@@ -179,7 +183,9 @@ def test_a_patch_that_fits_not_every_network_is_refused(patch: dict[str, Any], a
 
 
 def test_sets_are_listed_once():
-    assert _config().data.sets == ("A", "B", "C")
+    config = _config(lam={"sets": ["D", "B"], "scales": [2]})
+    assert config.data.sets == ("A", "B", "C")
+    assert config.sets == ("A", "B", "C", "D")
 
 
 @pytest.mark.parametrize(
