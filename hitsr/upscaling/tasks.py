@@ -83,10 +83,12 @@ def _matches(text: str, tell: Tell) -> list[_Found]:
         return [_Found(each, path) for each in _walk(path, tell)] or [_Found(path, path.parent)]
     if os.path.lexists(path):
         return [_Found(path, path.parent)]
-    if not glob.has_magic(text):
+    # The first part that is a pattern: a folder may have brackets in its name.
+    ends = (index for index, part in enumerate(path.parts, 1) if glob.has_magic(part))
+    end = next((index for index in ends if not Path(*path.parts[:index]).is_dir()), None)
+    if end is None:
         raise DataError(f"{shown(path)}: no such file or folder; check the path")
-    plain = next(index for index, part in enumerate(path.parts) if glob.has_magic(part))
-    root, pattern = Path(*path.parts[:plain]), str(Path(*path.parts[plain:]))
+    root, pattern = Path(*path.parts[: end - 1]), str(Path(*path.parts[end - 1 :]))
     try:
         # Not `glob.glob`, which follows links to folders in circles.
         entries = visible(root, pattern)

@@ -35,6 +35,14 @@ def test_another_format_changes_the_suffix(folder: Path):
     assert {task.format for task in tasks} == {"tiff"}
 
 
+def test_folders_with_brackets_in_their_names_are_no_patterns(folder: Path):
+    holiday = folder.rename(folder.parent / "photos [2024]*?")
+    (holiday.parent / "photos 2").mkdir()
+    assert _names(plan_tasks([str(holiday / "*.png")], folder / "out")) == ["b.png > b.png"]
+    with pytest.raises(DataError, match="no such file or folder"):
+        plan_tasks([str(holiday / "absent.png")], folder / "out")
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
