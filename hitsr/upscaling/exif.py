@@ -44,7 +44,11 @@ _DESCRIPTION = (
     *(11, 269, 270, 271, 272, X_RESOLUTION, Y_RESOLUTION, 285, RESOLUTION_UNIT, 301, 305, 306, 315),
     *(316, 318, 319, 18246, 18249, 33432, 33434, 33437, *range(40091, 40096)),
 )
-_CAMERA = (range(34850, 34870), range(36864, 37400), range(37510, 37900), range(40960, 42100))
+# Of the camera, where a program put them beside the texts.
+_CAMERA = (
+    *(*range(34850, 34870), *range(36864, 37400), *range(37510, 37523), *range(37888, 37894)),
+    *range(40960, 42100),
+)
 # Programs that write the size of the picture into its description.
 _SIZES_IN_TEXT = (b'{"shape"', b"ImageJ=", b"<?xml")
 # Compressed bits per pixel, subject area and location, resolution of the sensor's plane: about the
@@ -64,33 +68,38 @@ def read_exif(block: bytes, turned: bool) -> Exif | None:
         return None
     (start,) = struct.unpack_from(f"{order}I", block, 4)
     found = _values(block, start, order)
-    tags: dict[int, Value | Directory] = {
-        tag: value
-        for tag, value in found.items()
-        if tag not in _STALE and (tag in _DESCRIPTION or any(tag in numbers for numbers in _CAMERA))
-    }
-    if turned:
-        x, y = tags.pop(X_RESOLUTION, None), tags.pop(Y_RESOLUTION, None)
-        tags |= {tag: value for tag, value in ((X_RESOLUTION, y), (Y_RESOLUTION, x)) if value}
-    text = found.get(_DESCRIPTION_TEXT)
-    if isinstance(text, Value) and text.content.startswith(_SIZES_IN_TEXT):
-        del tags[_DESCRIPTION_TEXT]
-    for tag in (_EXIF, _GPS, _INTEROPERABILITY):
-        tags.pop(tag, None)
-    camera: dict[int, Value | Directory] = {
+    camera = {
         tag: value for tag, value in _below(block, found, _EXIF, order).items() if tag not in _STALE
     }
     index = _below(block, camera, _INTEROPERABILITY, order)
-    camera.pop(_INTEROPERABILITY, None)
     index = {tag: value for tag, value in index.items() if tag in (1, 2)}  # others: pixels
+    tags = _described(found, turned)
     for place, tag, below in (
         (camera, _INTEROPERABILITY, index),
         (tags, _EXIF, camera),
         (tags, _GPS, _below(block, found, _GPS, order)),
     ):
+        place.pop(tag, None)
         if below:
             place[tag] = below
     return Exif(order, tags) if tags else None
+
+
+def _described(found: Directory, turned: bool) -> dict[int, "Value | Directory"]:
+    """What stays true in the first directory of a block or of a TIFF file."""
+    kept = {
+        tag: value
+        for tag, value in found.items()
+        if tag in _DESCRIPTION or (tag in _CAMERA and tag not in _STALE)
+    }
+    kept.pop(_INTEROPERABILITY, None)
+    text = kept.get(_DESCRIPTION_TEXT)
+    if isinstance(text, Value) and text.content.startswith(_SIZES_IN_TEXT):
+        del kept[_DESCRIPTION_TEXT]
+    if turned:
+        x, y = kept.pop(X_RESOLUTION, None), kept.pop(Y_RESOLUTION, None)
+        kept |= {tag: value for tag, value in ((X_RESOLUTION, y), (Y_RESOLUTION, x)) if value}
+    return kept
 
 
 def exif_block(exif: Exif, width: int, height: int) -> bytes:

@@ -153,7 +153,11 @@ def test_a_tiff_keeps_its_texts_and_not_its_layout():
         photometric="rgb",
         software="scanner",
         byteorder=">",
-        extratags=[(315, "s", 0, "Anna", True), (33550, "d", 3, (1, 1, 0), True)],
+        extratags=[
+            (315, "s", 0, "Anna", True),
+            (33550, "d", 3, (1, 1, 0), True),
+            (37724, "B", 8, b"8BIMLayr", True),
+        ],
     )
     written = encode(doubled(decode(buffer.getvalue(), "a")), "tiff", "a")
     with tifffile.TiffFile(BytesIO(written)) as tiff:
@@ -162,6 +166,7 @@ def test_a_tiff_keeps_its_texts_and_not_its_layout():
         assert tags["Artist"].value == "Anna"
         assert "ImageDescription" not in tags  # tifffile's own: it gives the shape
         assert 33550 not in tags  # the size of a pixel on a map
+        assert 37724 not in tags  # Photoshop's layers
         np.testing.assert_array_equal(tiff.asarray(), samples.repeat(2, 0).repeat(2, 1))
 
 
