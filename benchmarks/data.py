@@ -27,7 +27,8 @@ from hitsr.data.images import Picture, read_image, write_png
 from hitsr.data.loader import WORKERS, prefetched
 from hitsr.data.packs import packed_pairs
 from hitsr.data.patches import Patches
-from hitsr.data.sources import photographs, prepare
+from hitsr.data.photographs import photographs
+from hitsr.data.sources import prepare
 from hitsr.measure.metrics import luma
 from hitsr.measure.quality import score_folders
 

@@ -131,9 +131,11 @@ def _named(
         )
     if len({path.stem for path in pictures}) < len(set(pictures)):
         raise SpecError("two pictures have the same name, after which maps are named; rename one")
+    from hitsr.data.images import read_image
+
     found = list(zip(pictures, map(_window, windows), strict=True))
     for path, (x, y, side) in found:
-        width, height = (length * scale for length in _picture_size(path))
+        width, height = (length * scale for length in read_image(path).shape[1::-1])
         if x + side > width or y + side > height:
             raise SpecError(
                 f"--window {x},{y},{side}: reaches outside {path}, whose SR is {width}x{height}"
@@ -150,16 +152,6 @@ def _window(text: str) -> tuple[int, int, int]:
         raise SpecError(f"--window {text!r}: must be x,y,side in HR pixels, such as 120,30,16")
     x, y, side = map(int, parts)
     return x, y, side
-
-
-def _picture_size(path: Path) -> tuple[int, int]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, UnidentifiedImageError) as error:
-        raise SpecError(f"{path}: cannot be read: {error}") from None
 
 
 def _check_alike(paths: list[Path], records: list[AttributionRecord]) -> None:

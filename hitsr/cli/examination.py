@@ -18,6 +18,7 @@ from hitsr.base.files import sha256, visible
 from hitsr.base.values import Value
 from hitsr.plan.jobs import PrepareJob, TrainJob
 from hitsr.plan.needs import available_device, missing_data, missing_weights
+from hitsr.plan.picture_sets import hr_folder
 from hitsr.plan.planning import Plan
 from hitsr.records import DatasetRecord, TrainingRecord
 from hitsr.specs.config import Config, Device
@@ -222,12 +223,12 @@ def _data(plan: Plan, reports: Path) -> Iterator[Found]:
         yield from _wheels()
         return
     for name in config.sets:
-        if (config.data.root / name / "HR").is_dir():
+        if hr_folder(config.data.root / name, min(config.scales)):
             yield from _guarded(partial(_set, plan, name))
 
 
 def _wheels() -> Iterator[Found]:
-    from hitsr.data.sources import Split, photographs
+    from hitsr.data.photographs import Split, photographs
 
     splits: tuple[Split, ...] = ("train", "test")
     for split in splits:
@@ -236,21 +237,22 @@ def _wheels() -> Iterator[Found]:
 
 
 def _set(plan: Plan, name: str) -> Iterator[Found]:
-    from hitsr.data.images import list_pictures
+    from hitsr.data.sources import find_pictures
 
     folder = plan.config.data.root / name
-    pictures = list_pictures(folder / "HR")
     prepared = [job for job in plan.jobs if isinstance(job, PrepareJob) and job.dataset == name]
+    scales = sorted({job.scale for job in prepared}) or [min(plan.config.scales)]
+    found = {scale: find_pictures(folder, scale) for scale in scales}
+    pictures, _ = found[scales[0]]
     records = [job.output for job in prepared if job.output and job.output.is_file()]
     before = {p.name for path in records for p in DatasetRecord.load(path).pictures}
     lost = sorted(before - set(pictures))
     if lost:
         what = f"{len(lost)} pictures of the last run are missing: {', '.join(lost[:3])}"
-        yield Found("missing", f"{folder / 'HR'}: {what}", "restore them, or rerun without them")
+        place = next(iter(pictures.values())).parent
+        yield Found("missing", f"{place}: {what}", "restore them, or rerun without them")
         return
-    scales = sorted({job.scale for job in prepared})
-    made = {x: len(visible(folder, f"LR_bicubic/X{x}/*x{x}.*")) for x in scales}
-    lr = (f"{count} LR at x{x}" for x, count in made.items())
+    lr = (f"{len(lr.files)} LR at x{scale}" for scale, (_, lr) in found.items())
     yield Found("ok", ", ".join([f"{name}: {len(pictures)} pictures", *lr]))
 
 

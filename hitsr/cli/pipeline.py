@@ -149,8 +149,9 @@ def quality(
         str, Option(help="more metrics, by pyiqa's names: lpips,dists,ms_ssim,niqe")
     ] = "",
     lr: Annotated[
-        str, Option(help="how the LR pictures were made, for the signature of the scores")
-    ] = "matlab-bicubic",
+        str | None,
+        Option(help="how the LR pictures were made, for the signature; default: as prepared"),
+    ] = None,
     run: Annotated[Path | None, Option(help="the resolved run that made the SR pictures")] = None,
     method: Annotated[
         str | None, Option(help="name of what made the SR pictures, without --run")

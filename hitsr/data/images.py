@@ -20,14 +20,13 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageEr
 from hitsr.base.errors import DataError
 from hitsr.base.files import write_bytes
 from hitsr.data.png import picture_only
+from hitsr.plan.picture_sets import EXTENSIONS, is_picture
 
 Samples: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]  # grey (h, w) or RGB (h, w, 3)
 Picture: TypeAlias = NDArray[np.uint8]
 
 # Advice of errors about pictures that are not there: by hand, or within the pipeline.
 PREPARE_AGAIN = "run `hitsr prepare`, or `snakemake --forcerun prepare`"
-
-EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff")
 
 # Pillow modes that convert to 8-bit RGB without loss if alpha is opaque everywhere.
 _LOSSLESS_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
@@ -155,7 +154,7 @@ def list_pictures(folder: Path) -> dict[str, Path]:
         raise DataError(f"{folder}: no such folder; check the path, or {PREPARE_AGAIN}")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix[1:].lower() not in EXTENSIONS:
+        if not is_picture(path.name) or path.is_dir():
             continue
         if path.stem in found:
             raise DataError(
@@ -163,7 +162,10 @@ def list_pictures(folder: Path) -> dict[str, Path]:
             )
         found[path.stem] = path
     if not found:
-        raise DataError(f"{folder}: no picture in it; want files of type {', '.join(EXTENSIONS)}")
+        inner = next((path for path in sorted(folder.iterdir()) if path.is_dir()), None)
+        hint = f"; pictures in {inner} and other subfolders are not read" if inner else ""
+        wanted = ", ".join(EXTENSIONS)
+        raise DataError(f"{folder}: no picture in it; want files of type {wanted}{hint}")
     return dict(sorted(found.items()))
 
 

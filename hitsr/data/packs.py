@@ -1,16 +1,15 @@
 """Packs: decoded pictures in memory-mapped files, so that training reads only what it cuts out.
 
-A pack holds the raw samples of one picture and the hash of the picture file it was made from:
-`HR/ant.png` becomes `HR/ant.safetensors`. A missing pack is made, and a pack whose hash differs
-from that of the picture file is made again. So a stale pack is never used, an interruption loses at
-most the packs in the making, and packs may be deleted at any time.
+A pack holds the raw samples of one picture, their checksum, and the hash of the picture file it was
+made from: `HR/ant.png` becomes `HR/ant.safetensors`. A missing or damaged pack is made, and a pack
+whose hash differs from that of the picture file is made again. So a stale pack is never used, an
+interruption loses at most the packs in the making, and packs may be deleted at any time.
 """
 
 import hashlib
 import json
-import os
+import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -21,11 +20,11 @@ from safetensors.numpy import save
 
 from hitsr.base.errors import DataError
 from hitsr.base.files import write_bytes
-from hitsr.base.progress import Progress
 from hitsr.data.images import Picture, decode_image, read_bytes
 from hitsr.data.sources import Pair, check_sizes, pairs
+from hitsr.data.workers import on_all_cores
 
-_VERSION = 1  # change it if the layout of packs or the decoding of pictures changes
+_VERSION = 2  # change it if the layout of packs or the decoding of pictures changes
 _SAMPLES = "picture"
 
 
@@ -64,17 +63,9 @@ def packed_pairs(folder: Path, scale: int, packs: Path, *, quiet: bool = False) 
     picture per core is in memory. Raises DataError as `pairs` and `read_pair` do, and if a pack
     cannot be written.
     """
-    found = pairs(folder, scale)
     pack_path = partial(_pack_path, folder=folder, packs=packs)
-    with (
-        Progress(f"pack {folder.name}", len(found), "picture", quiet) as progress,
-        ThreadPoolExecutor(os.cpu_count()) as workers,
-    ):
-        packed = []
-        for pair in workers.map(partial(_packed_pair, scale=scale, pack_path=pack_path), found):
-            packed.append(pair)
-            progress.advance()
-    return packed
+    pack = partial(_packed_pair, scale=scale, pack_path=pack_path)
+    return on_all_cores(f"pack {folder.name}", pack, pairs(folder, scale), quiet=quiet)
 
 
 def _pack_path(picture: Path, folder: Path, packs: Path) -> Path:
@@ -88,13 +79,19 @@ def _packed_pair(pair: Pair, scale: int, pack_path: Callable[[Path], Path]) -> P
 
 
 def _packed(picture: Path, path: Path) -> Packed:
-    """Open the pack of a picture file; make it first if it is missing or of other content."""
+    """Open the pack of a picture file; make it first if it is missing, damaged or of other content.
+
+    Reading the picture's file and all of the pack costs a second per GB, once in a training.
+    """
     data = read_bytes(picture)
     made_from = {"version": _VERSION, "sha256": hashlib.sha256(data).hexdigest()}
     packed = _open_current(path, made_from)
     if packed is None:
-        content = save({_SAMPLES: decode_image(data, picture)}, {"hitsr": json.dumps(made_from)})
+        samples = decode_image(data, picture)
+        content = save({_SAMPLES: samples}, {"hitsr": json.dumps(_described(made_from, samples))})
         try:
+            if path.is_dir():
+                path.rmdir()  # an empty folder; OSError for any other
             write_bytes(path, content)
         except OSError as error:
             raise DataError(
@@ -110,13 +107,24 @@ def _packed(picture: Path, path: Path) -> Packed:
 
 
 def _open_current(path: Path, made_from: dict[str, object]) -> Packed | None:
-    """Open a pack; None if it is missing, truncated, or made from another file or version."""
+    """Open a pack; None if it is missing, damaged, or made from another file or version.
+
+    All samples are read once, to compare their checksum: a damaged one would train unnoticed.
+    """
     try:
         file: Any = safe_open(path, framework="numpy")
-    except (FileNotFoundError, SafetensorError):
+        samples = file.get_slice(_SAMPLES)
+        height, width, channels = samples.get_shape()
+        described = json.loads((file.metadata() or {}).get("hitsr", "null"))
+        whole = samples[:, :]
+    except (OSError, ValueError, SafetensorError):
         return None
-    if json.loads((file.metadata() or {}).get("hitsr", "null")) != made_from:
+    if channels != 3 or described != _described(made_from, whole):
         return None
-    samples = file.get_slice(_SAMPLES)
-    height, width, channels = samples.get_shape()
     return Packed(samples, (height, width, channels))
+
+
+def _described(made_from: dict[str, object], samples: Picture) -> dict[str, object]:
+    """The metadata of a pack."""
+    shape = zlib.crc32(f"{samples.dtype} {samples.shape}".encode())
+    return {**made_from, "crc32": zlib.crc32(np.ascontiguousarray(samples).data, shape)}

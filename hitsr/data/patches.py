@@ -95,7 +95,13 @@ def _check_pair(name: str, lr: Source, hr: Source, scale: int, patch: int) -> No
     height, width = lr.shape[:2]
     if hr.shape[:2] != (height * scale, width * scale):
         raise DataError(f"{name}: LR is {lr.shape}, HR is {hr.shape}: not a x{scale} pair")
-    if min(height, width) < patch:
+    check_patch(name, (height, width), patch)
+
+
+def check_patch(name: str, size: tuple[int, int], patch: int) -> None:
+    """DataError if an LR picture of this (height, width) is smaller than a training patch."""
+    height, width = size
+    if min(size) < patch:
         raise DataError(
             f"{name}: {width}x{height} is smaller than the patch of {patch};"
             " leave it out, or train on smaller patches"

@@ -1,17 +1,14 @@
-"""Picture sets: folders of HR and LR pairs, and the demo's photographs from two installed packages.
+"""Picture sets: folders of HR and LR pairs, and how `hitsr prepare` completes them.
 
-A prepared folder has the layout of HiT-SR's data sets: `HR/<name>.png` at full size and
-`LR_bicubic/X2/<name>x2.png`, which `prepare` makes from the HR cropped to a multiple of the scale.
+A prepared folder has the layout of HiT-SR's data sets, `HR/<name>.png` at full size and
+`LR_bicubic/X2/<name>x2.png`, or another usual one. LR pictures that are missing are made from the
+HR cropped to a multiple of the scale; those that are given are used as they are.
 """
 
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from importlib.util import find_spec
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,51 +24,18 @@ from hitsr.data.images import (
     size_text,
     write_png,
 )
+from hitsr.data.origins import LrOrigin, Origins, origins_file, read_origins, write_origins
+from hitsr.data.workers import on_all_cores
+from hitsr.plan.picture_sets import hr_folder, lr_folder, made_lr_folder
+from hitsr.records import Origin
 
-Split = Literal["train", "test"]
-
-_WHEELS = {"skimage": "scikit-image 0.26", "matplotlib": "matplotlib 3.11"}
-
-
-@dataclass(frozen=True)
-class Photograph:
-    """A photograph that an installed package ships, identified by the hash of its file."""
-
-    file: str  # path inside the package
-    sha256: str
-    split: Split
-    credit: str  # author and licence
-    package: str = "skimage"  # import name
-
-    @property
-    def name(self) -> str:
-        return Path(self.file).stem
-
-    def locate(self) -> Path:
-        """Path of the file, found without importing the package.
-
-        Raises DataError if the package or the file is missing, or the file has another hash.
-        """
-        wheel = _WHEELS[self.package]
-        package = find_spec(self.package)
-        if package is None or package.origin is None:
-            raise DataError(f"{self.name}: {self.package} is not installed; install {wheel}")
-        path = Path(package.origin).parent / self.file
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; install {wheel}, which ships it")
-        if sha256(path) != self.sha256:
-            raise DataError(f"{path}: not the file that {wheel} ships; reinstall that version")
-        return path
-
-
-def photographs(split: Split) -> tuple[Photograph, ...]:
-    """The demo's photographs of one split, sorted by name.
-
-    All natural photographs in the two packages are used (no medical, astronomical or document
-    pictures). Lossless colour photographs that are not half of a stereo pair are for testing, all
-    others for training. So no JPEG or grey picture is scored, and no scene is in both splits.
-    """
-    return tuple(photo for photo in _PHOTOGRAPHS if photo.split == split)
+# What names of files end in, after the name of the picture and before the suffix. Ours are first;
+# then DIV2K's (m: mild, d: difficult), RCAN's, RealSR's and SelfExSR's.
+_HR_ENDINGS = ("", "_SRF_{scale}_HR", "_HR_x{scale}", "_HR")
+_LR_ENDINGS = (
+    *("x{scale}", "", "_x{scale}", "X{scale}", "x{scale}m", "x{scale}d"),
+    *("_LRBI_x{scale}", "_LR_x{scale}", "_SRF_{scale}_LR", "_LR{scale}", "_LR"),
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +52,52 @@ class Prepared(NamedTuple):
 
     written: int
     kept: int
+    origins: tuple[Origins, ...]  # of the LR pictures at each scale
+
+
+@dataclass(frozen=True)
+class LrPictures:
+    """The LR pictures of a set at one scale, of which some may be missing."""
+
+    folder: Path  # where they are, or will be made
+    ending: str  # of file names, after the name of the picture: "x2", "_LRBI_x2"
+    files: Mapping[str, Path]  # name of the picture -> file
+    strays: Mapping[str, Path]  # other pictures in the folder: name without suffix -> file
+
+    def path(self, name: str) -> Path:
+        return self.files.get(name, self.folder / f"{name}{self.ending}.png")
+
+
+def find_pictures(folder: Path, scale: int) -> tuple[dict[str, Path], LrPictures]:
+    """HR pictures of a set by name, and its LR pictures, in any layout of `plan.picture_sets`.
+
+    Raises DataError if the HR folder is missing, ambiguous or without pictures, or the LR folder
+    ambiguous.
+    """
+    hr = hr_folder(folder, scale) or folder / "HR"
+    listed = list_pictures(hr)
+    is_mixed = hr == lr_folder(folder, scale)
+    found = []
+    for ending in _HR_ENDINGS:
+        ends = ending.format(scale=scale)
+        named = {s.removesuffix(ends): path for s, path in listed.items() if s.endswith(ends)}
+        # All names have the ending; in a folder of HR and LR pictures, those of the HR.
+        if named and (ends if is_mixed else len(named) == len(listed)):
+            found.append((named, find_lr(folder, scale, named)))
+    hr_pictures, lr = max(found, key=lambda each: len(each[1].files))
+    return hr_pictures, replace(lr, strays={}) if is_mixed else lr
+
+
+def find_lr(folder: Path, scale: int, names: Collection[str]) -> LrPictures:
+    """LR pictures of the HR pictures with these names; their ending is that of most matches."""
+    lr = lr_folder(folder, scale)
+    listed = list_pictures(lr) if lr else {}
+    endings = [ending.format(scale=scale) for ending in _LR_ENDINGS]
+    ending = max(endings, key=lambda ending: sum(f"{name}{ending}" in listed for name in names))
+    stems = {f"{name}{ending}": name for name in names}
+    files = {name: listed[stem] for stem, name in stems.items() if stem in listed}
+    strays = {stem: path for stem, path in listed.items() if stem not in stems}
+    return LrPictures(lr or made_lr_folder(folder, scale), ending, files, strays)
 
 
 def pairs(folder: Path, scale: int) -> list[Pair]:
@@ -95,18 +105,18 @@ def pairs(folder: Path, scale: int) -> list[Pair]:
 
     Raises DataError if a folder is missing, an HR picture has no LR, or an LR picture no HR.
     """
-    hr_pictures = list_pictures(folder / "HR")
-    lr_pictures = list_pictures(_lr_folder(folder, scale))
-    names = {f"{name}x{scale}": name for name in hr_pictures}
-    missing = [stem for stem in names if stem not in lr_pictures]
-    for stem, path in lr_pictures.items():
-        if stem not in names:
-            hint = did_you_mean(stem, missing or names)
-            raise DataError(f"{path}: no picture in {folder / 'HR'} belongs to it; {hint}")
+    hr, lr = find_pictures(folder, scale)
+    if not lr.files and not lr.strays:
+        list_pictures(lr.folder)  # which says that there is no such folder, or nothing in it
+    missing = [name for name in hr if name not in lr.files]
+    for stem, path in lr.strays.items():
+        place = next(iter(hr.values())).parent
+        hint = did_you_mean(stem, [f"{name}{lr.ending}" for name in missing or hr])
+        raise DataError(f"{path}: no picture in {place} belongs to it; {hint}")
     if missing:
-        first = _lr_file(folder, names[missing[0]], scale)
-        raise DataError(f"{first}: missing ({len(missing)} of {len(names)} are); {PREPARE_AGAIN}")
-    return [Pair(name, lr_pictures[stem], hr_pictures[name]) for stem, name in names.items()]
+        share = f"({len(missing)} of {len(hr)} are)"
+        raise DataError(f"{lr.path(missing[0])}: missing {share}; {PREPARE_AGAIN}")
+    return [Pair(name, lr.files[name], path) for name, path in hr.items()]
 
 
 def read_pair(pair: Pair, scale: int) -> tuple[Picture, Picture]:
@@ -120,174 +130,190 @@ def read_pair(pair: Pair, scale: int) -> tuple[Picture, Picture]:
 
 
 def check_sizes(
-    pair: Pair, lr: tuple[int, ...], hr: tuple[int, ...], scale: int
+    pair: Pair,
+    lr: tuple[int, ...],
+    hr: tuple[int, ...],
+    scale: int,
+    remedy: str = "rerun `hitsr prepare`",
 ) -> tuple[int, int]:
     """The (height, width) to crop HR to, given both shapes; raises as `read_pair` does."""
     height, width = (side - side % scale for side in hr[:2])
     if (height, width) != (lr[0] * scale, lr[1] * scale):
         raise DataError(
             f"{pair.lr}: LR is {lr[1]}x{lr[0]}, HR is {hr[1]}x{hr[0]}: not a x{scale} pair;"
-            " rerun `hitsr prepare`"
+            f" {remedy}"
         )
     return height, width
 
 
 def prepare(
-    hr_sources: dict[str, Path],
+    hr_sources: Mapping[str, Path],
     out: Path,
     scales: tuple[int, ...],
-    progress: Callable[[str], None],
+    say: Callable[[str], None],
+    lr_sources: Mapping[str, Path] | None = None,
 ) -> Prepared:
     """Write HR pictures and their downscaled LR pictures into the folder `out`, on all cores.
 
-    `hr_sources` maps names to files; a source that lies in `out`/HR is used where it is. `progress`
-    is called with a line of text per picture. Existing outputs are checked and kept, so that an
-    interrupted run can continue. Raises DataError, and overwrites nothing, if an existing output is
-    a different picture (HR) or has a different size (LR), or if a source is smaller than a scale.
+    `hr_sources` maps names to files; a source that lies in the HR folder of `out` is used where it
+    is. `lr_sources` are given LR pictures of the (then only) scale. `say` is called with a line of
+    text for what a user should know of the set.
+
+    Existing files are checked and kept, so that an interrupted run can continue. An LR picture that
+    is the bicubic of a former HR picture is made anew, and is deleted if its HR is gone. Raises
+    DataError, which names all bad pictures, if a file in `out` is another picture than its source,
+    if an LR was edited, belongs to a former HR or has another size, if LR are missing where the
+    others are not bicubic, and if a picture cannot be read or is smaller than a scale.
     """
     if not hr_sources:
         raise DataError(f"{out}: no pictures to prepare; name a folder that holds some")
     if any(scale < 2 for scale in scales):
         raise ValueError(f"scales must be 2 or more, got {scales}")
-    # NumPy and Pillow release the interpreter lock: 2 threads are 1.7 times as fast as one.
-    with ThreadPoolExecutor(os.cpu_count()) as workers:
-        results = []
-        prepare_one = partial(_prepare_picture, out=out, scales=scales)
-        prepared = workers.map(prepare_one, hr_sources, hr_sources.values())
-        for name, result in zip(hr_sources, prepared):
-            progress(f"{out.name}/{name}: {result.written} written, {result.kept} kept")
-            results.append(result)
-    return _total(results)
+    hr, written = _placed(hr_sources, hr_folder(out, min(scales)) or out / "HR", "", max(scales))
+    origins = []
+    for scale in scales:
+        if lr_sources:
+            folder = lr_folder(out, scale) or out / "LR" / f"X{scale}"
+            written += _placed(lr_sources, folder, f"x{scale}", 1)[1]
+        made, of_scale = _complete_lr(out, scale, hr, say)
+        written += made
+        origins.append(of_scale)
+    return Prepared(written, len(hr) * (1 + len(scales)) - written, tuple(origins))
 
 
-def prepare_demo(out: Path, scales: tuple[int, ...], progress: Callable[[str], None]) -> Prepared:
-    """Prepare the packaged photographs as the folders `out`/train and `out`/test."""
-    splits: tuple[Split, ...] = ("train", "test")
-    sources = {split: {p.name: p.locate() for p in photographs(split)} for split in splits}
-    return _total(prepare(sources[split], out / split, scales, progress) for split in splits)
+def _placed(
+    sources: Mapping[str, Path], folder: Path, ending: str, least: int
+) -> tuple[dict[str, Path], int]:
+    """Copy pictures into a folder; their files by name, and how many were written.
+
+    Raises DataError for a picture with a side below `least`, and if another one is there.
+    """
+    there = list_pictures(folder) if folder.is_dir() and any(folder.iterdir()) else {}
+
+    def place(name: str) -> tuple[Path, bool]:
+        source = sources[name]
+        if source.parent.resolve() == folder.resolve():
+            return source, False
+        picture = read_image(source)
+        _check_side(source, picture, least)
+        path = there.get(f"{name}{ending}", folder / f"{name}{ending}.png")
+        if not path.exists():
+            write_png(path, picture)
+            return path, True
+        if not np.array_equal(read_image(path), picture):
+            remedy = "remove it, or choose another folder"
+            raise DataError(f"{path}: not the picture in {source}; {remedy}")
+        return path, False
+
+    placed = on_all_cores(f"read {folder.name}", place, sources)
+    return dict(zip(sources, (path for path, _ in placed))), sum(new for _, new in placed)
 
 
-def _total(parts: Iterable[Prepared]) -> Prepared:
-    written, kept = zip(*parts)
-    return Prepared(sum(written), sum(kept))
+def _complete_lr(
+    out: Path, scale: int, hr: Mapping[str, Path], say: Callable[[str], None]
+) -> tuple[int, Origins]:
+    """Check the LR pictures of a set, and make those that are missing; how many were written."""
+    lr = find_lr(out, scale, hr)
+    known = read_origins(lr.folder).files
+    for path in lr.strays.values():
+        old = known.get(path.name)
+        if old and old.origin != "given" and old.lr_sha256 == sha256(path):
+            path.unlink()
+            say(f"{path}: removed, since its HR picture is gone")
+
+    def settle(name: str) -> tuple[Path, LrOrigin]:
+        path = lr.files[name]
+        return _settled(hr[name], path, known.get(path.name), scale)
+
+    def make(name: str) -> tuple[Path, LrOrigin]:
+        return _made(hr[name], lr.path(name), scale)
+
+    settled = on_all_cores(f"check {out.name} x{scale}", settle, lr.files)
+    given = [path.name for path, each in settled if each.origin == "given"]
+    missing = [name for name in hr if name not in lr.files]
+    if given and missing:
+        raise DataError(
+            f"{lr.folder}: no LR for {_listed(missing)}, and the others are not bicubic, as "
+            "`hitsr prepare` would make it; add these, or remove their HR pictures"
+        )
+    made = on_all_cores(f"make {out.name} x{scale}", make, missing)
+    anew = [
+        path.name
+        for path, each in settled
+        if each.origin == "made" and each != known.get(path.name)
+    ]
+    if anew:
+        say(f"{lr.folder}: made anew, since the HR pictures changed: {_listed(anew)}")
+    if given:
+        say(
+            f"{lr.folder}: used as given: {len(given)} of {len(hr)} LR pictures, which are not the "
+            f"bicubic of their HR pictures: {_listed(given)}"
+        )
+    origins = Origins(files={path.name: each for path, each in (*settled, *made)})
+    try:
+        write_origins(lr.folder, origins)
+    except OSError as error:
+        # A set that is complete may lie in a folder that only others can write.
+        say(f"{error.filename}: {error.strerror}; replaced HR pictures will not be noticed")
+    return len(made) + len(anew), origins
 
 
-def _prepare_picture(name: str, source: Path, out: Path, scales: tuple[int, ...]) -> Prepared:
-    hr = read_image(source)
-    if min(hr.shape[:2]) < max(scales, default=1):
-        raise DataError(f"{source}: {size_text(hr)} is too small for x{max(scales)}; leave it out")
-    return _total(
-        [_keep_or_write_hr(source, hr, out / "HR" / f"{name}.png")]
-        + [_keep_or_write_lr(hr, _lr_file(out, name, scale), scale) for scale in scales]
+def _settled(hr: Path, lr: Path, known: LrOrigin | None, scale: int) -> tuple[Path, LrOrigin]:
+    """An existing LR picture, made anew if it is the bicubic of a former HR; and its origin."""
+    hashes = sha256(hr), sha256(lr)
+    if known and (known.hr_sha256, known.lr_sha256) == hashes:
+        return lr, known
+    whole, given = read_image(hr), read_image(lr)
+    cropped = crop_to_multiple(whole, scale)
+    was_bicubic, is_same = known and known.origin != "given", known and known.lr_sha256 == hashes[1]
+    if was_bicubic and is_same:
+        return _made(hr, lr, scale)
+    remedy = "correct it, or remove it and rerun `hitsr prepare`"
+    check_sizes(Pair(lr.stem, lr, hr), given.shape, cropped.shape, scale, remedy)
+    if np.array_equal(given, imresize(cropped, 1 / scale)):
+        return lr, _origin(hashes, whole, given, "equal")
+    file = origins_file(lr.parent)
+    if was_bicubic:
+        raise DataError(
+            f"{lr}: was edited since `hitsr prepare` made or checked it; remove it to have it made "
+            f"anew, or delete {file} to use it as it is"
+        )
+    if is_same:
+        raise DataError(
+            f"{lr}: belongs to the HR picture before {hr} was replaced; replace it too, or delete "
+            f"{file} if they are a pair"
+        )
+    return lr, _origin(hashes, whole, given, "given")
+
+
+def _made(hr: Path, lr: Path, scale: int) -> tuple[Path, LrOrigin]:
+    """Make an LR picture as a PNG file, which replaces one of another format."""
+    picture = read_image(hr)
+    _check_side(hr, picture, scale)
+    path = lr.with_name(f"{lr.stem}.png")
+    small = imresize(crop_to_multiple(picture, scale), 1 / scale)
+    write_png(path, small)
+    if path != lr:
+        lr.unlink(missing_ok=True)
+    return path, _origin((sha256(hr), sha256(path)), picture, small, "made")
+
+
+def _origin(hashes: tuple[str, str], hr: Picture, lr: Picture, origin: Origin) -> LrOrigin:
+    return LrOrigin(
+        hr_sha256=hashes[0],
+        lr_sha256=hashes[1],
+        hr_size=(hr.shape[1], hr.shape[0]),
+        lr_size=(lr.shape[1], lr.shape[0]),
+        origin=origin,
     )
 
 
-def _keep_or_write_hr(source: Path, hr: Picture, path: Path) -> Prepared:
-    if (source.parent.resolve(), source.stem) == (path.parent.resolve(), path.stem):
-        return Prepared(0, 1)
-    if not path.exists():
-        write_png(path, hr)
-        return Prepared(1, 0)
-    if not np.array_equal(read_image(path), hr):
-        raise DataError(f"{path}: not the picture in {source}; remove it, or choose another folder")
-    return Prepared(0, 1)
+def _check_side(path: Path, picture: Picture, least: int) -> None:
+    if min(picture.shape[:2]) < least:
+        raise DataError(f"{path}: {size_text(picture)} is too small for x{least}; leave it out")
 
 
-def _keep_or_write_lr(hr: Picture, path: Path, scale: int) -> Prepared:
-    hr = crop_to_multiple(hr, scale)
-    if not path.exists():
-        write_png(path, imresize(hr, 1 / scale))
-        return Prepared(1, 0)
-    lr = read_image(path)
-    if (lr.shape[0] * scale, lr.shape[1] * scale) != hr.shape[:2]:
-        raise DataError(
-            f"{path}: LR is {size_text(lr)}, HR is {size_text(hr)}: not a x{scale} pair;"
-            " remove it, and rerun `hitsr prepare`"
-        )
-    return Prepared(0, 1)
-
-
-def _lr_folder(folder: Path, scale: int) -> Path:
-    return folder / "LR_bicubic" / f"X{scale}"
-
-
-def _lr_file(folder: Path, name: str, scale: int) -> Path:
-    return _lr_folder(folder, scale) / f"{name}x{scale}.png"
-
-
-# Credits from the documentation of scikit-image and matplotlib.
-_PHOTOGRAPHS = (
-    Photograph(
-        "data/astronaut.png",
-        "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
-        "test",
-        "NASA Great Images; public domain",
-    ),
-    Photograph(
-        "data/brick.png",
-        "7966caf324f6ba843118d98f7a07746d22f6a343430add0233eca5f6eaaa8fcf",
-        "train",
-        "CC0Textures, Bricks25; CC0",
-    ),
-    Photograph(
-        "data/camera.png",
-        "b0793d2adda0fa6ae899c03989482bff9a42d3d5690fc7e3648f2795d730c23a",
-        "train",
-        "Lav Varshney; CC0",
-    ),
-    Photograph(
-        "data/chelsea.png",
-        "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
-        "test",
-        "Stefan van der Walt; CC0",
-    ),
-    Photograph(
-        "data/coffee.png",
-        "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
-        "test",
-        "Rachel Michetti, courtesy of Pikolo Espresso Bar; CC0",
-    ),
-    Photograph(
-        "data/coins.png",
-        "f8d773fc9cfa6f4d8e5942dc34d0a0788fcaed2a4fefbbed0aef5398d7ef4cba",
-        "train",
-        "Brooklyn Museum Collection; no known copyright restrictions",
-    ),
-    Photograph(
-        "mpl-data/sample_data/grace_hopper.jpg",
-        "a8ca6d734765703b09728ab47fe59f473d93ae3967fc24c7c0288c3c7adb7130",
-        "train",
-        "US Navy; public domain",
-        package="matplotlib",
-    ),
-    Photograph(
-        "data/grass.png",
-        "b6b6022426b38936c43a4ac09635cd78af074e90f42ffa8227ac8b7452d39f89",
-        "train",
-        "linolafett, DeviantArt; CC0",
-    ),
-    Photograph(
-        "data/gravel.png",
-        "c48615b451bf1e606fbd72c0aa9f8cc0f068ab7111ef7d93bb9b0f2586440c12",
-        "train",
-        "CC0Textures, Gravel04; CC0",
-    ),
-    Photograph(
-        "data/motorcycle_left.png",
-        "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
-        "train",
-        "Middlebury stereo benchmark 2014, Scharstein et al.; scikit-image names no licence",
-    ),
-    Photograph(
-        "data/motorcycle_right.png",
-        "5fc913ae870e42a4b662314bc904d1786bcad8e2f0b9b67dba5a229406357797",
-        "train",
-        "Middlebury stereo benchmark 2014, Scharstein et al.; scikit-image names no licence",
-    ),
-    Photograph(
-        "data/rocket.jpg",
-        "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
-        "train",
-        "SpaceX; public domain",
-    ),
-)
+def _listed(names: Sequence[str]) -> str:
+    """ "a, b, c and 5 more"."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -30,7 +30,7 @@ def signatures(lr: str) -> dict[str, str]:
 
 def score_folders(
     sr: Path,
-    hr: Path,
+    hr: Path | dict[str, Path],
     scale: int,
     others: Mapping[str, Score] | None = None,
     *,
@@ -39,13 +39,15 @@ def score_folders(
     """Score every SR picture on luma and RGB, `scale` pixels cut off each side, on all cores.
 
     If an HR picture is grey, its grey samples are scored too. `others` are more metrics, by name.
+    `hr` is a folder, or its pictures by name.
 
     Pictures are matched by file name: `<name>.*` in `hr` with `<name>.*` or `<name>x<scale>.*` in
     `sr`. HR is cropped on the right and bottom to a multiple of the scale. Raises DataError if a
     picture matches none or several, cannot be read, has another size than the cropped HR, or is too
     small to score.
     """
-    matched = _matched(list_pictures(sr), list_pictures(hr), scale, sr)
+    hr_pictures = hr if isinstance(hr, dict) else list_pictures(hr)
+    matched = _matched(list_pictures(sr), hr_pictures, scale, sr)
     score = partial(_score, scale=scale, others=others or {})
     with (
         Progress(f"quality {sr.name}", len(matched), "picture", quiet) as progress,

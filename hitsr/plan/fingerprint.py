@@ -17,7 +17,10 @@ PACKAGE = Path(__file__).parents[1]
 _FORWARDS = ("models", "measure/latency.py", "measure/forwards.py", "measure/machine.py")
 _COUNTS = ("models", "measure/complexity.py", "measure/census.py")
 PARTS: dict[Kind | str, tuple[str, ...]] = {
-    "prepare": ("data/bicubic.py", "data/images.py", "data/packs.py", "data/sources.py"),
+    "prepare": (
+        *(f"data/{part}.py" for part in ("bicubic", "images", "origins", "packs", "sources")),
+        "plan/picture_sets.py",
+    ),
     "train": (
         "models",
         "training",

@@ -53,7 +53,7 @@ class BaseJob(Value):
 class PrepareJob(BaseJob):
     """Lay out the pictures of a set as LR/HR pairs at one scale."""
 
-    CIRCUMSTANCES = BaseJob.CIRCUMSTANCES | {"source", "folder", "packs"}
+    CIRCUMSTANCES = BaseJob.CIRCUMSTANCES | {"source", "folder", "packs", "patch"}
 
     kind: Literal["prepare"] = "prepare"
     dataset: str
@@ -61,6 +61,7 @@ class PrepareJob(BaseJob):
     source: str  # a folder of HR pictures, or `wheels:train`, `wheels:test`
     folder: Path  # of the set
     packs: Path | None = None  # folder of decoded pictures, for sets that training reads
+    patch: PositiveInt | None = None  # least side of LR pictures, for the training set
 
 
 class TrainJob(BaseJob):
@@ -98,7 +99,7 @@ class QualityJob(BaseJob):
     dataset: str
     data: Path  # folder of the set, whose HR pictures `inputs["hr"]` replaces
     metrics: tuple[str, ...] = ()  # besides PSNR and SSIM, by pyiqa's names
-    degradation: str = "matlab-bicubic"  # how LR pictures were made
+    degradation: str | None = None  # how LR pictures were made; None: as `hitsr prepare` found
 
 
 class MapJob(BaseJob):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from hitsr.base.values import read_csv
+from hitsr.plan.picture_sets import hr_folder
 from hitsr.plan.subjects import find_weights, weight_names
 from hitsr.specs.config import PHOTOGRAPHS, Config, Device, scaled_networks
 
@@ -31,8 +32,12 @@ def missing_data(config: Config, sources: Path, sets: Iterable[str] = ()) -> str
             if unknown
             else None
         )
-    folders = {name: config.data.root / name / "HR" for name in needed}
-    missing = {name: folder for name, folder in folders.items() if not folder.is_dir()}
+    folders = {name: config.data.root / name for name in needed}
+    missing = {
+        name: folder / "HR"
+        for name, folder in folders.items()
+        if all(hr_folder(folder, scale) is None for scale in config.scales)
+    }
     if not missing:
         return None
     rows = [row for row in read_csv(sources) if row["kind"] == "dataset"]

@@ -222,6 +222,7 @@ class _Planner:
             source=wheels if data.source == "wheels" else str(data.root / dataset),
             folder=data.root / dataset,
             packs=self.packs if packed else None,
+            patch=train.recipe.patch if train and dataset == data.train else None,
         )
 
     def _trained(self, run: RunSpec, asker: str) -> Iterator[Job]:

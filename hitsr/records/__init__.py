@@ -29,8 +29,10 @@ from hitsr.records.latency import (
     Timing,
 )
 from hitsr.records.pictures import (
+    BICUBIC_LR,
     ChannelScore,
     DatasetRecord,
+    Origin,
     PictureFile,
     PictureScore,
     QualityRecord,
@@ -39,6 +41,7 @@ from hitsr.records.record import Hash, Provenance, Record
 from hitsr.records.training import LogLine, TrainingRecord, read_log
 
 __all__ = [
+    "BICUBIC_LR",
     "AttributionRecord",
     "AttributionSettings",
     "ChannelScore",
@@ -51,6 +54,7 @@ __all__ = [
     "LogLine",
     "MachineState",
     "ModuleCost",
+    "Origin",
     "PeakMemory",
     "PictureFile",
     "PictureScore",

@@ -1,10 +1,16 @@
 """Records of sets of pictures, and of the scores of upscaled ones."""
 
+from typing import Literal
+
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from hitsr.base.values import Value
 from hitsr.records.record import Record
 from hitsr.specs.network import Scale
+
+# How an LR picture came about: made by `hitsr prepare`; given, and equal to what it makes; given.
+Origin = Literal["made", "equal", "given"]
+BICUBIC_LR = "matlab-bicubic"  # how LR pictures were made, if none is "given"
 
 
 class PictureFile(Value):
@@ -15,6 +21,7 @@ class PictureFile(Value):
     hr_size: tuple[PositiveInt, PositiveInt]  # width, height; before cropping to a multiple
     lr_sha256: str
     hr_sha256: str
+    lr_origin: Origin = "made"
 
 
 class DatasetRecord(Record):
@@ -23,6 +30,7 @@ class DatasetRecord(Record):
     KIND = "dataset"
 
     scale: Scale
+    degradation: str = BICUBIC_LR  # how the LR pictures were made; "given-1a2b3c4d" by their hash
     pictures: tuple[PictureFile, ...] = Field(min_length=1)
 
 

@@ -6,6 +6,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from hitsr.base.errors import RecordError, SpecError, shortened
 from hitsr.base.values import UTF_8, Value
+from hitsr.records.pictures import BICUBIC_LR
 from hitsr.records.record import Record, read_json
 from hitsr.specs.run import RunSpec
 
@@ -20,6 +21,7 @@ class TrainingRecord(Record):
     run: RunSpec
     params: PositiveInt
     pictures: PositiveInt  # in the training set
+    degradation: str = BICUBIC_LR  # how its LR pictures were made, as in a DatasetRecord
     final_loss: NonNegativeFloat  # mean absolute error over the last logging interval, in [0, 1]
     final_validation_psnr_db: float | None
     weights_sha256: str

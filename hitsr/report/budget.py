@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hitsr.records import TrainingRecord
-from hitsr.report.comparable import PAPER_TRAINING_PICTURES, hindrance, steps_words
+from hitsr.report.comparable import PAPER_TRAINING_PICTURES, steps_words
 from hitsr.report.dotted import at
 from hitsr.report.evidence import Evidence
+from hitsr.report.facts import degradations, hindrance_of
 from hitsr.report.names import BICUBIC
 from hitsr.report.typeset import counted, fixed, listed
 from hitsr.specs.config import Config, runs
@@ -64,7 +65,8 @@ def budget_of(evidence: Evidence) -> Budget:
         for row in evidence.facts.find("psnr_db", BICUBIC)
         if row.dataset in config.data.test
     }
-    reasons = (hindrance(run) for run in runs(config).values())
+    lr = degradations(evidence.results)
+    reasons = (hindrance_of(run, None, run.scale, lr) for run in runs(config).values())
     changes = train.changes.items() if train else ()
     trainings = evidence.results.of(TrainingRecord)
     return Budget(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from hitsr.records import BICUBIC_LR
 from hitsr.report.typeset import fixed, listed, size
 from hitsr.specs.run import RunSpec
 from hitsr.specs.zoo import NETWORKS
@@ -15,13 +16,19 @@ PAPER_TRAINING_SET = "DIV2K"
 PAPER_TRAINING_PICTURES = 800
 
 
-def hindrance(run: RunSpec) -> str:
+def hindrance(
+    run: RunSpec | None, trained_on: str = BICUBIC_LR, scored_on: str = BICUBIC_LR
+) -> str:
     """Why numbers of a run are shown but not judged; empty for the paper's protocol.
 
-    Seeds play no part here: how few there are shows in intervals, which claims of differences ask
-    for.
+    `run` is None for what was not trained here; `trained_on` and `scored_on` say how the LR
+    pictures were made. Seeds play no part here: how few there are shows in intervals, which claims
+    of differences ask for.
     """
-    reasons = list(_reasons(run))
+    reasons = list(_reasons(run)) if run else []
+    for use, degradation in (("trained", trained_on), ("scored", scored_on)):
+        if degradation != BICUBIC_LR:
+            reasons.append(f"{use} on other low-resolution pictures than bicubic ones")
     return f"not judged: {listed(reasons)}" if reasons else ""
 
 

@@ -48,6 +48,7 @@ _TIMED = {
     "device name": "provenance.device_name",
     "threads": "provenance.threads",
 }
+_TRAINED = {"LR pictures": "degradation"}
 _PSNR, _SSIM = {"scored as": "signatures.psnr"}, {"scored as": "signatures.ssim"}
 RULES = (
     Rule("complexity", "params", "count", "counts", unit=1e3, alike=_COUNTED),
@@ -57,8 +58,8 @@ RULES = (
     Rule("quality", "psnr_db", "pictures", "psnr_db", "psnr", alike=_PSNR),
     Rule("quality", "ssim", "pictures", "ssim", alike=_SSIM),
     Rule("training", "pictures", "count", None),
-    Rule("training", "final_loss", "share", "loss"),
-    Rule("training", "final_validation_psnr_db", "difference", "psnr_db"),
+    Rule("training", "final_loss", "share", "loss", alike=_TRAINED),
+    Rule("training", "final_validation_psnr_db", "difference", "psnr_db", alike=_TRAINED),
 )
 
 

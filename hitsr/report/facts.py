@@ -5,7 +5,7 @@ claim and sentence of the page is a selection of these rows.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, cast
 
@@ -15,8 +15,10 @@ from hitsr.plan.jobs import GrowthJob, Job, TimeGrowthJob, TimeJob, TrainJob
 from hitsr.plan.layout import Kind
 from hitsr.plan.subjects import Subject, TrainedNetwork
 from hitsr.records import (
+    BICUBIC_LR,
     AttributionRecord,
     ComplexityRecord,
+    DatasetRecord,
     LatencyRecord,
     LogLine,
     PowerLaw,
@@ -78,6 +80,8 @@ QUANTITIES = {
     "refined_index": Quantity("Diffusion index, refined", "", 2, "lam"),
     "refined_error": Quantity("Completeness error, refined", "%", 2, "lam"),
 }
+
+Degradations = Mapping[tuple[str, int], str]  # (set, scale) -> how its LR pictures were made
 
 
 def digits_for(quantity: str, value: float) -> int:
@@ -163,11 +167,17 @@ class Facts:
 
 
 def facts_of(results: Results, published: Published) -> Facts:
-    measured = (row for result in results.done for row in _measured(result))
+    lr = degradations(results)
+    measured = (row for result in results.done for row in _measured(result, lr))
     return Facts([*measured, *_printed(published)])
 
 
-def _measured(result: Result) -> Iterator[Fact]:
+def degradations(results: Results) -> Degradations:
+    """How the LR pictures of each set and scale were made, where it is known."""
+    return {(each.subject, each.scale): each.degradation for each in results.of(DatasetRecord)}
+
+
+def _measured(result: Result, lr: Degradations) -> Iterator[Fact]:
     match result.record:
         case ComplexityRecord() as record:
             return _counts(record)
@@ -178,11 +188,11 @@ def _measured(result: Result) -> Iterator[Fact]:
         case ScalingTimeRecord() as record:
             return _time_growth(cast(TimeGrowthJob, result.job), record)
         case TrainingRecord() as record:
-            return _training(record, result.log)
+            return _training(record, result.log, lr)
         case QualityRecord() as record:
-            return _scores(cast(Any, result.job).subject, record)
+            return _scores(cast(Any, result.job).subject, record, lr)
         case AttributionRecord() as record:
-            return _maps(cast(Any, result.job).subject, record)
+            return _maps(cast(Any, result.job).subject, record, lr)
         case _:
             return iter(())
 
@@ -306,7 +316,7 @@ def _time_growth(job: TimeGrowthJob, record: ScalingTimeRecord) -> Iterator[Fact
         )
 
 
-def _training(record: TrainingRecord, log: Sequence[LogLine]) -> Iterator[Fact]:
+def _training(record: TrainingRecord, log: Sequence[LogLine], lr: Degradations) -> Iterator[Fact]:
     run = record.run
     fact = Fact(
         "trained_params",
@@ -316,7 +326,7 @@ def _training(record: TrainingRecord, log: Sequence[LogLine]) -> Iterator[Fact]:
         dataset=run.validation,
         seed=run.seed,
         subject=run.name,
-        hindrance=hindrance(run),
+        hindrance=hindrance_of(run, run.validation, run.scale, lr),
     )
     yield fact
     yield fact._replace(quantity="training_seconds", samples=(record.provenance.seconds,))
@@ -331,7 +341,13 @@ def _training(record: TrainingRecord, log: Sequence[LogLine]) -> Iterator[Fact]:
         yield fact._replace(quantity=f"{quantity}_seconds", samples=seconds, items=steps)
 
 
-def _of_subject(subject: Subject) -> dict[str, Any]:
+def hindrance_of(run: RunSpec | None, dataset: str | None, scale: Scale, lr: Degradations) -> str:
+    """`hindrance`, for pictures of a set at a scale."""
+    trained_on = lr.get((run.data, run.scale), BICUBIC_LR) if run else BICUBIC_LR
+    return hindrance(run, trained_on, lr.get((dataset or "", scale), BICUBIC_LR))
+
+
+def _of_subject(subject: Subject, dataset: str | None, lr: Degradations) -> dict[str, Any]:
     """What a fact says of a scored or mapped network."""
     run = subject.run if isinstance(subject, TrainedNetwork) else None
     return {
@@ -339,11 +355,12 @@ def _of_subject(subject: Subject) -> dict[str, Any]:
         "scale": subject.scale,
         "subject": subject.name,
         "seed": run.seed if run else None,
-        "hindrance": hindrance(run) if run else "",
+        "dataset": dataset,
+        "hindrance": hindrance_of(run, dataset, subject.scale, lr),
     }
 
 
-def _scores(subject: Subject, record: QualityRecord) -> Iterator[Fact]:
+def _scores(subject: Subject, record: QualityRecord, lr: Degradations) -> Iterator[Fact]:
     pictures = sorted(record.pictures, key=lambda picture: picture.name)
     values = {
         "psnr_db": [_infinite_if_none(p.psnr_db) for p in pictures],
@@ -354,13 +371,12 @@ def _scores(subject: Subject, record: QualityRecord) -> Iterator[Fact]:
         yield Fact(
             quantity=quantity,
             samples=tuple(samples),
-            dataset=record.dataset,
             items=tuple(p.name for p in pictures),
-            **_of_subject(subject),
+            **_of_subject(subject, record.dataset, lr),
         )
 
 
-def _maps(subject: Subject, record: AttributionRecord) -> Iterator[Fact]:
+def _maps(subject: Subject, record: AttributionRecord, lr: Degradations) -> Iterator[Fact]:
     refined = [window.refined for window in record.windows]
     values: dict[str, list[float]] = {
         "diffusion_index": [w.diffusion_index for w in record.windows],
@@ -374,9 +390,8 @@ def _maps(subject: Subject, record: AttributionRecord) -> Iterator[Fact]:
         yield Fact(
             quantity=quantity,
             samples=tuple(samples),
-            dataset=record.dataset,
             items=tuple(map(_window_name, record.windows)),
-            **_of_subject(subject),
+            **_of_subject(subject, record.dataset, lr),
         )
 
 

@@ -24,7 +24,7 @@ from hitsr.base.seeds import derive
 from hitsr.data.loader import prefetched
 from hitsr.data.patches import Patches
 from hitsr.models.checkpoints import save_weights
-from hitsr.records import LogLine, TrainingRecord
+from hitsr.records import BICUBIC_LR, LogLine, TrainingRecord
 from hitsr.records.provenance import provenance
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec
@@ -44,6 +44,7 @@ def train(
     *,
     job_hash: str,
     start_from: Path | None = None,
+    degradation: str = BICUBIC_LR,
     quiet: bool = False,
 ) -> TrainingRecord:
     """Train a freshly initialised `model` in place, and write all results into the folder `out`.
@@ -51,7 +52,7 @@ def train(
     `log.jsonl` grows during training; `weights.safetensors` and `record.json` are written at its
     end. `patches` must be seeded with `derive(run.seed, "patches")`. If the run starts from the
     weights of another run (`run.start_from`), `start_from` is that weights file. The record
-    carries `job_hash`.
+    carries `job_hash`, and `degradation`: how the LR pictures were made.
 
     Raises ValueError if the patches do not match the run, SpecError if `start_from` is missing or
     superfluous, WeightsError if its weights do not fit, and HitsrError if the loss is not finite.
@@ -73,6 +74,7 @@ def train(
         run=run,
         params=sum(parameter.numel() for parameter in model.parameters()),
         pictures=len(patches.pictures),
+        degradation=degradation,
         final_loss=last.loss,
         final_validation_psnr_db=last.validation_psnr_db,
         weights_sha256=sha256(weights),

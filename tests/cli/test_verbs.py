@@ -1,16 +1,19 @@
 """The command line as a user meets it, run in this process."""
 
 import json
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from hitsr.base.errors import HitsrError
 from hitsr.cli import app
-from hitsr.data.images import write_png
+from hitsr.data.bicubic import imresize
+from hitsr.data.images import read_image, write_png
 from hitsr.data.sources import pairs
 from hitsr.records import DatasetRecord, LatencyRecord
 
@@ -88,6 +91,59 @@ def test_prepare_then_restore_then_quality_scores_bicubic(pictures: Path, tmp_pa
     )
     assert [picture["name"] for picture in scored["pictures"]] == ["first", "second"]
     assert all(5 < picture["psnr_db"] < 30 for picture in scored["pictures"])
+
+
+def test_manifest_has_the_sizes_of_turned_photographs(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6
+    (tmp_path / "photos").mkdir()
+    picture = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "photos/a.jpg", exif=exif)
+    # Copied into another folder, and used where it is.
+    (tmp_path / "set").mkdir()
+    shutil.copytree(tmp_path / "photos", tmp_path / "set/HR")
+    for source, out in (("photos", "copy"), ("set", "set")):
+        run("prepare", str(tmp_path / source), "--out", str(tmp_path / out), "-s", "2",
+            "--manifest", str(tmp_path / "a.json"))  # fmt: skip
+        (found,) = DatasetRecord.load(tmp_path / "a.json").pictures
+        assert (found.hr_size, found.lr_size) == ((40, 48), (20, 24))
+
+
+def test_record_says_how_lr_pictures_came_about_and_scores_repeat_it(
+    pictures: Path, tmp_path: Path
+) -> None:
+    folder, manifest = tmp_path / "set", tmp_path / "manifest.json"
+    shutil.copytree(pictures, folder / "HR")
+    signatures = {}
+    for origin in ("made", "equal", "given"):
+        if origin != "made":
+            shutil.rmtree(folder / "LR_bicubic", ignore_errors=True)
+            for hr in pictures.iterdir():
+                lr = imresize(read_image(hr), 1 / 2) // (2 if origin == "given" else 1)
+                write_png(folder / "LR/X2" / hr.name, lr)
+            (folder / "LR/X2/prepared.json").unlink(missing_ok=True)
+        run("prepare", str(folder), "--out", str(folder), "-s", "2", "--manifest", str(manifest))
+        record = DatasetRecord.load(manifest)
+        assert [picture.lr_origin for picture in record.pictures] == [origin] * 2
+        sr = tmp_path / origin
+        run("restore", "bicubic", "--data", str(folder), "-s", "2", "--out", str(sr))
+        hr = str(folder / "HR")
+        scored = json.loads(run("quality", "--sr", str(sr), "--hr", hr, "-s", "2", "--json"))
+        signatures[origin] = scored["signatures"]["psnr"]
+        assert f"|lr:{record.degradation}|" in signatures[origin]
+    assert signatures["made"] == signatures["equal"] != signatures["given"]
+
+
+def test_all_bad_pictures_of_a_set_are_named(pictures: Path, tmp_path: Path) -> None:
+    for name in ("bad", "worse"):
+        (pictures / f"{name}.png").write_bytes(b"no picture")
+    write_png(pictures / "tiny.png", np.zeros((1, 9, 3), np.uint8))
+    for out in (tmp_path / "set", pictures):
+        shutil.copytree(pictures, tmp_path / "in/HR", dirs_exist_ok=True)
+        told = refused("prepare", str(tmp_path / "in"), "--out", str(out), "-s", "2")
+        assert [line.split(": ")[0].rpartition("/")[2] for line in told.splitlines()] == [
+            "bad.png", "tiny.png", "worse.png"
+        ]  # fmt: skip
 
 
 def test_identical_pictures_are_said_to_be(pictures: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from hitsr.data.bicubic import imresize
 from hitsr.data.images import Picture, crop_to_multiple, list_pictures, read_image
-from hitsr.data.sources import photographs
+from hitsr.data.photographs import photographs
 
 HERE = Path(__file__).parent
 SET5 = Path(os.environ.get("HITSR_SET5", HERE.parents[1] / "data" / "Set5"))

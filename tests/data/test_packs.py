@@ -1,10 +1,12 @@
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors import safe_open
+from safetensors.numpy import save
 
 from hitsr.base.errors import DataError
 from hitsr.data.images import Picture, write_png
@@ -114,7 +116,7 @@ def test_an_interruption_leaves_no_partial_packs(
 def test_a_pack_says_what_it_was_made_from(folder: Path) -> None:
     pack(folder)
     with safe_open(folder / "packs" / "HR" / "ant.safetensors", "numpy") as file:
-        assert set(json.loads(file.metadata()["hitsr"])) == {"version", "sha256"}
+        assert set(json.loads(file.metadata()["hitsr"])) == {"version", "sha256", "crc32"}
         np.testing.assert_array_equal(file.get_tensor("picture"), noise(13, 22))
 
 
@@ -131,4 +133,67 @@ def test_errors_name_the_picture_or_the_pack(folder: Path, monkeypatch: pytest.M
         pack(folder)
     (folder / "HR" / "ant.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"HR/ant\.png: truncated or damaged"):
+        pack(folder)
+
+
+def _flip_a_sample(pack: bytes) -> bytes:
+    return pack[:-1] + bytes([pack[-1] ^ 1])
+
+
+def _tensor(name: str, *shape: int) -> Callable[[bytes], bytes]:
+    """A pack whose metadata are those of another, with one tensor of this name and shape."""
+
+    def damaged(pack: bytes) -> bytes:
+        header = json.loads(pack[8 : 8 + int.from_bytes(pack[:8], "little")])
+        return save({name: np.zeros(shape, np.uint8)}, header["__metadata__"])
+
+    return damaged
+
+
+def _metadata(text: str) -> Callable[[bytes], bytes]:
+    return lambda _: save({"picture": noise(13, 22, 1)}, {"hitsr": text})
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _flip_a_sample,
+        _tensor("other", 13, 22, 3),
+        _tensor("picture", 13, 22),
+        _tensor("picture", 13, 22, 1),
+        _tensor("picture", 22, 13, 3),
+        _tensor("picture", 13, 22, 3),  # of another picture
+        _metadata("{"),
+        _metadata("[1]"),
+        _metadata("null"),
+        lambda pack: pack[:8] + b"{" + pack[9:][::-1],
+        lambda pack: b"\xff" * len(pack),
+        lambda _: bytes(100),
+    ],
+)
+def test_a_damaged_pack_is_made_again(folder: Path, damage: Callable[[bytes], bytes]) -> None:
+    pack(folder)
+    path = folder / "packs" / "HR" / "bee.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    np.testing.assert_array_equal(pack(folder)[1].hr[:, :], noise(13, 22, 1)[:12])
+    assert path.read_bytes() == whole
+
+
+def test_a_folder_in_place_of_a_pack_is_replaced_if_it_is_empty(folder: Path) -> None:
+    path = folder / "packs" / "HR" / "bee.safetensors"
+    path.mkdir(parents=True)
+    pack(folder)
+    assert path.is_file()
+    path.unlink()
+    path.mkdir()
+    (path / "mine.txt").touch()
+    with pytest.raises(DataError, match=r"bee\.safetensors: a pack of .*not empty"):
+        pack(folder)
+
+
+def test_all_bad_pictures_are_named_at_once(folder: Path) -> None:
+    for name in ("ant", "bee"):
+        (folder / "HR" / f"{name}.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"HR/ant\.png: truncated.*\n.*HR/bee\.png: truncated"):
         pack(folder)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from hitsr.data.images import read_image
-from hitsr.data.sources import photographs
+from hitsr.data.photographs import photographs
 from hitsr.measure.metrics import Channel, is_grey, luma, psnr, signature, ssim
 
 Image = NDArray[np.uint8]

@@ -4,15 +4,17 @@ import time
 from pathlib import Path
 from typing import cast, get_args
 
-from PIL import Image
-
 from hitsr.base.errors import SpecError
-from hitsr.base.files import sha256
 from hitsr.cli.options import say
 from hitsr.data import sources
 from hitsr.data.images import list_pictures
+from hitsr.data.origins import Origins, degradation
 from hitsr.data.packs import packed_pairs
+from hitsr.data.patches import check_patch
+from hitsr.data.photographs import Split, photographs
+from hitsr.data.workers import on_all_cores
 from hitsr.plan.jobs import PrepareJob
+from hitsr.plan.picture_sets import hr_folder
 from hitsr.records import DatasetRecord, PictureFile
 from hitsr.records.provenance import provenance
 
@@ -22,8 +24,10 @@ _WHEELS = "wheels:"
 def prepare(job: PrepareJob) -> DatasetRecord:
     """Write missing pictures, check existing ones, and decode them into packs if asked to."""
     started = time.monotonic()
-    done = sources.prepare(_hr_pictures(job.source), job.folder, (job.scale,), say)
+    hr, lr = _given_pictures(job)
+    done = sources.prepare(hr, job.folder, (job.scale,), say, lr)
     print(f"{job.folder}: x{job.scale}, {done.written} files written, {done.kept} kept")
+    pictures = _pictures(job, done.origins[0])
     if job.packs:
         packed_pairs(job.folder, job.scale, job.packs / job.dataset)
     record = DatasetRecord(
@@ -31,35 +35,44 @@ def prepare(job: PrepareJob) -> DatasetRecord:
         job_hash=job.hash,
         provenance=provenance("cpu", time.monotonic() - started),
         scale=job.scale,
-        pictures=tuple(map(_picture, sources.pairs(job.folder, job.scale))),
+        degradation=degradation((each.lr_sha256, each.lr_origin) for each in pictures),
+        pictures=tuple(pictures),
     )
     if job.output:
         record.save(job.output)
     return record
 
 
-def _hr_pictures(source: str) -> dict[str, Path]:
-    if not source.startswith(_WHEELS):
-        folder = Path(source)
-        return list_pictures(folder / "HR" if (folder / "HR").is_dir() else folder)
-    split = source.removeprefix(_WHEELS)
-    if split not in get_args(sources.Split):
-        known = " or ".join(get_args(sources.Split))
+def _given_pictures(job: PrepareJob) -> tuple[dict[str, Path], dict[str, Path]]:
+    """HR pictures by name; and LR pictures, where the source is another folder that has some."""
+    if not job.source.startswith(_WHEELS):
+        folder = Path(job.source)
+        if hr_folder(folder, job.scale) is None:
+            return list_pictures(folder), {}
+        hr, lr = sources.find_pictures(folder, job.scale)
+        return hr, {} if folder.resolve() == job.folder.resolve() else dict(lr.files)
+    split = job.source.removeprefix(_WHEELS)
+    if split not in get_args(Split):
+        known = " or ".join(get_args(Split))
         raise SpecError(f"{split}: not a set of the packaged photographs; name {known}")
-    chosen = sources.photographs(cast(sources.Split, split))
-    return {photograph.name: photograph.locate() for photograph in chosen}
+    return {photo.name: photo.locate() for photo in photographs(cast(Split, split))}, {}
 
 
-def _picture(pair: sources.Pair) -> PictureFile:
-    return PictureFile(
-        name=pair.name,
-        lr_size=_size(pair.lr),
-        hr_size=_size(pair.hr),
-        lr_sha256=sha256(pair.lr),
-        hr_sha256=sha256(pair.hr),
-    )
+def _pictures(job: PrepareJob, origins: Origins) -> list[PictureFile]:
+    """The pairs of the prepared set; DataError names all that are smaller than a training patch."""
 
+    def describe(pair: sources.Pair) -> PictureFile:
+        origin = origins.files[pair.lr.name]
+        if job.patch:
+            check_patch(str(pair.lr), origin.lr_size[::-1], job.patch)
+        return PictureFile(
+            name=pair.name,
+            lr_size=origin.lr_size,
+            hr_size=origin.hr_size,
+            lr_sha256=origin.lr_sha256,
+            hr_sha256=origin.hr_sha256,
+            lr_origin=origin.origin,
+        )
 
-def _size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as picture:
-        return picture.size
+    pairs = sources.pairs(job.folder, job.scale)
+    return on_all_cores(f"list {job.dataset} x{job.scale}", describe, pairs)

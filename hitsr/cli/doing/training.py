@@ -3,6 +3,7 @@
 import torch
 
 from hitsr.base.seeds import derive
+from hitsr.data.origins import degradation_of
 from hitsr.data.patches import Patches
 from hitsr.models.backbone import create
 from hitsr.plan.jobs import TrainJob
@@ -40,4 +41,5 @@ def train(job: TrainJob, threads: int) -> TrainingRecord:
         pick_device(job.device),
         job_hash=job.hash,
         start_from=job.inputs.get("start_from"),
+        degradation=degradation_of(job.data / run.data, run.scale),
     )

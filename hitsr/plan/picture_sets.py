@@ -1,0 +1,100 @@
+"""Where the pictures of a set are: the folders that the field's codes and data sets use.
+
+Ours are `HR` and `LR_bicubic/X2`, as in HiT-SR's code; docs/picture-sets.md lists the others.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hitsr.base.errors import DataError
+
+EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff")
+
+# Names of folders with full-size pictures; a set's first of these is used. BasicSR's GTmod12 comes
+# before `original`, since its LR pictures were made from GTmod12.
+_HR_NAMES = (r"HR", r"GTmod\d+", r"GT", r"original", r".+_HR")
+_SCALED = r"(LR)?[-_]?(bicubic|bic|BI)?[-_]?x{scale}"  # X2, x2, LRx2, LR_x2, LRbicx2
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file of this name is taken for a picture; hidden files are not."""
+    return not name.startswith(".") and Path(name).suffix[1:].lower() in EXTENSIONS
+
+
+def hr_folder(folder: Path, scale: int) -> Path | None:
+    """The folder of a set's HR pictures; None if there is none.
+
+    Some sets have a folder for each scale: `HR/x2`, or SelfExSR's `image_SRF_2`, which holds LR
+    pictures too. Raises DataError if several folders could be meant.
+    """
+    for pattern in _HR_NAMES:
+        found = list(_subfolders(folder, pattern))
+        if len(found) > 1:
+            raise DataError(
+                f"{folder}: full-size pictures in {_names(found)}: keep one folder, "
+                "or make a link with the name HR to the one you want"
+            )
+        for each in found:
+            inner = [each, *_of_scale(each, scale, folder.name)]
+            return next(filter(_holds_pictures, inner), each)
+    return next(_mixed(folder, scale), None)
+
+
+def lr_folder(folder: Path, scale: int) -> Path | None:
+    """The folder of a set's LR pictures at one scale; None if there is none.
+
+    Raises DataError if several folders could be meant.
+    """
+    hr = hr_folder(folder, scale)
+    # DIV2K_train_LR_bicubic belongs to DIV2K_train_HR.
+    owner = re.fullmatch("(.+_)HR", hr.name, re.IGNORECASE) if hr else None
+    prefix = re.escape(owner[1]) if owner else ""
+    found = [*_subfolders(folder, prefix + _SCALED.format(scale=scale)), *_mixed(folder, scale)]
+    for parent in _subfolders(folder, prefix + r"LR((?!x\d$)[\w-])*"):
+        inner = list(_of_scale(parent, scale, folder.name))
+        found += inner or [parent]
+    found = [each for each in {*found, made_lr_folder(folder, scale)} if _holds_pictures(each)]
+    if len(found) > 1:
+        raise DataError(f"{folder}: LR pictures for x{scale} in {_names(found)}: keep one folder")
+    return found[0] if found else None
+
+
+def made_lr_folder(folder: Path, scale: int) -> Path:
+    """The folder of the LR pictures that `hitsr prepare` makes."""
+    return folder / "LR_bicubic" / f"X{scale}"
+
+
+def _of_scale(parent: Path, scale: int, dataset: str) -> Iterator[Path]:
+    """Subfolders for one scale: `x2`, and RCAN's `Set5/x2`."""
+    for place in (parent, parent / dataset):
+        yield from _subfolders(place, _SCALED.format(scale=scale))
+
+
+def _mixed(folder: Path, scale: int) -> Iterator[Path]:
+    """SelfExSR's folders, in which names end in _SRF_2_HR and _SRF_2_LR."""
+    ending = re.compile(rf"_SRF_{scale}_HR\.\w+$")
+    for place in (folder / f"image_SRF_{scale}", folder):
+        if place.is_dir() and any(ending.search(name) for name in os.listdir(place)):
+            yield place
+            return
+
+
+def _subfolders(folder: Path, pattern: str) -> Iterator[Path]:
+    """Folders directly in a folder whose whole name matches, in upper or lower case."""
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
+        yield from (folder / n for n in names if re.fullmatch(pattern, n, re.IGNORECASE))
+
+
+def _holds_pictures(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    with os.scandir(folder) as entries:
+        return any(is_picture(entry.name) for entry in entries)
+
+
+def _names(folders: list[Path]) -> str:
+    return " and ".join(sorted(map(str, folders)))
