@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from hitsr.base.errors import HitsrError
-from hitsr.base.files import sha256, visible
+from hitsr.base.files import sha256
 from hitsr.base.values import Value
 from hitsr.plan.jobs import PrepareJob, TrainJob
 from hitsr.plan.needs import available_device, missing_data, missing_weights

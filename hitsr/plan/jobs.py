@@ -53,7 +53,9 @@ class BaseJob(Value):
 class PrepareJob(BaseJob):
     """Lay out the pictures of a set as LR/HR pairs at one scale."""
 
-    CIRCUMSTANCES = BaseJob.CIRCUMSTANCES | {"source", "folder", "packs", "patch"}
+    CIRCUMSTANCES = BaseJob.CIRCUMSTANCES | {
+        *("source", "folder", "packs", "patch", "seen", "content")
+    }
 
     kind: Literal["prepare"] = "prepare"
     dataset: str
@@ -62,6 +64,8 @@ class PrepareJob(BaseJob):
     folder: Path  # of the set
     packs: Path | None = None  # folder of decoded pictures, for sets that training reads
     patch: PositiveInt | None = None  # least side of LR pictures, for the training set
+    seen: Path | None = None  # where the preparation keeps what it saw (`plan.watching`)
+    content: str | None = None  # changes when the pictures do, so that they are prepared again
 
 
 class TrainJob(BaseJob):

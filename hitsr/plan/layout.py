@@ -60,6 +60,10 @@ class Layout(NamedTuple):
             case _:
                 return self.results / "records" / kind / f"{name}.json"
 
+    def seen(self, name: str) -> Path:
+        """What the job `prepare` of this name saw of the pictures (`plan.watching`)."""
+        return self.results / "seen" / f"{name}.json"
+
     def weights(self, run: str) -> Path:
         return self.results / "weights" / run / "weights.safetensors"
 

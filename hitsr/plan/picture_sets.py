@@ -20,7 +20,7 @@ _SCALED = r"(LR)?[-_]?(bicubic|bic|BI)?[-_]?x{scale}"  # X2, x2, LRx2, LR_x2, LR
 
 def is_picture(name: str) -> bool:
     """Whether a file of this name is taken for a picture; hidden files are not."""
-    return not name.startswith(".") and Path(name).suffix[1:].lower() in EXTENSIONS
+    return not name.startswith(".") and os.path.splitext(name)[1][1:].lower() in EXTENSIONS
 
 
 def hr_folder(folder: Path, scale: int) -> Path | None:

@@ -223,6 +223,7 @@ class _Planner:
             folder=data.root / dataset,
             packs=self.packs if packed else None,
             patch=train.recipe.patch if train and dataset == data.train else None,
+            seen=self.layout.seen(file_name(f"{dataset}-x{scale}")),
         )
 
     def _trained(self, run: RunSpec, asker: str) -> Iterator[Job]:

@@ -269,6 +269,37 @@ def test_other_weights_and_templates_rerun_what_reads_them(odd: Path) -> None:
     assert set(jobs(snakemake(odd, "-n", *call))) == {"restore", "quality"}
 
 
+def test_changed_pictures_are_prepared_again_and_touched_ones_are_not(copy: Path) -> None:
+    noise = np.random.default_rng(1)
+    hr = copy / "data/watched/{set} [x]/HR"
+    for name in ("a", "b"):
+        write_png(hr / f"{name}.png", noise.integers(0, 256, (48, 48, 3), dtype=np.uint8))
+    config = {**UNTRAINED, "name": "watched", "own": TINY["own"]}
+    del config["weights"]
+    config["data"] = {"root": "data/watched", "source": "folder", "test": ["{set} [x]"]}
+    (copy / "watched.yaml").write_text(yaml.safe_dump(config))
+    record = f"results/watched/records/quality/{file_name('bicubic-x2.{set} [x]')}.json"
+    command = (record, "--configfile", "watched.yaml")
+    done = snakemake(copy, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    before = (hr / "a.png").read_bytes()
+    os.utime(hr / "a.png")
+    again = snakemake(copy, "-n", *command)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    write_png(hr / "a.png", noise.integers(0, 256, (48, 48, 3), dtype=np.uint8))
+    for _ in range(2):
+        assert jobs(snakemake(copy, "-n", *command)) == {"prepare": 1, "quality": 1, "restore": 1}
+    (hr / "a.png").write_bytes(before)
+    again = snakemake(copy, "-n", *command)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    (hr / "b.png").unlink()
+    done = snakemake(copy, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [picture.name for picture in QualityRecord.load(copy / record).pictures] == ["a"]
+    again = snakemake(copy, "-n", *command)
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
 def test_run_makes_the_report_and_its_evidence(finished: Path) -> None:
     results = finished / "results" / "tiny"
     assert "HiT-SIR" in (results / "report" / "index.html").read_text()

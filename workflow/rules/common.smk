@@ -32,7 +32,7 @@ TO_LOG = " > {log:q} 2>&1 || {{ tail -n 20 {log:q} >&2; exit 1; }}"
 # main process writes them.
 if workflow.is_main_process:
     for each in PLAN.jobs:
-        each.save(LAYOUT.job(each.kind, each.name))
+        noticed(each).save(LAYOUT.job(each.kind, each.name))
 
 
 wildcard_constraints:

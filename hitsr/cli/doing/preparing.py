@@ -1,6 +1,7 @@
 """Lay out the pictures of a set as LR/HR pairs."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast, get_args
 
@@ -15,6 +16,7 @@ from hitsr.data.photographs import Split, photographs
 from hitsr.data.workers import on_all_cores
 from hitsr.plan.jobs import PrepareJob
 from hitsr.plan.picture_sets import hr_folder
+from hitsr.plan.watching import see
 from hitsr.records import DatasetRecord, PictureFile
 from hitsr.records.provenance import provenance
 
@@ -23,11 +25,12 @@ _WHEELS = "wheels:"
 
 def prepare(job: PrepareJob) -> DatasetRecord:
     """Write missing pictures, check existing ones, and decode them into packs if asked to."""
-    started = time.monotonic()
+    started, since_ns = time.monotonic(), time.time_ns()
     hr, lr = _given_pictures(job)
     done = sources.prepare(hr, job.folder, (job.scale,), say, lr)
     print(f"{job.folder}: x{job.scale}, {done.written} files written, {done.kept} kept")
-    pictures = _pictures(job, done.origins[0])
+    pairs = sources.pairs(job.folder, job.scale)
+    pictures = _pictures(job, pairs, done.origins[0])
     if job.packs:
         packed_pairs(job.folder, job.scale, job.packs / job.dataset)
     record = DatasetRecord(
@@ -37,6 +40,13 @@ def prepare(job: PrepareJob) -> DatasetRecord:
         scale=job.scale,
         degradation=degradation((each.lr_sha256, each.lr_origin) for each in pictures),
         pictures=tuple(pictures),
+    )
+    found = list(zip(pairs, pictures, strict=True))
+    see(
+        job,
+        hr={pair.hr: each.hr_sha256 for pair, each in found},
+        lr={pair.lr: each.lr_sha256 for pair, each in found},
+        since_ns=since_ns,
     )
     if job.output:
         record.save(job.output)
@@ -58,7 +68,9 @@ def _given_pictures(job: PrepareJob) -> tuple[dict[str, Path], dict[str, Path]]:
     return {photo.name: photo.locate() for photo in photographs(cast(Split, split))}, {}
 
 
-def _pictures(job: PrepareJob, origins: Origins) -> list[PictureFile]:
+def _pictures(
+    job: PrepareJob, pairs: Sequence[sources.Pair], origins: Origins
+) -> list[PictureFile]:
     """The pairs of the prepared set; DataError names all that are smaller than a training patch."""
 
     def describe(pair: sources.Pair) -> PictureFile:
@@ -74,5 +86,4 @@ def _pictures(job: PrepareJob, origins: Origins) -> list[PictureFile]:
             lr_origin=origin.origin,
         )
 
-    pairs = sources.pairs(job.folder, job.scale)
     return on_all_cores(f"list {job.dataset} x{job.scale}", describe, pairs)
