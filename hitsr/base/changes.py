@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from hitsr.base.errors import SpecError, did_you_mean
+from hitsr.base.errors import SpecError, cut, did_you_mean, shortened
 
 
 def patched(data: dict[str, Any], changes: dict[str, Any], where: str) -> dict[str, Any]:
@@ -17,8 +17,8 @@ def patched(data: dict[str, Any], changes: dict[str, Any], where: str) -> dict[s
         for parent in changes:
             if path.startswith(f"{parent}."):
                 raise SpecError(
-                    f"{where}: {path} is part of {parent}, which is also changed; "
-                    f"write it into the new value of {parent}"
+                    f"{where}: {cut(path)} is part of {cut(parent)}, which is also changed; "
+                    f"write it into the new value of {cut(parent)}"
                 )
         _set_at_path(data, path, value, where)
     return data
@@ -32,11 +32,14 @@ def _set_at_path(data: dict[str, Any], path: str, value: Any, where: str) -> Non
         parent = ".".join(parts[:depth])
         if not isinstance(node, dict):
             raise SpecError(
-                f"{where}: no field {path!r}: {parent} is {node!r}; change {parent!r} as a whole"
+                f"{where}: no field {shortened(path)}: {cut(parent)} is {shortened(node)}; "
+                f"change {shortened(parent)} as a whole"
             )
         if part not in node:
             prefix = f"{parent}." if parent else ""
-            raise SpecError(f"{where}: no field {path!r}; {did_you_mean(part, node, prefix)}")
+            raise SpecError(
+                f"{where}: no field {shortened(path)}; {did_you_mean(part, node, prefix)}"
+            )
         if depth < len(parts) - 1:
             node = node[part]
     node[parts[-1]] = value

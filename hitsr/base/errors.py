@@ -1,9 +1,8 @@
 """Errors that users can fix: each message says what was wrong, what was found and what to do."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
-
-_LONGEST = 200  # characters of a value in a message
 
 
 class HitsrError(Exception):
@@ -26,6 +25,29 @@ class RecordError(HitsrError):
     """A record whose schema or subject differs from the one expected."""
 
 
+_LONGEST = 100  # characters of a user's value that a message repeats
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, _LONGEST, _LONGEST
+
+
+def cut(text: str) -> str:
+    """Text of a user for an error message: at most 100 characters."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def shortened(value: object) -> str:
+    """A user's value for an error message: as YAML writes it, in at most 100 characters.
+
+    A list of lists that repeats itself a billion times takes no time either.
+    """
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+    return cut(_REPR.repr(value))
+
+
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
     """The end of an error message: the known name closest to `name`, or else all known names.
 
@@ -35,10 +57,4 @@ def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
     near = difflib.get_close_matches(name, known, n=1)
     if near:
         return f"did you mean {prefix + near[0]!r}?"
-    return f"known: {', '.join(prefix + each for each in known)}"
-
-
-def shortened(value: object) -> str:
-    """A value as Python writes it, cut in the middle if it is long."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 4 :]}"
+    return f"known: {', '.join(prefix + each for each in known) or 'none'}"

@@ -1,17 +1,35 @@
 """`Value`, the frozen pydantic model that all specs, configs and records derive from."""
 
-import csv
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
 
-from hitsr.base.errors import DataError, SpecError, did_you_mean, shortened
+from hitsr.base.errors import SpecError, cut, did_you_mean, shortened
+from hitsr.base.reading import read_yaml
 
-UTF_8 = "utf-8-sig"  # of files that users edit: some editors put a byte order mark first
+T = TypeVar("T")
+
+
+def _each_once(entries: tuple[T, ...]) -> tuple[T, ...]:
+    seen: set[T] = set()
+    for each in entries:
+        if each in seen:
+            raise ValueError(f"{shortened(each)} is listed twice; keep one")
+        seen.add(each)
+    return entries
+
+
+# Types of fields that users write: a number is no text and no true or false, and has limits that
+# a computer can hold.
+Count = Annotated[int, Strict(), Field(ge=1, le=2**16)]
+CountOrNone = Annotated[int, Strict(), Field(ge=0, le=2**16)]
+Steps = Annotated[int, Strict(), Field(ge=1, le=10**9)]
+Number = Annotated[float, Strict()]
+Distinct = Annotated[tuple[T, ...], AfterValidator(_each_once)]  # may be empty
+Several = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 
 class Value(BaseModel):
@@ -33,12 +51,13 @@ class Value(BaseModel):
         and for an unknown key the known key closest to it.
         """
         if not isinstance(data, dict | cls):
-            found = "it is empty" if data is None else f"found {type(data).__name__}"
+            kind = "list" if isinstance(data, list) else shortened(data)
+            found = "it is empty" if data is None else f"found {kind}"
             raise SpecError(f"{where}: needs fields, each `name: value`; {found}")
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            lines = (_explain(cls, problem) for problem in error.errors())
+            lines = explained(cls, error)
             raise SpecError("\n".join(f"{where}: {line}" for line in lines)) from None
 
     @classmethod
@@ -51,51 +70,61 @@ class Value(BaseModel):
         return self.model_dump_json(indent=2) + "\n"
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, of which YAML would keep the last."""
+# What is allowed, by pydantic's types of errors; other messages are pydantic's own or ours.
+_ALLOWED = {
+    "bool_type": "must be true or false",
+    "dict_type": "must hold fields, each `name: value`",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "int_type": "must be a whole number",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "model_attributes_type": "must hold fields, each `name: value`",
+    "model_type": "must hold fields, each `name: value`",
+    "path_type": "must be a path; put it in quotes",
+    "string_pattern_mismatch": "must match {pattern}",
+    "string_too_short": "must not be empty",
+    "string_unicode": "must be text without halves of characters",
+    "string_type": "must be text; put it in quotes",
+    "too_long": "must have at most {max_length} entries",
+    "too_short": "must have at least {min_length} entries",
+    "tuple_type": "must be a list, such as [a, b]",
+    "union_tag_invalid": "kind must be one of {expected_tags}",
+    "union_tag_not_found": "needs the field `kind`",
+}
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key.value!r} is given twice", key.start_mark
-                )
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
+
+def explained(cls: type[BaseModel], error: ValidationError) -> list[str]:
+    """A line for each problem that pydantic found: dotted key, what is allowed, what is there."""
+    return [_explain(cls, problem) for problem in error.errors() if not _is_echo(problem)]
 
 
-def read_yaml(path: Path) -> Any:
-    """The plain data in a YAML or JSON file; SpecError if the file is missing or malformed."""
-    try:
-        return yaml.load(path.read_text(encoding=UTF_8), _UniqueKeys)
-    except FileNotFoundError:
-        raise SpecError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: not YAML: {error}") from None
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file of the repository, by column; DataError if it cannot be read."""
-    try:
-        with path.open(encoding=UTF_8, newline="") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", "not UTF-8")
-        raise DataError(f"{path}: {why}; restore it from the repository") from None
+def _is_echo(problem: Any) -> bool:
+    """Whether a list is too short only because pydantic leaves its invalid entries out."""
+    if problem["type"] != "too_short":
+        return False
+    return len(problem["input"]) > int(problem["ctx"]["actual_length"])
 
 
 def _explain(cls: type[BaseModel], problem: Any) -> str:
-    """One line about one of pydantic's errors, with the full dotted key."""
-    models, path = _models_along(cls, [str(part) for part in problem["loc"]])
-    key = ".".join(path)
-    if problem["type"] == "extra_forbidden":
-        known = {field for model in models for field in model.model_fields}
-        return f"no field {key!r}; {did_you_mean(path[-1], known, key.removesuffix(path[-1]))}"
-    if problem["type"] == "missing":
-        return f"field {key!r} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    got = "" if isinstance(problem["input"], dict) else f" (got {shortened(problem['input'])})"
+    models, path = _models_along(cls, [str(part) for part in problem["loc"] if part != "[key]"])
+    key, got = cut(".".join(path)), shortened(problem["input"])
+    match problem["type"]:
+        case "extra_forbidden":
+            known = {field for model in models for field in model.model_fields}
+            return f"no field {key!r}; {did_you_mean(path[-1], known, '.'.join([*path[:-1], '']))}"
+        case "missing" if isinstance(problem["loc"][-1], int):
+            return f"{'.'.join(path[:-1])}: entry {problem['loc'][-1] + 1} is missing (got {got})"
+        case "missing":
+            return f"field {key!r} is missing"
+        case "invalid_key":
+            return f"{'.'.join(path[:-1]) or 'key'}: {got} is no name; put it in quotes"
+    allowed = _ALLOWED.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    message = allowed.format(**problem.get("ctx", {})) if problem["type"] in _ALLOWED else allowed
+    got = "" if isinstance(problem["input"], dict) else f" (got {got})"
     return f"{key}: {message}{got}" if key else message
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hitsr.base.errors import SpecError, WeightsError
-from hitsr.base.values import read_yaml
+from hitsr.base.reading import read_yaml
 from hitsr.cli.options import check_scale, given
 from hitsr.plan.subjects import (
     CONTROLS,

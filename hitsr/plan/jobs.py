@@ -4,20 +4,20 @@ The pipeline's rules pass the file to the verb of the job's kind: `hitsr latency
 file is rewritten only if the job has changed.
 """
 
-import codecs
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic import Field, StrictBool
 
-from hitsr.base.errors import SpecError
+from hitsr.base.errors import SpecError, shortened
 from hitsr.base.files import write_text
-from hitsr.base.values import Value
+from hitsr.base.reading import read_json
+from hitsr.base.values import Count, CountOrNone, Value
 from hitsr.plan.layout import Kind
 from hitsr.plan.subjects import BuiltNetwork, Filled, Network, Scored, Upscaler
-from hitsr.specs.config import Device, Dtype, Over
+from hitsr.specs.config import Device, Dtype, Over, Side
 from hitsr.specs.network import Formulation, Scale
 from hitsr.specs.run import RunSpec
 
@@ -63,7 +63,7 @@ class PrepareJob(BaseJob):
     source: str  # a folder of HR pictures, or `wheels:train`, `wheels:test`
     folder: Path  # of the set
     packs: Path | None = None  # folder of decoded pictures, for sets that training reads
-    patch: PositiveInt | None = None  # least side of LR pictures, for the training set
+    patch: Count | None = None  # least side of LR pictures, for the training set
     seen: Path | None = None  # where the preparation keeps what it saw (`plan.watching`)
     content: str | None = None  # changes when the pictures do, so that they are prepared again
 
@@ -78,7 +78,7 @@ class TrainJob(BaseJob):
     data: Path  # folder that holds the run's sets
     packs: Path
     device: Device
-    compile: bool = False
+    compile: StrictBool = False
 
 
 class RestoreJob(BaseJob):
@@ -116,11 +116,11 @@ class MapJob(BaseJob):
     dataset: str | None  # None if `windows` are listed
     data: Path | None  # folder of the set
     # Name of an LR picture, whose file is `inputs["lr/NAME"]`, and x, y, side in HR pixels.
-    windows: tuple[tuple[str, NonNegativeInt, NonNegativeInt, PositiveInt], ...] = ()
-    side: PositiveInt = 16  # of a set's windows, HR pixels
-    crop: NonNegativeInt  # side of the cut-out around a window, HR pixels; 0: whole picture
-    steps: PositiveInt = 50  # of the integration path
-    refine: bool = False  # also integrate along a path refined to an error below 1 %
+    windows: tuple[tuple[str, CountOrNone, CountOrNone, Count], ...] = ()
+    side: Count = 16  # of a set's windows, HR pixels
+    crop: CountOrNone  # side of the cut-out around a window, HR pixels; 0: whole picture
+    steps: Count = 50  # of the integration path
+    refine: StrictBool = False  # also integrate along a path refined to an error below 1 %
     device: Device
 
 
@@ -129,7 +129,7 @@ class CountJob(BaseJob):
 
     kind: Literal["complexity"] = "complexity"
     subject: Network
-    output_size: tuple[PositiveInt, PositiveInt]  # width, height
+    output_size: tuple[Side, Side]  # width, height
     formulation: Formulation | None = "paper"  # None for a user's own network
 
 
@@ -138,16 +138,16 @@ class TimeJob(BaseJob):
 
     kind: Literal["latency"] = "latency"
     subject: Network
-    output_size: tuple[PositiveInt, PositiveInt]  # width, height
+    output_size: tuple[Side, Side]  # width, height
     device: UsedDevice
     formulation: Formulation | None  # None for a user's own network
-    batch: PositiveInt = 1
+    batch: Count = 1
     dtype: Dtype = "float32"
-    channels_last: bool = False
-    compiled: bool = False
-    autocast: bool = False
-    warmup: NonNegativeInt
-    samples: PositiveInt
+    channels_last: StrictBool = False
+    compiled: StrictBool = False
+    autocast: StrictBool = False
+    warmup: CountOrNone
+    samples: Count
 
 
 class GrowthJob(BaseJob):
@@ -156,7 +156,7 @@ class GrowthJob(BaseJob):
     kind: Literal["scaling"] = "scaling"
     subject: BuiltNetwork
     over: Over
-    sides: tuple[PositiveInt, ...] = ()  # LR pixels; default: those of `measure.scaling`
+    sides: tuple[Count, ...] = ()  # LR pixels; default: those of `measure.scaling`
     formulation: Formulation = "paper"
 
 
@@ -168,8 +168,8 @@ class TimeGrowthJob(BaseJob):
     over: tuple[Over, ...]
     formulation: Formulation = "fused"
     device: UsedDevice
-    warmup: NonNegativeInt
-    samples: PositiveInt
+    warmup: CountOrNone
+    samples: Count
 
 
 Job = (
@@ -183,28 +183,22 @@ Job = (
     | GrowthJob
     | TimeGrowthJob
 )
-_ADAPTER: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="kind")])
+KINDS: dict[str, type[Job]] = {kind.model_fields["kind"].default: kind for kind in Job.__args__}
 
 
 def read_job(path: Path, kind: Kind | None = None) -> Job:
     """Read a job file; SpecError if it is missing, damaged or of another kind."""
+    where = f"{path}: not a job file of this version, rerun `snakemake`"
     try:
-        job = _ADAPTER.validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
-    except OSError as error:
-        raise SpecError(f"{path}: {error.strerror}; `snakemake` writes job files") from None
-    except ValidationError as error:
-        what = _first_problem(error)
+        data = read_json(path)
+    except SpecError as error:
+        raise SpecError(str(error).replace(str(path), where, 1)) from None
+    found = data.get("kind") if isinstance(data, dict) else None
+    if not isinstance(found, str) or found not in KINDS:
         raise SpecError(
-            f"{path}: not a job file of this version: {what}; rerun `snakemake`"
-        ) from None
+            f"{where}: kind: must be one of {', '.join(KINDS)} (got {shortened(found)})"
+        )
+    job = KINDS[found].parse(data, where)
     if kind is not None and job.kind != kind:
         raise SpecError(f"{path}: is a job for `hitsr {job.kind}`, not for `hitsr {kind}`")
     return job
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    if problem["type"] == "union_tag_not_found":
-        return "no field 'kind'"
-    key = ".".join(map(str, problem["loc"][1:]))  # the first part is the kind of the job
-    return f"{key}: {problem['msg']}" if key else problem["msg"]

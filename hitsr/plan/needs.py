@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from hitsr.base.values import read_csv
+from hitsr.base.reading import read_csv
 from hitsr.plan.picture_sets import hr_folder
 from hitsr.plan.subjects import find_weights, weight_names
 from hitsr.specs.config import PHOTOGRAPHS, Config, Device, scaled_networks

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from hitsr.base.errors import SpecError, did_you_mean
+from hitsr.base.errors import SpecError, did_you_mean, shortened
 from hitsr.plan.batches import CONFIG, LATENCY, time_name
 from hitsr.plan.jobs import (
     BaseJob,
@@ -93,7 +93,9 @@ def make_plan(
     """
     for name in config.ablations:
         if name not in ablations:
-            raise SpecError(f"{config.name}: no ablation {name!r}; {did_you_mean(name, ablations)}")
+            raise SpecError(
+                f"{config.name}: no ablation {shortened(name)}; {did_you_mean(name, ablations)}"
+            )
     rows, impossible = _possible(config, ablations)
     layout = Layout(results or config.folder)
     planner = _Planner(config, layout)

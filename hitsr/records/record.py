@@ -1,6 +1,5 @@
 """The base class of records, their provenance, and how their files are read."""
 
-import json
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -8,11 +7,10 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, model_val
 
 from hitsr.base.errors import RecordError, SpecError, shortened
 from hitsr.base.files import write_text
-from hitsr.base.values import UTF_8, Value
+from hitsr.base.reading import parse_json
+from hitsr.base.values import Value
 
 Hash = str
-
-_DIGITS = 19  # of whole numbers, with a sign: below 2^63
 
 
 class Provenance(Value):
@@ -82,7 +80,7 @@ class Record(Value):
     def _read(path: Path) -> dict[str, Any]:
         """The plain data in a record's file."""
         try:
-            data = read_json(path.read_bytes())
+            data = parse_json(path.read_bytes())
         except OSError as error:
             problem = error.strerror or str(error)
         except ValueError as error:
@@ -92,27 +90,3 @@ class Record(Value):
                 return data
             problem = f"no schema in {shortened(data)}"
         raise RecordError(f"{path}: not a record ({problem}); delete it and rerun")
-
-
-def read_json(data: bytes | str) -> Any:
-    """Plain data as this package writes it; ValueError in a few words for anything else.
-
-    Refused are also whole numbers beyond 64 bits, with which floats cannot be computed; fields of
-    values refuse what is not finite.
-    """
-    try:
-        text = data.decode(UTF_8) if isinstance(data, bytes) else data
-        return json.loads(text, parse_int=_whole)
-    except UnicodeDecodeError:
-        raise ValueError("not text") from None
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        raise ValueError(f"not JSON at {where}: {error.msg}") from None
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > _DIGITS:
-        raise ValueError(f"a whole number of {len(digits.lstrip('-'))} digits")
-    return int(digits)

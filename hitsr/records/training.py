@@ -5,9 +5,10 @@ from pathlib import Path
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from hitsr.base.errors import RecordError, SpecError, shortened
-from hitsr.base.values import UTF_8, Value
+from hitsr.base.reading import UTF_8, parse_json
+from hitsr.base.values import Value
 from hitsr.records.pictures import BICUBIC_LR
-from hitsr.records.record import Record, read_json
+from hitsr.records.record import Record
 from hitsr.specs.run import RunSpec
 
 _REMEDY = "delete the training’s folder and record, and rerun"
@@ -50,7 +51,7 @@ def read_log(path: Path) -> list[LogLine]:
     for number, line in enumerate(text.splitlines(), 1):
         where = f"{path}:{number}: damaged log line"
         try:
-            data = read_json(line)
+            data = parse_json(line)
         except ValueError as error:
             raise RecordError(f"{where}: {error} (got {shortened(line)}); {_REMEDY}") from None
         if not isinstance(data, dict):

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 from pydantic import BeforeValidator, Field
 
 from hitsr.base.errors import DataError, SpecError
-from hitsr.base.values import Value, read_csv
+from hitsr.base.reading import read_csv
+from hitsr.base.values import Value
 from hitsr.specs.network import Scale
 
 V = TypeVar("V", bound=Value)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from hitsr.base.errors import WeightsError, did_you_mean
 from hitsr.base.files import sha256, write_bytes, write_text
-from hitsr.base.values import read_csv
+from hitsr.base.reading import read_csv
 from hitsr.models.backbone import create
 from hitsr.models.checkpoints import load_weights
 from hitsr.plan.subjects import find_weights

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from hitsr.base.errors import SpecError, WeightsError
 from hitsr.base.files import write_text
-from hitsr.base.values import read_yaml
+from hitsr.base.reading import read_yaml
 from hitsr.models.backbone import SuperResolver, create
 from hitsr.models.checkpoints import load_weights, save_weights
 from hitsr.specs.network import Formulation, NetworkSpec, ScaledNetwork

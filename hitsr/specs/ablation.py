@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from hitsr.base.errors import SpecError, did_you_mean
+from hitsr.base.errors import SpecError, did_you_mean, shortened
 from hitsr.base.files import visible
 from hitsr.base.names import LONGEST_NAME, Name, check_name, cut_name
-from hitsr.base.values import Value
+from hitsr.base.values import Several, Value
 from hitsr.specs.config import Config, Train, fresh_run, runs
 from hitsr.specs.network import NetworkSpec, Scale, ScaledNetwork
 from hitsr.specs.recipe import Recipe
@@ -31,7 +31,7 @@ _OF_RECIPE, _DATA = "recipe.", "data"  # what a change may name besides fields o
 S = TypeVar("S", RunSpec, ScaledNetwork)
 Change = dict[str, Any]  # dotted path -> new value
 Names = Annotated[
-    tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
+    Several[str], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
 ]
 
 
@@ -46,7 +46,7 @@ class Ablation(Value):
     """One file of ablations/: a question, and the variants that answer it."""
 
     question: str
-    base: Names = Field(min_length=1)  # each of these networks is changed by every variant
+    base: Names  # each of these networks is changed by every variant
     variants: dict[Name, Change] = Field(min_length=2)
     published: tuple[Remark, ...] = ()
     expect: str  # the expected result, and why
@@ -98,6 +98,8 @@ class AblationRow(NamedTuple):
 
 def read_ablations(folder: Path) -> dict[str, Ablation]:
     """Read all ablations of a folder, by file name; SpecError names the file, key and rule."""
+    if folder.exists() and not folder.is_dir():
+        raise SpecError(f"{folder}: not a folder; name the folder of ablations")
     for path in visible(folder, "*.yml"):
         raise SpecError(f"{path}: ablations are named *.yaml; rename it")
     return {_named(path): Ablation.read(path) for path in visible(folder, "*.yaml")}
@@ -114,7 +116,7 @@ def pick(names: Iterable[str], known: dict[str, Ablation], where: str) -> dict[s
     """The ablations called `names`; SpecError for an unknown name suggests the nearest one."""
     for name in names:
         if name not in known:
-            raise SpecError(f"{where}: no ablation {name!r}; {did_you_mean(name, known)}")
+            raise SpecError(f"{where}: no ablation {shortened(name)}; {did_you_mean(name, known)}")
     return {name: known[name] for name in names}
 
 

@@ -13,13 +13,12 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    PositiveFloat,
-    PositiveInt,
     model_validator,
 )
 
-from hitsr.base.errors import DataError, SpecError, did_you_mean
-from hitsr.base.values import Value, read_yaml
+from hitsr.base.errors import DataError, SpecError, cut, did_you_mean, shortened
+from hitsr.base.reading import read_yaml
+from hitsr.base.values import Count, Number, Several, Value
 from hitsr.specs.network import Scale
 from hitsr.specs.zoo import BASELINE, NETWORKS
 
@@ -71,7 +70,8 @@ def _known(names: Iterable[str], what: str) -> Callable[[str], str]:
 Network = Annotated[str, AfterValidator(_known(NETWORKS, "network"))]
 Conversion = Annotated[str, AfterValidator(_known(BASELINE, "conversion"))]
 TestSet = Annotated[str, AfterValidator(_known(TEST_SETS, "test set of the paper"))]
-Tolerance = PositiveFloat | None  # None: the claim is only a direction, or has no tolerance
+Positive = Annotated[Number, Field(gt=0)]
+Tolerance = Positive | None  # None: the claim is only a direction, or has no tolerance
 
 
 class BaseClaim(Value):
@@ -86,9 +86,9 @@ class BaseClaim(Value):
     compare: Comparison = "value"
     expect: Expectation
     basis: Basis = "records"
-    scales: tuple[Scale, ...] = Field(default=SCALES, min_length=1)
+    scales: Several[Scale] = SCALES
     # For quantities that are measured on a test set.
-    datasets: tuple[TestSet, ...] = Field(default=TEST_SETS, min_length=1)
+    datasets: Several[TestSet] = TEST_SETS
 
     @model_validator(mode="after")
     def _can_be_judged(self) -> Self:
@@ -126,11 +126,11 @@ class NetworkClaim(BaseClaim):
     """A claim about single networks."""
 
     of: Literal["networks"] = "networks"
-    networks: tuple[Network, ...] = Field(default=tuple(NETWORKS), min_length=1)
+    networks: Several[Network] = tuple(NETWORKS)
     # Tolerances for released weights, whose scores do not depend on a training run.
-    released: dict[ClaimedQuantity, PositiveFloat] = Field(default={})
+    released: dict[ClaimedQuantity, Positive] = Field(default={})
     # Tolerances for single sets, which replace those in `quantities`.
-    by_set: dict[TestSet, PositiveFloat] = Field(default={})
+    by_set: dict[TestSet, Positive] = Field(default={})
 
     def _unfit(self) -> str:
         if self.compare != "value":
@@ -155,7 +155,7 @@ class PairClaim(BaseClaim):
     """A claim about conversions compared with their baselines."""
 
     of: Literal["pairs"] = "pairs"
-    conversions: tuple[Conversion, ...] = Field(default=CONVERSIONS, min_length=1)
+    conversions: Several[Conversion] = CONVERSIONS
     device: str | None = None  # part of the name of the device on which printed times were taken
 
     def _unfit(self) -> str:
@@ -197,7 +197,7 @@ class BestClaim(BaseClaim):
     """A claim about the best printed score of conversions compared with all other methods."""
 
     of: Literal["best"] = "best"
-    conversions: tuple[Conversion, ...] = Field(default=CONVERSIONS, min_length=1)
+    conversions: Several[Conversion] = CONVERSIONS
     misprints: tuple[Misprint, ...] = ()
 
 
@@ -207,7 +207,7 @@ class SuccessorClaim(BaseClaim):
     of: Literal["successors"] = "successors"
     network: Network
     training_set: str  # networks trained on another or an unknown set are excluded
-    max_params_k: PositiveInt
+    max_params_k: Count
 
 
 Claim = NetworkClaim | PairClaim | OtherPairsClaim | TrainingSetClaim | BestClaim | SuccessorClaim
@@ -233,11 +233,11 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
 
 def _claim(data: Any, where: str) -> Claim:
     if not isinstance(data, dict):
-        raise DataError(f"{where}: must have keys and values, got {data!r}")
-    where = f"{where} ({data.get('id', 'without id')})"
+        raise DataError(f"{where}: must have keys and values, got {shortened(data)}")
+    where = f"{where} ({cut(str(data.get('id', 'without id')))})"
     of = data.get("of")
     if not isinstance(of, str) or of not in _KINDS:
-        raise DataError(f"{where}: of: no {of!r}; {did_you_mean(str(of), _KINDS)}")
+        raise DataError(f"{where}: of: no {shortened(of)}; {did_you_mean(str(of), _KINDS)}")
     try:
         return _KINDS[of].parse(data, where)
     except SpecError as error:

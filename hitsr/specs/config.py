@@ -2,21 +2,22 @@
 
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator, model_validator
 
-from hitsr.base.errors import did_you_mean
+from hitsr.base.errors import SpecError, did_you_mean, shortened
 from hitsr.base.names import FolderName, Name, UserPath
-from hitsr.base.values import Value
+from hitsr.base.values import Count, CountOrNone, Distinct, Several, Value
 from hitsr.specs.network import Formulation, Scale, ScaledNetwork
 from hitsr.specs.recipe import Recipe
-from hitsr.specs.run import RunSpec
+from hitsr.specs.run import RunSpec, Seed
 from hitsr.specs.source import read_source
 from hitsr.specs.zoo import NETWORKS, find
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Dtype = Literal["float32", "float16", "bfloat16"]
+Side = Annotated[Count, Field(ge=4)]  # of an output in pixels: one LR pixel at every scale
 Over = Literal["window", "picture"]  # what a cost grows with
 PHOTOGRAPHS = ("train", "test")  # sets of photographs in installed packages
 
@@ -29,7 +30,7 @@ class Data(Value):
     packs: UserPath | None = None  # folder of decoded pictures for training; default: root/packs
     train: FolderName | None = None  # required if anything is trained
     validation: FolderName | None = None
-    test: tuple[FolderName, ...] = Field(min_length=1)
+    test: Several[FolderName]
 
     @property
     def sets(self) -> tuple[str, ...]:
@@ -39,18 +40,17 @@ class Data(Value):
 class Train(Value):
     """Every network is trained at each scale with each seed, all by one recipe."""
 
-    scales: tuple[Scale, ...] = Field(min_length=1)
-    seeds: tuple[NonNegativeInt, ...] = Field(default=(1,), min_length=1)
+    scales: Several[Scale]
+    seeds: Several[Seed] = (1,)
     recipe: Recipe
     # Changes to every trained network, by dotted path; costs are measured at published size.
     changes: dict[str, Any] = Field(default={})
     # {3: 2} starts x3 from the x2 run of the same seed.
     start_from: dict[Scale, Scale] = Field(default={})
-    threads: PositiveInt = 1  # CPU threads of one training
+    threads: Annotated[Count, Field(le=1024)] = 1  # CPU threads of one training
     device: Device = "auto"
-    compile: bool = (
-        False  # with torch.compile; results differ in low bits, as they do between devices
-    )
+    # With torch.compile; results differ in low bits, as they do between devices.
+    compile: StrictBool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -76,14 +76,14 @@ class Weights(Value):
     """Released weights, scored without training; `plan.subjects.find_weights` finds them."""
 
     root: UserPath
-    scales: tuple[Scale, ...] = Field(default=(2, 3, 4), min_length=1)
+    scales: Several[Scale] = (2, 3, 4)
 
 
 class Own(Value):
     """A user's own network, measured like the others; `models.own` loads it."""
 
     source: str  # see `specs.source`
-    scales: tuple[Scale, ...] = Field(default=(2, 3, 4), min_length=1)
+    scales: Several[Scale] = (2, 3, 4)
 
     @field_validator("source")
     @classmethod
@@ -93,35 +93,45 @@ class Own(Value):
 
 
 class Latency(Value):
-    scales: tuple[Scale, ...]
-    formulations: tuple[Formulation, ...] = ("fused",)
-    warmup: NonNegativeInt = 1
-    samples: PositiveInt = 5
+    scales: Several[Scale]
+    formulations: Several[Formulation] = ("fused",)
+    warmup: CountOrNone = 1
+    samples: Count = 5
     device: Device = "auto"
     # Timed in addition to one float32 picture, which is always timed:
-    batches: tuple[PositiveInt, ...] = ()  # pictures in one forward
-    dtypes: tuple[Dtype, ...] = ()
+    batches: Distinct[Count] = ()  # pictures in one forward
+    dtypes: Distinct[Dtype] = ()
 
 
 class AttributionPlan(Value):
     """Local attribution maps of every network, for whole sets."""
 
-    sets: tuple[FolderName, ...] = Field(min_length=1)
-    scales: tuple[Scale, ...] = Field(min_length=1)
-    crop: NonNegativeInt = 256  # side of the cut-out around a window, HR pixels; 0: whole picture
+    sets: Several[FolderName]
+    scales: Several[Scale]
+    crop: CountOrNone = 256  # side of the cut-out around a window, HR pixels; 0: whole picture
+
+    @model_validator(mode="after")
+    def _crop_holds_a_window(self) -> Self:
+        least = 16 + max(self.scales)
+        if 0 < self.crop < least:
+            raise ValueError(
+                f"crop: {self.crop} is too small around a window of 16 HR pixels; must be 0 (whole "
+                f"pictures) or at least {least}"
+            )
+        return self
 
 
 class Scaling(Value):
     """Which growth of cost is measured for the config's networks."""
 
-    over: tuple[Over, ...] = ("window", "picture")
+    over: Several[Over] = ("window", "picture")
     scale: Scale = 2
-    samples: NonNegativeInt = 0  # timed forwards at each size; 0: count FLOPs only
+    samples: CountOrNone = 0  # timed forwards at each size; 0: count FLOPs only
 
 
 class Efficiency(Value):
-    scales: tuple[Scale, ...] = (2, 3, 4)
-    output_size: tuple[PositiveInt, PositiveInt] = (1280, 720)  # width, height
+    scales: Several[Scale] = (2, 3, 4)
+    output_size: tuple[Side, Side] = (1280, 720)  # width, height
     latency: Latency
 
 
@@ -130,7 +140,7 @@ class Config(Value):
 
     name: Name
     title: str
-    networks: tuple[str, ...] = tuple(NETWORKS)
+    networks: Distinct[str] = tuple(NETWORKS)
     own: dict[Name, Own] = Field(default={})
     data: Data
     train: Train | None = None
@@ -138,13 +148,13 @@ class Config(Value):
     efficiency: Efficiency
     lam: AttributionPlan | None = None
     scaling: Scaling | None = None
-    ablations: tuple[str, ...] = ()  # names of files in ablations/, without .yaml
+    ablations: Distinct[str] = ()  # names of files in ablations/, without .yaml
 
     @model_validator(mode="after")
     def _networks_exist(self) -> Self:
         for name in self.networks:
             if name not in NETWORKS:
-                raise ValueError(f"networks: no {name!r}; {did_you_mean(name, NETWORKS)}")
+                raise ValueError(f"networks: no {shortened(name)}; {did_you_mean(name, NETWORKS)}")
         for name in self.own:
             if name in (*NETWORKS, "bicubic", "hr"):
                 raise ValueError(f"own.{name}: this name is used by hitsr; choose another")
@@ -160,6 +170,8 @@ class Config(Value):
     def _something_is_scored(self) -> Self:
         if not self.scales:
             raise ValueError("nothing to score: add `train`, `weights` or `own`")
+        if not (self.networks or self.own or self.ablations):
+            raise ValueError("networks: names none; name some, or leave it out for all six")
         if self.train and not (self.data.train and self.data.validation):
             raise ValueError("train: needs data.train and data.validation")
         if self.train and self.weights:
@@ -229,5 +241,8 @@ def fresh_run(config: Config, train: Train, name: str, scale: Scale, seed: int) 
 def load_config(path: Path) -> Config:
     """Read and check a config, its runs included; SpecError names the key and the rule."""
     config = Config.read(path)
-    runs(config)
+    try:
+        runs(config)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
     return config

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
-    PositiveInt,
-    Strict,
     StrictBool,
     ValidationInfo,
     field_validator,
@@ -18,9 +16,9 @@ from pydantic import (
 )
 
 from hitsr.base.changes import patched
-from hitsr.base.errors import SpecError
+from hitsr.base.errors import SpecError, cut
 from hitsr.base.names import Name
-from hitsr.base.values import Value
+from hitsr.base.values import Count, Number, Value
 
 Scale = Literal[2, 3, 4]
 Formulation = Literal["paper", "fused"]
@@ -38,7 +36,7 @@ Kernel = Literal[
 ]
 # The most position biases (heads x tokens x keys, 4 MB) that a block holds at once.
 MOST_LAID_OUT = 2**20
-Count = Annotated[PositiveInt, Strict()]  # no `true` for 1, no "48" for 48
+Share = Annotated[Number, Field(ge=0, le=1)]
 
 
 class WindowAttention(Value):
@@ -82,7 +80,7 @@ class Correlation(Value):
     softmax: StrictBool = False
     position: Literal["dynamic", "table", "none"] = Field(default="dynamic", validate_default=True)
     # LayerNorm over fewer channels would erase the positions: (a, b) always becomes (1, -1).
-    position_width: int = Field(default=3, ge=3, strict=True)
+    position_width: Annotated[Count, Field(ge=3)] = 3
 
     @field_validator("branches")
     @classmethod
@@ -135,8 +133,15 @@ class Ffn(Value):
 class Windows(Value):
     """Side of each block's windows: base times its ratio."""
 
-    base: Count = 8
-    ratios: tuple[float, ...] = (1, 1, 1, 1, 1, 1)  # one per block of a group
+    base: Annotated[Count, Field(le=256)] = 8
+    ratios: tuple[Annotated[Number, Field(le=256)], ...] = (
+        1,
+        1,
+        1,
+        1,
+        1,
+        1,
+    )  # one per block of a group
     shift: StrictBool = True  # by half a window, in every second block; cyclic
 
     @property
@@ -169,8 +174,8 @@ class NetworkSpec(Value):
     depths: tuple[Count, ...] = Field(default=(6, 6, 6, 6), min_length=1)  # blocks per group
     width: Count = 60
     upsampler: Upsampler = "one_step"  # two_stage: as in classical networks
-    stochastic_depth: float = Field(default=0.0, ge=0, lt=1)  # of the last block, in training
-    mean: tuple[float, float, float] = (0.4488, 0.4371, 0.4040)  # RGB, of DIV2K
+    stochastic_depth: Number = Field(default=0.0, ge=0, lt=1)  # of the last block, in training
+    mean: tuple[Share, Share, Share] = (0.4488, 0.4371, 0.4040)  # RGB, of DIV2K
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -207,7 +212,7 @@ class NetworkSpec(Value):
         if "mixer.kind" in changes:
             raise SpecError(
                 f"{where}: mixer.kind: each kind of mixer has its own fields; change 'mixer' as a "
-                f"whole, such as mixer: {{kind: {changes['mixer.kind']}, heads: 6}}"
+                f"whole, such as mixer: {{kind: {cut(str(changes['mixer.kind']))}, heads: 6}}"
             )
         network = NetworkSpec.parse(patched(self.model_dump(), changes, where), where)
         for path, reason in _unread(network).items():

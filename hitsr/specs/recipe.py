@@ -1,30 +1,32 @@
 """How a network is trained: every value that changes the trained weights."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, StrictBool, model_validator
 
-from hitsr.base.values import Value
+from hitsr.base.values import Count, Number, Steps, Value
+
+Beta = Annotated[Number, Field(ge=0, lt=1)]
 
 
 class Recipe(Value):
     """How a network is trained: L1, Adam, and a learning rate that falls at milestones."""
 
-    steps: PositiveInt
-    batch: PositiveInt
-    patch: PositiveInt  # side of the LR patch, in pixels
-    learning_rate: PositiveFloat
-    betas: tuple[float, float] = (0.9, 0.99)
-    milestones: tuple[PositiveInt, ...] = ()  # steps after which the rate is multiplied by decay
-    decay: float = Field(default=0.5, gt=0, lt=1)
-    log_every: PositiveInt = 100  # steps
-    validate_every: PositiveInt = 1000  # steps; the last step is always validated
-    autocast: bool = False  # products in bfloat16, which changes the trained weights
+    steps: Steps
+    batch: Count
+    patch: Count  # side of the LR patch, in pixels
+    learning_rate: Number = Field(gt=0, le=1)
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
+    milestones: tuple[Steps, ...] = ()  # steps after which the rate is multiplied by decay
+    decay: Number = Field(default=0.5, gt=0, lt=1)
+    log_every: Steps = 100  # steps
+    validate_every: Steps = 1000  # steps; the last step is always validated
+    autocast: StrictBool = False  # products in bfloat16, which changes the trained weights
 
     @model_validator(mode="after")
     def _milestones_rise(self) -> Self:
         if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones: {self.milestones} must increase")
+            raise ValueError("milestones: must increase, each listed once")
         if self.milestones and self.milestones[-1] >= self.steps:
-            raise ValueError(f"milestones: {self.milestones[-1]} must be before step {self.steps}")
+            raise ValueError(f"milestones: {self.milestones[-1]} must be below steps, {self.steps}")
         return self

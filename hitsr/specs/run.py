@@ -1,11 +1,15 @@
 """One training run as a value: a network, a recipe, pictures and a seed."""
 
-from pydantic import NonNegativeInt
+from typing import Annotated
+
+from pydantic import Field, Strict
 
 from hitsr.base.names import FolderName
 from hitsr.base.values import Value
 from hitsr.specs.network import NetworkSpec, Scale
 from hitsr.specs.recipe import Recipe
+
+Seed = Annotated[int, Strict(), Field(ge=0, lt=2**63)]
 
 
 class RunSpec(Value):
@@ -16,7 +20,7 @@ class RunSpec(Value):
     recipe: Recipe
     data: FolderName  # name of the training set
     validation: FolderName  # name of the set whose PSNR is logged; no weights are selected by it
-    seed: NonNegativeInt
+    seed: Seed
     start_from: "RunSpec | None" = None  # the run whose weights are the initial ones
 
     @property

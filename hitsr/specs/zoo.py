@@ -1,6 +1,6 @@
 """The six networks of the paper as values, and classical networks and their conversions."""
 
-from hitsr.base.errors import SpecError, did_you_mean
+from hitsr.base.errors import SpecError, did_you_mean, shortened
 from hitsr.specs.convert import to_hierarchical
 from hitsr.specs.network import Ffn, NetworkSpec, Ngram, PermutedAttention, WindowAttention, Windows
 
@@ -51,5 +51,7 @@ def find(name_or_spec: str | NetworkSpec) -> NetworkSpec:
         return name_or_spec
     known = {**NETWORKS, **OTHERS}
     if name_or_spec not in known:
-        raise SpecError(f"no network {name_or_spec!r}; {did_you_mean(name_or_spec, known)}")
+        raise SpecError(
+            f"no network {shortened(name_or_spec)}; {did_you_mean(name_or_spec, known)}"
+        )
     return known[name_or_spec]

@@ -20,7 +20,7 @@ def test_only_the_named_path_changes():
     ("changes", "message"),
     [
         ({"windows.bas": 4}, "file: no field 'windows.bas'; did you mean 'windows.base'?"),
-        ({"context.grams": 2}, "file: no field 'context.grams': context is None; change 'context'"),
+        ({"context.grams": 2}, "file: no field 'context.grams': context is null; change 'context'"),
         ({"windows": {}, "windows.base": 4}, "file: windows.base is part of windows, which"),
         ({"windows.base": 4, "windows": {}}, "file: windows.base is part of windows, which"),
     ],

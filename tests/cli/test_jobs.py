@@ -236,7 +236,7 @@ def test_a_network_that_cannot_run_costs_the_others_nothing(
             ("complexity", "--scale", "2", "--job", "FILE"),
             "the job file sets everything; leave out --scale",
         ),
-        (("complexity", "--job", "gone.json"), "gone.json: No such file"),
+        (("complexity", "--job", "gone.json"), "rerun `snakemake`: no such file"),
         (("scaling", "--job", "FILE"), "is a job for `hitsr complexity`, not for `hitsr scaling`"),
     ],
 )

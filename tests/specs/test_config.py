@@ -58,7 +58,7 @@ def test_the_configs_that_ship_are_whole(file: Path):
             "no field 'train.recipe.learning_rat'; did you mean 'train.recipe.learning_rate'?",
         ),
         ({"networks": ["hit_sri"]}, "networks: no 'hit_sri'; did you mean 'hit_sr"),
-        ({"train__scales": [2, 5]}, "train.scales.1: Input should be 2, 3 or 4"),
+        ({"train__scales": [2, 5]}, "train.scales.1: must be 2, 3 or 4"),
         ({"data__source": "folders"}, "data.source: "),
         ({"data__test": []}, "data.test: "),
         ({"name": "My config"}, "name: "),
@@ -71,7 +71,7 @@ def test_the_configs_that_ship_are_whole(file: Path):
             "nothing is scored at x4",
         ),
         ({"own": {"mine": {"source": "mine.py"}}}, "own.mine.source: must be file.py:function"),
-        ({"own": {"RealSR-V3": {"source": "a.py:b"}}}, "own.RealSR-V3.[key]: a name has lower"),
+        ({"own": {"RealSR-V3": {"source": "a.py:b"}}}, "own.RealSR-V3: a name has lower"),
         ({"data__test": ["../Set5"]}, "data.test.0: must be a folder within data.root"),
         ({"data__root": "a\0b"}, "data.root: must not hold a zero byte"),
         ({"name": "nul.v2"}, "name: no file can have this name on Windows"),
@@ -82,6 +82,81 @@ def test_what_is_wrong_is_named(changes: dict[str, Any], answer: str):
         _config(**changes)
     assert str(caught.value).startswith("mine.yaml: ")
     assert answer in str(caught.value)
+
+
+RECIPE_RULES: list[tuple[str, list[Any], list[Any]]] = [
+    ("steps", [1, 10**9], [0, -1, True, "100", 1e3, 10**23, None, []]),
+    ("batch", [1, 2**16], [0, -1, True, "2", 2.0, 10**23]),
+    ("patch", [1, 256], [0, -1, False, "24", 10**23]),
+    ("learning_rate", [1e-9, 1, 0.5], [0, -1e-3, 2, 10**23, True, "1e-3", None]),
+    (
+        "betas",
+        [[0, 0], [0.9, 0.999]],
+        [[0.9, 1], [-0.1, 0.9], [0.9], [0.9, 0.9, 0.9], 0.9, ["0", 0]],
+    ),
+    ("milestones", [[]], [[True], ["1"], [1.0], [0], 50, [10**23], [float("nan")]]),
+    ("decay", [0.1], [0, 1, -1, True, "0.5", float("nan")]),
+    ("log_every", [1, 1000], [0, True, "1", 0.5]),
+    ("validate_every", [1, 1000], [0, True, "1", 0.5]),
+    ("autocast", [True], [1, 0, "true", "no", None]),
+]
+
+
+@pytest.mark.parametrize(("field", "allowed", "refused"), RECIPE_RULES)
+def test_a_recipe_has_the_type_and_range_of_every_field(
+    field: str, allowed: list[Any], refused: list[Any]
+):
+    for value in allowed:
+        Recipe.parse({**RECIPE, field: value}, "")
+    for value in refused:
+        with pytest.raises(SpecError, match=rf"^mine\.yaml: {field}[.:]"):
+            Recipe.parse({**RECIPE, field: value}, "mine.yaml")
+
+
+CONFIG_RULES: list[tuple[str, list[Any], list[Any]]] = [
+    ("networks", [["hit_sir"]], [["hit_sir", "hit_sir"], "hit_sir", [True], None]),
+    ("data.test", [["B"]], [[], ["B", "B"], "B", [1], [None]]),
+    ("train.scales", [[2], [4, 2]], [[], [2, 2], [1], ["2"], [True], 2, [10**23]]),
+    ("train.seeds", [[0], [2**63 - 1]], [[], [1, 1], [-1], [2**63], [True], ["1"], [1.0]]),
+    ("train.threads", [1, 1024], [0, 1025, True, "1", 10**23]),
+    ("train.compile", [True], [1, "yes", None]),
+    ("train.start_from", [{}, {3: 2}], [{3: "2"}, {"3": 2}, {True: 2}, [], None]),
+    ("train.changes", [{}], [{3: 1}, [], None]),
+    ("efficiency.scales", [[4]], [[], [2, 2], [5]]),
+    ("efficiency.output_size", [[4, 4]], [[0, 720], [3, 3], [1280], [1, 2, 3], ["4", 4], [1e3, 4]]),
+    ("efficiency.latency.scales", [[2, 3]], [[], [2, 2]]),
+    ("efficiency.latency.formulations", [["paper"]], [[], ["fused", "fused"], "fused", ["x"]]),
+    ("efficiency.latency.warmup", [0], [-1, True, "1"]),
+    ("efficiency.latency.samples", [1], [0, True, 10**23]),
+    ("efficiency.latency.batches", [[], [4]], [[0], [4, 4], [True], [10**23]]),
+    ("efficiency.latency.dtypes", [[]], [["float32", "float32"], ["int8"]]),
+    ("lam.sets", [["C"]], [[], ["C", "C"]]),
+    ("lam.scales", [[2]], [[], [2, 2]]),
+    ("lam.crop", [0, 18, 64], [-1, 1, 17, True, "64", 10**23]),
+    ("scaling.over", [["window"]], [[], ["window", "window"]]),
+    ("scaling.samples", [0], [-1, True]),
+    ("ablations", [[]], [["a", "a"], "a"]),
+    ("weights.scales", [], [[], [2, 2]]),
+    ("own.mine.scales", [[3]], [[], [2, 2]]),
+]
+
+
+@pytest.mark.parametrize(("path", "allowed", "refused"), CONFIG_RULES)
+def test_a_config_has_the_type_and_range_of_every_field(
+    path: str, allowed: list[Any], refused: list[Any]
+):
+    parts = {
+        "lam": {"sets": ["C"], "scales": [2]},
+        "scaling": {"over": ["window"]},
+        "own": {"mine": {"source": "a.py:build"}},
+        **({"weights": {"root": "w"}, "train": None} if path.startswith("weights") else {}),
+    }
+    for value in allowed:
+        _config(**parts, **{path.replace(".", "__"): value})
+    for value in refused:
+        place = path.replace(".", r"(\.|: )")
+        with pytest.raises(SpecError, match=rf"^mine\.yaml: {place}[.:]"):
+            _config(**parts, **{path.replace(".", "__"): value})
 
 
 @pytest.mark.parametrize("milestones", [[], [1], [50, 80, 99]])
@@ -193,6 +268,7 @@ def test_sets_are_listed_once():
     [
         ({"train__scales": []}, r"mine\.yaml: train\.scales"),
         ({"train": None}, "nothing to score: add `train`, `weights` or `own`"),
+        ({"networks": []}, "networks: names none; name some, or leave it out for all six"),
         ({"weights": {"root": "weights"}}, "train, weights: a config can have only one"),
         ({"data__validation": None}, r"train: needs data\.train and data\.validation"),
         ({"train": None, "weights": {"root": "w"}, "ablations": ["a"]}, "ablations: need `train`"),
@@ -208,6 +284,14 @@ def test_a_config_that_scores_nothing_or_contradicts_itself_is_refused(
 ):
     with pytest.raises(SpecError, match=answer):
         _config(**changes)
+
+
+def test_changes_that_do_not_fit_are_told_with_the_file(tmp_path: Path):
+    demo = (CONFIGS / "demo.yaml").read_text()
+    (tmp_path / "a.yaml").write_text(demo.replace("width: 24", "width: '24'"))
+    told = r"a\.yaml: demo: train\.changes: width: must be a whole number \(got '24'\)"
+    with pytest.raises(SpecError, match=told):
+        load_config(tmp_path / "a.yaml")
 
 
 def test_a_missing_config_is_named(tmp_path: Path):

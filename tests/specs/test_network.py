@@ -92,7 +92,7 @@ def test_an_empty_patch_is_the_base_itself():
         ("windows.zzz", "known: windows.base, windows.ratios, windows.shift"),
         ("windows.ratios.0", "windows.ratios is (0.5, 1.0, 2.0, 4.0, 6.0, 8.0)"),
         ("width.inner", "width is 60"),
-        ("context.grams", "context is None; change 'context' as a whole"),
+        ("context.grams", "context is null; change 'context' as a whole"),
         ("", "no field ''"),
     ],
 )
