@@ -5,13 +5,14 @@ to the verb. Plain `snakemake` builds the demo's report; `--configfile configs/p
 """
 
 import re
+import sys
 from pathlib import Path
 
 from hitsr.base.errors import HitsrError
 from hitsr.base.files import sha256, visible
 from hitsr.base.streams import use_utf_8
-from hitsr.base.values import read_yaml
 from hitsr.plan.batches import LATENCY, cost_batches
+from hitsr.plan.command_line import config_file
 from hitsr.plan.fingerprint import code_of
 from hitsr.plan.jobs import MapJob
 from hitsr.plan.layout import FILE_NAME, file_name
@@ -23,10 +24,6 @@ from hitsr.specs.config import load_config
 from snakemake.exceptions import WorkflowError
 
 use_utf_8()
-
-if not config:
-
-    configfile: "configs/demo.yaml"
 
 
 include: "workflow/rules/common.smk"

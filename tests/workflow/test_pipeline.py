@@ -14,10 +14,12 @@ import pytest
 import torch
 import yaml
 
+from hitsr.base.errors import SpecError
 from hitsr.data.images import write_png
 from hitsr.models.backbone import create
 from hitsr.plan.layout import file_name
 from hitsr.records import LatencyRecord, QualityRecord
+from hitsr.specs.config import load_config
 
 REPOSITORY = Path(__file__).parents[2]
 TINY: dict[str, Any] = {
@@ -210,9 +212,23 @@ def test_wrong_config_is_told_in_a_sentence(
     assert "Traceback" not in said
 
 
+def test_what_snakemake_cannot_read_is_told_as_by_hitsr(copy: Path, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    wrong = ["", "- 1", "[" * 3000, "a: 2026-13-45", f"a: {'9' * 5000}", "a: \xff", "a: 1\na: 2"]
+    for text in wrong:
+        file.write_bytes(text.encode("latin-1"))
+        with pytest.raises(SpecError) as told:
+            load_config(file)
+        said = refused(copy, "-n", "--configfile", str(file))
+        assert said.endswith(f"\nhitsr: {told.value}\n")
+        assert "Traceback" not in said
+
+
 def test_config_values_on_the_command_line_are_refused(copy: Path) -> None:
-    told = refused(copy, "-n", "--configfile", "config.yaml", "--config", "name=other")
-    assert "one config file" in told
+    for files in ((), ("--configfile", "config.yaml")):
+        for profile in ((), ("--workflow-profile", "none", "--cores", "1")):
+            told = refused(copy, "-n", *profile, *files, "--config", "name=other")
+            assert "one config file" in told
 
 
 ODD = """it's [a] "$(touch ran)" `touch ran` {set} <x> 100% #1 ü東 ;touch ran & | *?! ~"""

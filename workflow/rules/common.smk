@@ -1,26 +1,21 @@
 # Load the config and its plan, and find the job that a rule carries out.
 
-# Used in commands, not in params, so that moving the file reruns nothing.
-CONFIG_FILE = workflow.configfiles[0]
 REPORTS = Path(workflow.basedir) / "reports"
 ABLATIONS = Path(workflow.basedir) / "ablations"
 
 
 def _load():
-    """The checked config, all ablations, and the plan; errors keep hitsr's messages."""
+    """The config's file, the checked config, all ablations, and the plan."""
     try:
-        if len(workflow.configfiles) > 1 or config != read_yaml(Path(CONFIG_FILE)):
-            raise WorkflowError(
-                "Settings come from one config file: copy one in configs/, change it, and pass it "
-                "with --configfile. (--config would turn lists and numbers into strings.)"
-            )
-        loaded, known = load_config(Path(CONFIG_FILE)), read_ablations(ABLATIONS)
-        return loaded, known, make_plan(loaded, known)
+        file = config_file(workflow.configfiles, workflow.config_settings.config)
+        loaded, known = load_config(file), read_ablations(ABLATIONS)
+        return file, loaded, known, make_plan(loaded, known)
     except HitsrError as error:
-        raise WorkflowError(str(error)) from None
+        sys.exit(f"hitsr: {error}")
 
 
-CONFIG, KNOWN_ABLATIONS, PLAN = _load()
+# The file is used in commands, not in params, so that moving it reruns nothing.
+CONFIG_FILE, CONFIG, KNOWN_ABLATIONS, PLAN = _load()
 LAYOUT = PLAN.layout
 # Threads of one training, and of restoring and mapping; without training, all cores.
 THREADS = CONFIG.train.threads if CONFIG.train else workflow.cores
