@@ -8,9 +8,11 @@ import sys
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from hitsr.base.errors import HitsrError
 from hitsr.base.streams import use_utf_8
+from hitsr.base.values import explained
 from hitsr.cli import (
     attribution,
     costing,
@@ -21,7 +23,11 @@ from hitsr.cli import (
     reporting,
     upscaling,
 )
+from hitsr.plan.jobs import KINDS
 from hitsr.records.provenance import versions
+
+# Values of options that no job takes are told as those of a config are.
+JOBS = {job.__name__: job for job in KINDS.values()}
 
 app = typer.Typer(
     help="Reproduce and ablate hierarchical super-resolution transformers.",
@@ -83,5 +89,13 @@ def main() -> None:
         app()
     except UnicodeEncodeError as error:  # a path of a config or job
         sys.exit(f"hitsr: {error.object!r}: no path in this locale's encoding; set PYTHONUTF8=1")
-    except (HitsrError, OSError) as error:
+    except HitsrError as error:
         sys.exit(f"hitsr: {error}")
+    except OSError as error:
+        sys.exit(
+            f"hitsr: {error.filename}: {error.strerror}" if error.filename else f"hitsr: {error}"
+        )
+    except ValidationError as error:
+        if error.title not in JOBS:  # that only a fault of hitsr can cause
+            raise
+        sys.exit("\n".join(f"hitsr: {line}" for line in explained(JOBS[error.title], error)))

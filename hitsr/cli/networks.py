@@ -30,7 +30,7 @@ def convert(
 
     named = scaled(network, scale, 2)
     before = named.network
-    chosen = tuple(_number(part) for part in ratios.split(",")) if ratios else EXPANDING
+    chosen = tuple(_number(part) for part in ratios.split(",")) if ratios is not None else EXPANDING
     after = to_hierarchical(before, base=base, ratios=chosen)
     print(after.to_json(), end="")
     for label, spec in (("before", before), ("after", after)):

@@ -45,7 +45,7 @@ MaybeWeights = Annotated[Path | None, Option(help="weights of the run or network
 OutFile = Annotated[Path | None, Option("--out", help="write the record to this file")]
 Json = Annotated[bool, Option("--json", help="print JSON for machines")]
 DeviceOption = Annotated[Device, Option(help="auto: the GPU if there is one, else the CPU")]
-Threads = Annotated[int, Option(min=1, help="CPU threads")]
+Threads = Annotated[int, Option(min=1, max=1024, help="CPU threads")]
 Tile = Annotated[str, Option(metavar="auto|N", help=_TILE)]
 SelfEnsemble = Annotated[
     bool, Option("--self-ensemble", help="average over eight rotations and reflections")

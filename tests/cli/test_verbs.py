@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from hitsr.base.errors import HitsrError
-from hitsr.cli import app
+from hitsr.cli import app, main
 from hitsr.data.bicubic import imresize
 from hitsr.data.images import read_image, write_png
 from hitsr.data.sources import pairs
@@ -196,10 +196,40 @@ def test_latency_record_keeps_every_sample(tmp_path: Path) -> None:
         (("quality", "--sr", "absent", "--hr", "absent", "-s", "2"), "no such folder"),
         (("collect", "absent"), "no such folder"),
         (("index", "absent"), "no such folder"),
+        (("complexity", "mine.py:", "-s", "2"), "mine.py:: must be file.py:function"),
+        (("convert", "swinir_light", "--ratios", ""), "'' is not a number"),
+        (("resolve", __file__, "--ablations", __file__), "test_verbs.py: "),
     ],
 )
 def test_bad_argument_is_told_in_a_sentence(arguments: tuple[str, ...], told: str) -> None:
     assert told in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ("complexity", "hit_sir", "-s", "4", "--output-size", "1x720"),
+            "output_size.0: must be at least 4 (got 1)",
+        ),
+        (
+            ("latency", "hit_sir", "-s", "2", "--samples", "9" * 30),
+            f"samples: must be at most 65536 (got {'9' * 30})",
+        ),
+        (
+            ("prepare", ".", "-s", "2", "--out", __file__),
+            f"{__file__}/HR/first.png: Not a directory",
+        ),
+    ],
+)
+def test_what_no_job_or_disk_takes_is_told_in_a_sentence(
+    arguments: tuple[str, ...], told: str, monkeypatch: pytest.MonkeyPatch, pictures: Path
+) -> None:
+    monkeypatch.chdir(pictures)
+    monkeypatch.setattr("sys.argv", ["hitsr", *arguments])
+    with pytest.raises(SystemExit) as said:
+        main()
+    assert said.value.code == f"hitsr: {told}"
 
 
 def test_resolved_names_are_listed_and_the_nearest_is_offered() -> None:
