@@ -106,6 +106,8 @@ def _save(
         refined=None if refined is None else _refined(refined),
         channels=f"{name}.npy",
         overlay=f"{name}.png",
+        channels_sha256=sha256(out / f"{name}.npy"),
+        overlay_sha256=sha256(out / f"{name}.png"),
     )
 
 

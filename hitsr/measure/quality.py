@@ -1,5 +1,6 @@
 """Score SR pictures in files against HR pictures in files; needs neither a network nor torch."""
 
+import hashlib
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -9,7 +10,14 @@ from pathlib import Path
 
 from hitsr.base.errors import DataError, did_you_mean
 from hitsr.base.progress import Progress
-from hitsr.data.images import Picture, crop_to_multiple, list_pictures, read_image, size_text
+from hitsr.data.images import (
+    Picture,
+    crop_to_multiple,
+    decode_image,
+    list_pictures,
+    read_bytes,
+    size_text,
+)
 from hitsr.measure.metrics import Channel, is_grey, psnr, signature, ssim
 from hitsr.records import ChannelScore, PictureScore
 
@@ -89,7 +97,7 @@ def _score(
     matched: tuple[str, Path, Path], scale: int, others: Mapping[str, Score]
 ) -> PictureScore:
     name, sr_path, hr_path = matched
-    sr, whole = read_image(sr_path), read_image(hr_path)
+    (sr, sr_sha256), (whole, hr_sha256) = map(_read, (sr_path, hr_path))
     hr = crop_to_multiple(whole, scale)
     if sr.shape != hr.shape:
         raise DataError(
@@ -104,9 +112,17 @@ def _score(
             rgb=_score_channel(sr, hr, scale, "rgb"),
             grey=_score_channel(sr, hr, scale, "grey") if is_grey(hr) else None,
             others={metric: score(sr[inside], hr[inside]) for metric, score in others.items()},
+            sr_sha256=sr_sha256,
+            hr_sha256=hr_sha256,
         )
     except (ValueError, DataError) as error:
         raise DataError(f"{sr_path}: cannot be scored: {error}") from None
+
+
+def _read(path: Path) -> tuple[Picture, str]:
+    """A picture, (h, w, 3) uint8, and the SHA-256 of the file that it was read from."""
+    data = read_bytes(path)
+    return decode_image(data, path), hashlib.sha256(data).hexdigest()
 
 
 def _score_channel(sr: Picture, hr: Picture, border: int, channel: Channel) -> ChannelScore:

@@ -1,11 +1,12 @@
 """Records of local attribution maps."""
 
+from pathlib import PurePosixPath
 from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from hitsr.base.values import Value
-from hitsr.records.record import Record
+from hitsr.records.record import Record, Sha256
 from hitsr.specs.network import Scale
 
 
@@ -31,7 +32,7 @@ class RefinedAttribution(Value):
 
     steps: PositiveInt
     quadrature: Literal["midpoint"] = "midpoint"
-    diffusion_index: NonNegativeFloat
+    diffusion_index: float = Field(ge=0, le=100)
     completeness_error: NonNegativeFloat
 
 
@@ -49,6 +50,15 @@ class WindowAttribution(Value):
     refined: RefinedAttribution | None
     channels: str  # .npy beside the record: (3, h, w) float32, signed
     overlay: str  # .png beside the record: picture, map, density
+    channels_sha256: Sha256 | None = None  # of these files; None: newer than the record
+    overlay_sha256: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _maps_lie_beside_the_record(self) -> Self:
+        for name in (self.channels, self.overlay):
+            if name != PurePosixPath(name).name:
+                raise ValueError(f"{name} does not lie beside the record")
+        return self
 
 
 class AttributionRecord(Record):
@@ -63,3 +73,11 @@ class AttributionRecord(Record):
     settings: AttributionSettings
     weights_sha256: str | None  # None for a user's own network, whose code loads its weights
     windows: tuple[WindowAttribution, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _windows_are_there_once(self) -> Self:
+        places = [(each.picture, each.corner, each.window) for each in self.windows]
+        if len({*places}) < len(places):
+            twice = max(places, key=places.count)
+            raise ValueError(f"windows: {twice} is there twice")
+        return self

@@ -1,8 +1,15 @@
 """Records of parameters, FLOPs, activations and memory, and of how costs grow with sizes."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from hitsr.base.values import Value
 from hitsr.records.record import Record
@@ -42,6 +49,16 @@ class Complexity(Value):
     modules: tuple[
         ModuleCost, ...
     ] = ()  # in the order of the network; submodules follow their module
+
+    @model_validator(mode="after")
+    def _operators_sum_to_the_total(self) -> Self:
+        for total, parts in (
+            (self.flops, self.flops_by_operator),
+            (self.activations, self.activations_by_operator),
+        ):
+            if parts and total is not None and sum(parts.values()) != total:
+                raise ValueError(f"operators sum to {sum(parts.values())}, not to {total}")
+        return self
 
 
 class ComplexityRecord(Complexity, Record):

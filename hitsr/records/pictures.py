@@ -1,16 +1,27 @@
 """Records of sets of pictures, and of the scores of upscaled ones."""
 
-from typing import Literal
+from collections import Counter
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from hitsr.base.values import Value
-from hitsr.records.record import Record
+from hitsr.records.record import Decibels, Record, Sha256
 from hitsr.specs.network import Scale
 
 # How an LR picture came about: made by `hitsr prepare`; given, and equal to what it makes; given.
 Origin = Literal["made", "equal", "given"]
 BICUBIC_LR = "matlab-bicubic"  # how LR pictures were made, if none is "given"
+
+
+def _named_once(pictures: tuple[Any, ...]) -> tuple[Any, ...]:
+    (name, count), *_ = Counter(picture.name for picture in pictures).most_common(1)
+    if count > 1:
+        raise ValueError(f"{name} is there {count} times")
+    return pictures
+
+
+NAMED_ONCE = AfterValidator(_named_once)
 
 
 class PictureFile(Value):
@@ -31,12 +42,20 @@ class DatasetRecord(Record):
 
     scale: Scale
     degradation: str = BICUBIC_LR  # how the LR pictures were made; "given-1a2b3c4d" by their hash
-    pictures: tuple[PictureFile, ...] = Field(min_length=1)
+    pictures: Annotated[tuple[PictureFile, ...], Field(min_length=1), NAMED_ONCE]
 
 
 class ChannelScore(Value):
-    psnr_db: float | None  # None: infinite, because the pictures are identical
-    ssim: float
+    """PSNR and SSIM of one picture, as far as 8-bit pictures can have them."""
+
+    psnr_db: Decibels | None  # None: infinite, because the pictures are identical
+    ssim: float = Field(ge=-1, le=1 + 1e-9)  # rounding may add to 1
+
+    @model_validator(mode="after")
+    def _identical_pictures_are_alike(self) -> Self:
+        if self.psnr_db is None and self.ssim < 1 - 1e-6:
+            raise ValueError(f"psnr_db is infinite, but ssim is {self.ssim}, not 1")
+        return self
 
 
 class PictureScore(ChannelScore):
@@ -46,6 +65,8 @@ class PictureScore(ChannelScore):
     rgb: ChannelScore | None = None
     grey: ChannelScore | None = None  # of a grey HR picture, scored on its unconverted samples
     others: dict[str, float] = Field(default={})  # metric of pyiqa -> value
+    sr_sha256: Sha256 | None = None  # of the files; None: newer than the record
+    hr_sha256: Sha256 | None = None
 
 
 class QualityRecord(Record):
@@ -59,4 +80,4 @@ class QualityRecord(Record):
     border: NonNegativeInt
     signatures: dict[str, str]  # metric -> how it was computed
     unavailable: dict[str, str] = Field(default={})  # metric -> why it is missing
-    pictures: tuple[PictureScore, ...] = Field(min_length=1)
+    pictures: Annotated[tuple[PictureScore, ...], Field(min_length=1), NAMED_ONCE]

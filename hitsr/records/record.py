@@ -1,7 +1,7 @@
 """The base class of records, their provenance, and how their files are read."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
 
@@ -11,6 +11,9 @@ from hitsr.base.reading import parse_json
 from hitsr.base.values import Value
 
 Hash = str
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# PSNR of 8-bit pictures: one step of one sample in 2^30 pixels is 159 dB; none is below 0.
+Decibels = Annotated[float, Field(ge=0, le=160)]
 
 
 class Provenance(Value):

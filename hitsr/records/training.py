@@ -8,7 +8,7 @@ from hitsr.base.errors import RecordError, SpecError, shortened
 from hitsr.base.reading import UTF_8, parse_json
 from hitsr.base.values import Value
 from hitsr.records.pictures import BICUBIC_LR
-from hitsr.records.record import Record
+from hitsr.records.record import Decibels, Record
 from hitsr.specs.run import RunSpec
 
 _REMEDY = "delete the training’s folder and record, and rerun"
@@ -24,7 +24,7 @@ class TrainingRecord(Record):
     pictures: PositiveInt  # in the training set
     degradation: str = BICUBIC_LR  # how its LR pictures were made, as in a DatasetRecord
     final_loss: NonNegativeFloat  # mean absolute error over the last logging interval, in [0, 1]
-    final_validation_psnr_db: float | None
+    final_validation_psnr_db: Decibels | None
     weights_sha256: str
 
 
@@ -35,7 +35,7 @@ class LogLine(Value):
     loss: NonNegativeFloat  # mean since the last line
     learning_rate: PositiveFloat
     seconds: NonNegativeFloat  # since the start
-    validation_psnr_db: float | None = None
+    validation_psnr_db: Decibels | None = None
 
 
 def read_log(path: Path) -> list[LogLine]:

@@ -13,7 +13,6 @@ from hitsr.plan.batches import LATENCY
 from hitsr.plan.jobs import Job, TimeGrowthJob, TimeJob, TrainJob, read_job
 from hitsr.plan.layout import Kind, Layout
 from hitsr.plan.planning import Plan
-from hitsr.plan.subjects import TrainedNetwork
 from hitsr.records import (
     AttributionRecord,
     ComplexityRecord,
@@ -26,6 +25,13 @@ from hitsr.records import (
     ScalingTimeRecord,
     TrainingRecord,
     read_log,
+)
+from hitsr.report.doubts import (
+    contradiction,
+    of_other_weights,
+    outliers,
+    replaced_files,
+    unlike_set,
 )
 
 R = TypeVar("R", bound=Record)
@@ -163,7 +169,7 @@ def _but_for_device(job: Job) -> object:
 
 
 def _read(layout: Layout, jobs: Iterable[Job]) -> Results:
-    done, missing = [], []
+    found, missing = list[Result](), list[Job]()
     reasons: dict[Path, str] = {}
     for job in jobs:
         assert job.output is not None
@@ -171,13 +177,20 @@ def _read(layout: Layout, jobs: Iterable[Job]) -> Results:
             missing.append(job)
         elif job.kind != "restore":
             try:
-                done.append(_result(layout, job))
+                found.append(_result(layout, job))
             except RecordError as error:
                 missing.append(job)
                 reasons[job.output] = str(error)
-    _refuse_unlike_scores(done)
-    _refuse_unlike_maps(done)
-    _refuse_other_weights(done)
+    done = []
+    doubts = _doubts(layout, found)
+    for result in found:
+        output = result.job.output
+        assert output is not None
+        if output in doubts:
+            missing.append(result.job)
+            reasons[output] = f"{output}: {doubts[output]}; delete it and rerun"
+        else:
+            done.append(result)
     return Results(layout, tuple(done), tuple(missing), reasons)
 
 
@@ -189,51 +202,28 @@ def _result(layout: Layout, job: Job) -> Result:
     return Result(job, record, tuple(read_log(layout.training_log(job.name))))
 
 
-def _refuse_unlike_scores(done: Sequence[Result]) -> None:
-    """Scores stand in one table only if they were taken alike, of the same pictures."""
-    first: dict[tuple[int, str], QualityRecord] = {}
-    for record in (result.record for result in done):
-        if not isinstance(record, QualityRecord):
-            continue
-        other = first.setdefault((record.scale, record.dataset), record)
-        pair = f"{other.subject} and {record.subject} on {record.dataset}"
-        if record.signatures != other.signatures:
-            raise RecordError(
-                f"{pair}: scored as {other.signatures} and {record.signatures}, "
-                "which do not compare; delete the older record and rerun"
-            )
-        if {p.name for p in record.pictures} != {p.name for p in other.pictures}:
-            raise RecordError(f"{pair}: not the same pictures; delete both and rerun")
-
-
-def _refuse_unlike_maps(done: Sequence[Result]) -> None:
-    """Attribution maps compare only if they were taken alike, of the same windows."""
-    first: dict[tuple[int, str | None], AttributionRecord] = {}
-    for record in (result.record for result in done):
-        if not isinstance(record, AttributionRecord):
-            continue
-        other = first.setdefault((record.scale, record.dataset), record)
-        windows = [[(w.lr_sha256, w.corner, w.window) for w in r.windows] for r in (other, record)]
-        if record.settings != other.settings or windows[0] != windows[1]:
-            raise RecordError(
-                f"{other.subject} and {record.subject} on {record.dataset}: attributed with other "
-                "settings or windows; delete the older record and rerun"
-            )
-
-
-def _refuse_other_weights(done: Sequence[Result]) -> None:
-    """Attribution maps must be of the weights that the run's training record describes."""
-    trained = {
-        result.job.name: result.record.weights_sha256
-        for result in done
-        if isinstance(result.record, TrainingRecord)
+def _doubts(layout: Layout, found: Sequence[Result]) -> dict[Path | None, str]:
+    """By output: why a record is not used, although it can be read."""
+    sets = {
+        (record.subject, record.scale): record
+        for _, record, _ in found
+        if isinstance(record, DatasetRecord)
     }
-    for job, record, _ in done:
-        run = getattr(job, "subject", None)
-        if not isinstance(record, AttributionRecord) or not isinstance(run, TrainedNetwork):
-            continue
-        if record.weights_sha256 != trained.get(run.name, record.weights_sha256):
-            raise RecordError(
-                f"{job.output}: maps of other weights than {run.name} was trained to; "
-                "delete it and rerun"
-            )
+    changed = {job.output: replaced_files(layout, job, record) for job, record, _ in found}
+    trained = {
+        job.name: None if changed[job.output] else record.weights_sha256
+        for job, record, _ in found
+        if isinstance(record, TrainingRecord)
+    }
+    doubts: dict[Path | None, str] = {}
+    for job, record, _ in found:
+        reasons = (
+            contradiction(job, record),
+            changed[job.output],
+            unlike_set(record, sets),
+            of_other_weights(job, record, trained),
+        )
+        if why := next(filter(None, reasons), ""):
+            doubts[job.output] = why
+    sound = ((job, record) for job, record, _ in found if job.output not in doubts)
+    return doubts | {job.output: why for job, why in outliers(sound)}

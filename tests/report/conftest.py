@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hitsr.base.files import sha256
 from hitsr.measure.scaling import fit_power_law
 from hitsr.plan.batches import time_name
 from hitsr.plan.jobs import Job, PrepareJob, QualityJob, TimeJob
@@ -66,6 +67,7 @@ PAPERS: dict[str, object] = {
     "data__test": ["Set5"],
 }
 SIGNATURES = {"psnr": "psnr|y|border:scale|v1", "ssim": "ssim|y|border:scale|v1"}
+_SEEDS = {"brick": 0, "cat": 1}  # of the pictures of every set
 PROVENANCE = Provenance(
     commit="0123456789abcdef", dirty=False, versions={"python": "3.11"}, device="cpu",
     device_name="A CPU", threads=2, command="hitsr verb", seconds=12.0,
@@ -160,12 +162,15 @@ class Folder:
         return self
 
     def prepared(self, job: PrepareJob) -> None:
-        file = PictureFile(
-            name="brick",
-            lr_size=(20, 20),
-            hr_size=(40, 40),
-            lr_sha256="ab" * 32,
-            hr_sha256="cd" * 32,
+        files = tuple(
+            PictureFile(
+                name=name,
+                lr_size=(30, 20),
+                hr_size=(60, 40),
+                lr_sha256="ab" * 32,
+                hr_sha256=self._picture(job.folder / "HR" / f"{name}.png", seed),
+            )
+            for name, seed in _SEEDS.items()
         )
         self.save(
             "prepare",
@@ -173,7 +178,7 @@ class Folder:
             DatasetRecord,
             subject=job.dataset,
             scale=job.scale,
-            pictures=(file,),
+            pictures=files,
         )
 
     def complexity(
@@ -255,7 +260,7 @@ class Folder:
         windows = []
         for index, (name, found) in enumerate(zip(("brick", "cat"), indices)):
             stem = f"{name}.4-4-16"
-            self._picture(folder / f"{stem}.png", index, width=3 * 40)
+            overlay = self._picture(folder / f"{stem}.png", index, width=3 * 40)
             channels = np.random.default_rng(index).normal(size=(3, 20, 20)).astype(np.float32)
             np.save(folder / f"{stem}.npy", channels)
             windows.append(
@@ -263,6 +268,7 @@ class Folder:
                     picture=name, lr_sha256="ab" * 32, lr_size=(20, 20), window=(4, 4, 16),
                     diffusion_index=found, information_area=0.25,
                     completeness_error=0.04, channels=f"{stem}.npy", overlay=f"{stem}.png",
+                    channels_sha256=sha256(folder / f"{stem}.npy"), overlay_sha256=overlay,
                     refined=RefinedAttribution(
                         steps=100, diffusion_index=19.0, completeness_error=0.005
                     ),
@@ -281,15 +287,16 @@ class Folder:
         gain = gain or (0.5 if run.network.name.startswith("hit") else 0.0)
         lines = [
             LogLine(
-                step=step, loss=1 / step, learning_rate=1e-3, seconds=step / 10,
-                validation_psnr_db=29 + step / 50 + gain,
+                step=run.recipe.steps * part // 100, loss=1 / part, learning_rate=1e-3,
+                seconds=part / 10, validation_psnr_db=29 + part / 50 + gain,
             )
-            for step in (25, 50, 75, 100)
+            for part in (25, 50, 75, 100)
         ]  # fmt: skip
         (folder / "log.jsonl").write_text("".join(f"{x.model_dump_json()}\n" for x in lines))
         self.save(
             "train", run.name, TrainingRecord, subject=run.name, run=run,
-            params=200_000, pictures=7, final_loss=0.01, final_validation_psnr_db=31.0,
+            params=200_000, pictures=7, final_loss=0.01,
+            final_validation_psnr_db=31.0,
             weights_sha256="ab" * 32,
         )  # fmt: skip
 
@@ -312,9 +319,11 @@ class Folder:
         assert isinstance(job, QualityJob)
         if isinstance(psnr_db, float | int):
             psnr_db = tuple(psnr_db + index for index in range(len(pictures)))
-        for index, picture in enumerate(pictures):
-            self._picture(self.config.data.root / dataset / "HR" / f"{picture}.png", index)
-            self._picture(self.output("restore", name) / f"{picture}.png", index)
+        folders = (self.output("restore", name), self.config.data.root / dataset / "HR")
+        hashes = [
+            [self._picture(folder / f"{picture}.png", _SEEDS.get(picture, 2)) for folder in folders]
+            for picture in pictures
+        ]
         self.save(
             "quality", name, QualityRecord, subject=method, method=job.subject.network_name,
             dataset=dataset, scale=job.subject.scale, border=job.subject.scale,
@@ -323,8 +332,10 @@ class Folder:
                 PictureScore(
                     name=picture,
                     psnr_db=None if psnr_db is None else psnr_db[index],
-                    ssim=1.0 if psnr_db is None else ssim,
+                    ssim=1.0 if psnr_db is None or psnr_db[index] is None else ssim,
                     grey=ChannelScore(psnr_db=grey_db, ssim=0.9) if grey_db and not index else None,
+                    sr_sha256=hashes[index][0],
+                    hr_sha256=hashes[index][1],
                 )
                 for index, picture in enumerate(pictures)
             ),
@@ -344,10 +355,12 @@ class Folder:
             render(self.plan, reports, out, self.ablations)
         return out
 
-    def _picture(self, path: Path, seed: int, width: int = 60) -> None:
+    def _picture(self, path: Path, seed: int, width: int = 60) -> str:
+        """Write a picture; returns its hash."""
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(seed).integers(0, 255, (40, width, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path)
+        return sha256(path)
 
 
 def _growth(power: float) -> TimeGrowth:

@@ -3,8 +3,8 @@ import shutil
 
 import pytest
 
-from hitsr.base.errors import RecordError
-from hitsr.records import AttributionSettings, LatencyRecord
+from hitsr.base.files import sha256
+from hitsr.records import AttributionSettings, LatencyRecord, QualityRecord
 from hitsr.report.gather import gather, gather_folder
 from hitsr.specs.config import runs
 
@@ -137,31 +137,30 @@ def test_maps_of_other_weights_are_refused(configured):
     for name, run in runs(folder.config).items():
         folder.training(run)
         folder.lam(run, "test", 9.0, 9.0, weights_sha256=("cd" if "hit" in name else "ab") * 32)
-    with pytest.raises(RecordError, match=r"hit_sir-x2-s1\.test.*maps of other weights"):
-        gather(folder.plan)
+    assert "maps of other weights" in refused(folder, "lam", "hit_sir-x2-s1.test")
 
 
 def test_maps_taken_unlike_do_not_stand_on_one_sheet(configured):
     folder = configured(lam={"sets": ["test"], "scales": [2]})
     for steps, run in zip((50, 40), runs(folder.config).values()):
         folder.lam(run, "test", 12.0, 13.0, settings=AttributionSettings(steps=steps))
-    with pytest.raises(RecordError, match="other settings or windows"):
-        gather(folder.plan)
+    why = refused(folder, "lam", f"{run.name}.test")
+    assert "steps is 40, but its job asks for 50" in why
     folder.lam(run, "test", 12.0)  # one window instead of two
-    with pytest.raises(RecordError, match="other settings or windows"):
-        gather(folder.plan)
+    assert "windows" in refused(folder, "lam", f"{run.name}.test")
 
 
 def test_unlike_signatures_do_not_stand_in_one_table(full):
     full.quality("hit_sir-x2-s1", "test", 31.0, signatures={"psnr": "psnr|rgb|v1"})
-    with pytest.raises(RecordError, match="do not compare"):
-        gather(full.plan)
+    why = refused(full, "quality", "hit_sir-x2-s1.test")
+    assert "scored as 'psnr|rgb|v1', where most beside it have 'psnr|y|border:scale|v1'" in why
 
 
 def test_scores_of_other_pictures_do_not_stand_in_one_table(full):
     full.quality("bicubic-x2", "test", 30.0, pictures=("brick", "dog"))
-    with pytest.raises(RecordError, match="not the same pictures"):
-        gather(full.plan)
+    assert "not the pictures that the set" in refused(full, "quality", "bicubic-x2.test")
+    full.output("prepare", "test-x2").unlink()  # then most of the scores decide
+    assert "pictures ['brick', 'dog']" in refused(full, "quality", "bicubic-x2.test")
 
 
 @pytest.mark.usefixtures("full")
@@ -186,6 +185,121 @@ def test_a_folder_that_was_moved_is_read_where_it_lies(finished, tmp_path):
     found = gather_folder(copy)
     assert {r.subject for r in found.records} == {r.subject for r in gather(finished.plan).records}
     assert all(job.output.is_relative_to(copy) for job, _, _ in found.done)
+
+
+# A record of the right job in which a field was changed, and what is said of it.
+SWAPPED = [
+    ("quality", "hit_sir-x2-s1.test", {"border": 4}, "border is 4, but its job asks for 2"),
+    ("quality", "hit_sir-x2-s1.test", {"method": "bicubic"}, "method is 'bicubic'"),
+    ("quality", "hit_sir-x2-s1.test", {"dataset": "Set5"}, "dataset is 'Set5'"),
+    ("quality", "hit_sir-x2-s1.test", {"subject": "hit_sir-x2-s2"}, "subject is"),
+    ("latency", "hit_sir-x2.cpu.fused", {"output_size": [128, 72]}, "output_size is (128, 72)"),
+    ("latency", "hit_sir-x2.cpu.fused", {"formulation": "paper"}, "formulation is 'paper'"),
+    ("latency", "hit_sir-x2.cpu.fused", {"batch": 4}, "batch is 4"),
+    ("latency", "hit_sir-x2.cpu.fused", {"network": "swinir_light"}, "network is"),
+    ("complexity", "hit_sir-x2", {"output_size": [128, 72]}, "output_size is (128, 72)"),
+    ("complexity", "hit_sir-x2", {"scale": 3}, "scale is 3"),
+    ("scaling", "hit_sir-x2.window", {"over": "picture"}, "over is 'picture'"),
+    ("scaling_time", "hit_sir-x2.cpu.fused", {"formulation": "paper"}, "formulation is 'paper'"),
+    ("lam", "hit_sir-x2-s1.test", {"dataset": "Set5"}, "dataset is 'Set5'"),
+    ("prepare", "test-x2", {"scale": 4}, "scale is 4"),
+    ("complexity", "hit_sir-x2", {"params": 0}, "params"),
+    ("complexity", "hit_sir-x2", {"flops_by_operator": {"conv": 1}}, "operators sum to 1"),
+    ("latency", "hit_sir-x2.cpu.fused", {"samples_ms": [-1.0]}, "samples_ms.0"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "changes", "said"), SWAPPED)
+def test_a_record_that_says_otherwise_than_its_job_is_not_used(measured, kind, name, changes, said):
+    path = measured.output(kind, name)
+    original = path.read_bytes()
+    try:
+        measured.edit(kind, name, **changes)
+        assert said in refused(measured, kind, name)
+    finally:
+        path.write_bytes(original)
+
+
+# What is written into the record of the first picture, or window.
+@pytest.mark.parametrize(
+    ("kind", "place", "changes", "said"),
+    [
+        ("quality", "pictures", {"psnr_db": 1000.0}, "pictures.0.psnr_db"),
+        ("quality", "pictures", {"psnr_db": 140.0}, "more than the 102 dB"),
+        ("quality", "pictures", {"psnr_db": -1.0}, "pictures.0.psnr_db"),
+        ("quality", "pictures", {"psnr_db": None}, "psnr_db is infinite"),
+        ("quality", "pictures", {"ssim": 1.5}, "pictures.0.ssim"),
+        ("quality", "pictures", {"name": "cat"}, "cat is there 2 times"),
+        ("quality", "pictures", {"name": "dog"}, "not the pictures that the set"),
+        ("quality", "pictures", {"hr_sha256": "ef" * 32}, "another HR picture"),
+        ("quality", "pictures", {"sr_sha256": "ef" * 32}, "brick.png changed since"),
+        ("lam", "windows", {"diffusion_index": 101.0}, "windows.0.diffusion_index"),
+        ("lam", "windows", {"lr_sha256": "ef" * 32}, "another LR picture"),
+        ("lam", "windows", {"channels_sha256": "ef" * 32}, "brick.4-4-16.npy changed since"),
+        ("lam", "windows", {"overlay_sha256": "ef" * 32}, "brick.4-4-16.png changed since"),
+        ("lam", "windows", {"overlay": "../../x.png"}, "does not lie beside the record"),
+        ("lam", "windows", {"overlay": "x.png"}, "its map x.png is not there"),
+        ("lam", "windows", {"corner": [1, 1]}, "windows"),
+        ("lam", "windows", {"picture": "cat"}, "is there twice"),
+    ],
+)
+def test_what_pictures_cannot_have_or_do_not_have_is_not_used(measured, kind, place, changes, said):
+    path = measured.output(kind, "hit_sir-x2-s1.test")
+    original = path.read_bytes()
+    first, *others = json.loads(original)[place]
+    try:
+        measured.edit(kind, "hit_sir-x2-s1.test", **{place: [first | changes, *others]})
+        assert said in refused(measured, kind, "hit_sir-x2-s1.test")
+    finally:
+        path.write_bytes(original)
+
+
+def test_a_picture_that_was_replaced_after_it_was_scored_costs_its_scores(full):
+    folder = full.output("restore", "hit_sir-x2-s1.test")
+    truth = full.config.data.root / "test/HR/cat.png"
+    shutil.copy(truth, folder / "brick.png")
+    assert f"{folder / 'brick.png'} changed since" in refused(full, "quality", folder.name)
+    shutil.copy(truth, folder / "cat.png")  # it is that picture
+    assert "and 1 more" not in refused(full, "quality", folder.name)
+
+
+def test_pictures_that_were_not_kept_leave_their_scores(full):
+    shutil.rmtree(full.output("restore", "hit_sir-x2-s1.test"))
+    results = gather(full.plan)
+    assert not results.reasons
+    assert "hit_sir-x2-s1" in {record.subject for record in results.of(QualityRecord)}
+
+
+def test_weights_that_were_swapped_cost_all_that_was_made_of_them(configured):
+    folder = configured(lam={"sets": ["test"], "scales": [2]}).everything()
+    weights = {
+        run.name: folder.plan.layout.weights(run.name) for run in runs(folder.config).values()
+    }
+    for name, path in weights.items():
+        path.write_bytes(name.encode())
+        folder.edit("train", name, weights_sha256=sha256(path))
+        folder.lam(runs(folder.config)[name], "test", 9.0, 9.0, weights_sha256=sha256(path))
+    assert not gather(folder.plan).reasons
+    weights["hit_sir-x2-s1"].write_bytes(weights["swinir_light-x2-s1"].read_bytes())
+    results = gather(folder.plan)
+    assert {(job.kind, job.name) for job in results.missing if job.output in results.reasons} == {
+        ("train", "hit_sir-x2-s1"),
+        ("quality", "hit_sir-x2-s1.test"),
+        ("lam", "hit_sir-x2-s1.test"),
+    }
+    assert all("changed" in reason for reason in results.reasons.values())
+
+
+@pytest.mark.parametrize(
+    "made", [{"device_name": "B CPU"}, {"threads": 8}, {"device": "cuda:0"}], ids=str
+)
+def test_times_of_another_machine_do_not_stand_beside_the_others(full, made):
+    path = full.output("latency", "hit_sir-x2.cpu.fused")
+    provenance = json.loads(path.read_text())["provenance"]
+    full.edit("latency", "hit_sir-x2.cpu.fused", provenance=provenance | made)
+    why = refused(full, "latency", "hit_sir-x2.cpu.fused")
+    assert str(next(iter(made.values()))).partition(":")[0] in why
+    assert full.evidence().facts.find("latency_ms", "hit_sir") == []
 
 
 def test_why_a_job_is_missing_is_said_of_what_it_waits_for_too(full):
