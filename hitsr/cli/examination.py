@@ -64,6 +64,7 @@ def examine(plan: Plan | None, reports: Path) -> list[Finding]:
     if plan:
         checks["data"] = lambda: _data(plan, reports)
         checks["weights"] = lambda: _weights(plan, reports)
+        checks["results"] = lambda: _results(plan)
     return [
         Finding(area=area, **found._asdict())
         for area, check in checks.items()
@@ -278,3 +279,21 @@ def _weights(plan: Plan, reports: Path) -> Iterator[Found]:
             yield Found("missing", str(error), fix)
     if jobs:
         yield Found("ok", f"{len(finished)} of {len(jobs)} runs are trained")
+
+
+def _results(plan: Plan) -> Iterator[Found]:
+    """Check the records that an earlier run left; `_weights` checks those of trainings."""
+    if not plan.layout.results.is_dir():
+        return
+    from hitsr.report.gather import gather
+
+    results = gather(plan)
+    for job in results.missing:
+        # A job that has changed since is done anew, whatever its record says.
+        file = plan.layout.job(job.kind, job.name)
+        is_current = file.is_file() and file.read_text(encoding="utf-8") == job.to_json()
+        if job.output in results.reasons and job.kind != "train" and is_current:
+            yield Found("missing", results.why(job))
+    for stray in results.strays:
+        yield Found("note", stray)
+    yield Found("ok", f"{len(results.done)} records of an earlier run can be used")

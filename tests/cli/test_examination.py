@@ -15,7 +15,7 @@ from hitsr.cli import app
 from hitsr.cli import examination as doctor
 from hitsr.cli.examination import Finding, examine, fails, to_text
 from hitsr.data.images import write_png
-from hitsr.plan.jobs import TrainJob
+from hitsr.plan.jobs import CountJob, TrainJob
 from hitsr.plan.planning import Plan, make_plan
 from hitsr.records import DatasetRecord, PictureFile, Provenance, TrainingRecord
 from hitsr.specs.config import Config
@@ -164,6 +164,28 @@ def test_what_a_config_lacks_fails_and_is_named(
     harm(config)
     (found,) = missing(config)
     assert told in found.what
+
+
+def test_records_that_cannot_be_used_are_told_unless_their_job_is_done_anew(config: Config):
+    plan = plan_of(config)
+    job = next(job for job in plan.jobs if isinstance(job, CountJob))
+    assert job.output is not None
+    write_text(job.output, "{")
+    assert missing(config) == []  # its job file is not there, so Snakemake does it anew
+    job.save(plan.layout.job(job.kind, job.name))
+    (found,) = missing(config)
+    assert (found.area, f"{job.output}: not a record" in found.what) == ("results", True)
+    job.model_copy(update={"output_size": (8, 8)}).save(plan.layout.job(job.kind, job.name))
+    assert missing(config) == []
+
+
+def test_strays_among_results_are_noted(config: Config):
+    stray = config.folder / "jobs/latency/notes.txt"
+    write_text(stray, "notes")
+    findings = examine(plan_of(config), REPORTS)
+    noted = [found for found in findings if found.area == "results" and found.status == "note"]
+    assert [str(stray) in found.what for found in noted] == [True]
+    assert not fails(findings)
 
 
 def test_little_memory_and_disk_are_noted_and_do_not_fail(
