@@ -1,6 +1,6 @@
 """Why a record is not used: it says otherwise than its job, or than what lies beside it.
 
-Each function returns words to follow the name of the record's file, or nothing.
+Each function returns words to follow the name of the record's file, with what to do, or nothing.
 """
 
 import math
@@ -32,6 +32,7 @@ from hitsr.records import (
 from hitsr.report.dotted import at
 from hitsr.specs.network import Scale
 
+_ANEW = "; delete it and rerun"
 # Fields that jobs and their records share by name, but in which they say different things.
 _OWN = {"subject", "windows", "warmup"}
 # The least that the luma of two different 8-bit pictures differs in one pixel: a step of blue.
@@ -43,12 +44,12 @@ def contradiction(job: Job, record: Record) -> str:
     for path, asked in _asked(job, record).items():
         found = at(record, path)
         if found != asked:
-            return f"{path} is {shortened(found)}, but its job asks for {shortened(asked)}"
+            return f"{path} is {shortened(found)}, but its job asks for {shortened(asked)}{_ANEW}"
     if isinstance(job, TimeJob | TimeGrowthJob):
         places = (job.device, record.provenance.device)
         asked, found = (place.partition(":")[0] for place in places)  # cuda of cuda:0
         if found != asked:
-            return f"was measured on {found}, but its job asks for {asked}"
+            return f"was measured on {found}, but its job asks for {asked}{_ANEW}"
     return ""
 
 
@@ -90,7 +91,7 @@ def replaced_files(layout: Layout, job: Job, record: Record) -> str:
         expected += [(folder / w.overlay, w.overlay_sha256) for w in record.windows]
         for path, _ in expected:
             if not path.is_file():
-                return f"its map {path.name} is not there"
+                return f"its map {path.name} is not there{_ANEW}"
     there = [(path, known) for path, known in expected if known and path.is_file()]
     with ThreadPoolExecutor() as pool:  # hashing leaves Python free
         found = pool.map(sha256, (path for path, _ in there))
@@ -98,7 +99,7 @@ def replaced_files(layout: Layout, job: Job, record: Record) -> str:
     if not changed:
         return ""
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-    return f"{changed[0]}{more} changed since: not what this record is of"
+    return f"{changed[0]}{more} changed since; delete {changed[0].parent} and rerun"
 
 
 def unlike_set(record: Record, sets: Mapping[tuple[str, Scale], DatasetRecord]) -> str:
@@ -116,21 +117,21 @@ def unlike_set(record: Record, sets: Mapping[tuple[str, Scale], DatasetRecord]) 
         names = {picture.name for picture in record.pictures}
         if names != known.keys():
             some = ", ".join(sorted(names ^ known.keys())[:3])
-            return f"not the pictures that the set {record.dataset} was prepared with ({some})"
+            return f"not the pictures that {record.dataset} was prepared with ({some}){_ANEW}"
         for picture in record.pictures:
             if picture.hr_sha256 not in (None, known[picture.name].hr_sha256):
-                return f"{picture.name} was scored against another HR picture than the set has"
+                return f"{picture.name} was scored against another HR than the set has{_ANEW}"
             limit_db = most_psnr_db(*known[picture.name].hr_size)
             if picture.psnr_db is not None and picture.psnr_db > limit_db:
                 return (
                     f"{picture.name} has {picture.psnr_db:g} dB, more than the {limit_db:.0f} dB "
-                    "that different 8-bit pictures of its size can have"
+                    f"that different 8-bit pictures of its size can have{_ANEW}"
                 )
         return ""
     for window in record.windows:
         mapped = known.get(window.picture)
         if mapped is None or mapped.lr_sha256 != window.lr_sha256:
-            return f"{window.picture} is another LR picture than the set has"
+            return f"{window.picture} is another LR picture than the set has{_ANEW}"
     return ""
 
 
@@ -181,7 +182,7 @@ def outliers(done: Iterable[tuple[Job, Record]]) -> Iterator[tuple[Job, str]]:
             for (job, _), value in zip(rows, values):
                 if value != usual:
                     here, there = map(shortened, _apart(value, usual))
-                    yield job, f"{name} {here}, where most beside it have {there}"
+                    yield job, f"{name} {here}, where most beside it have {there}{_ANEW}"
 
 
 def _apart(a: object, b: object) -> tuple[object, object]:
@@ -201,7 +202,7 @@ def of_other_weights(job: Job, record: Record, trained: Mapping[str, str | None]
         return ""
     known = trained[subject.name]
     if known is None:
-        return f"the weights of {subject.name} changed after its training"
+        return f"the weights of {subject.name} changed after its training; rerun that"
     if isinstance(record, AttributionRecord) and record.weights_sha256 != known:
-        return f"maps of other weights than {subject.name} was trained to"
+        return f"maps of other weights than {subject.name} was trained to{_ANEW}"
     return ""

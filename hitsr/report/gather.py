@@ -188,7 +188,7 @@ def _read(layout: Layout, jobs: Iterable[Job]) -> Results:
         assert output is not None
         if output in doubts:
             missing.append(result.job)
-            reasons[output] = f"{output}: {doubts[output]}; delete it and rerun"
+            reasons[output] = f"{output}: {doubts[output]}"
         else:
             done.append(result)
     return Results(layout, tuple(done), tuple(missing), reasons)

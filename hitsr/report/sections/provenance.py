@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import yaml
 
-from hitsr.records import QualityRecord, Record, TrainingRecord
+from hitsr.base.values import Value
+from hitsr.records import AttributionRecord, QualityRecord, Record, TrainingRecord
 from hitsr.report.cells import Cell, Column, Row, Table, here, listing
 from hitsr.report.evidence import Evidence
 from hitsr.report.facts import PAPER
 from hitsr.report.job_graph import drawn, job_groups
 from hitsr.report.section import Section
-from hitsr.report.typeset import duration, listed
+from hitsr.report.typeset import counted, duration, listed
 from hitsr.specs.config import Config
 
 _SHOWN = 4  # names of missing results before "and n more"
@@ -48,6 +49,7 @@ def provenance_section(evidence: Evidence) -> Section:
                 ],
                 "seeds": [", ".join(map(str, seeds)) or "nothing trained"],
                 "not there": _missing(evidence),
+                **_unknown_origin(results.records),
             },
             "jobs": drawn(job_groups(evidence)),
             "config": to_yaml(config),
@@ -121,6 +123,28 @@ def _missing(evidence: Evidence) -> list[str]:
         lines.append(f"{kind}, {len(names)} not run: {listed(shown)}")
     lines += evidence.results.problems
     return lines or ["nothing: every job of this report has its output"]
+
+
+def _unknown_origin(records: Sequence[Record]) -> dict[str, list[str]]:
+    """How many records name no hashes of their files; nothing where all do."""
+    old = sum(map(_names_no_files, records))
+    if not old:
+        return {}
+    said = f"{counted(old, 'record')} of an earlier version, without hashes of pictures, maps, logs"
+    return {"origin unknown": [f"{said}: whether these were replaced cannot be told"]}
+
+
+def _names_no_files(record: Record) -> bool:
+    parts: Sequence[Value] = ()
+    match record:
+        case QualityRecord():
+            parts = record.pictures
+        case AttributionRecord():
+            parts = record.windows
+        case TrainingRecord():
+            parts = (record,)
+    hashes = (value for part in parts for name, value in part if name.endswith("_sha256"))
+    return None in hashes
 
 
 def _versions(records: Sequence[Record]) -> str:

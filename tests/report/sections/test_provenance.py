@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import yaml
 
@@ -54,6 +56,20 @@ def test_long_lists_are_cut(configured):
         "train, 6 not run: swinir_light-x2-s1, swinir_light-x2-s2, swinir_light-x2-s3, "
         "hit_sir-x2-s1 and 2 more"
     )
+
+
+def test_records_without_hashes_of_their_files_are_counted(full):
+    def origin() -> list[str]:
+        parts = provenance_section(full.evidence()).parts
+        return parts["circumstances"].get("origin unknown", [])
+
+    before = origin()
+    path = full.output("quality", "hit_sir-x2-s1.test")
+    first, *others = json.loads(path.read_text())["pictures"]
+    full.edit("quality", path.stem, pictures=[first | {"sr_sha256": None}, *others])
+    (line,) = origin()
+    assert "cannot be told" in line
+    assert [line] != before
 
 
 def test_the_configuration_makes_itself_again(measured):
