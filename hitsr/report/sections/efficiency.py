@@ -9,7 +9,7 @@ from hitsr.report.cells import REFERENCE, Cell, Column, Table, paper
 from hitsr.report.evidence import Evidence, percent_change
 from hitsr.report.facts import load_words
 from hitsr.report.judging import printed_number
-from hitsr.report.names import FORMULATIONS, Setup, device_name
+from hitsr.report.names import FORMULATIONS, Setup, device_name, label
 from hitsr.report.published import PAPER_DEVICE, PAPER_RUNTIME_SCALE
 from hitsr.report.section import Caption, Section, TableView
 from hitsr.report.sections.provenance import machine_words
@@ -304,6 +304,24 @@ def _other_counter(evidence: Evidence) -> str:
     )
 
 
+def _alone(evidence: Evidence) -> str:
+    """Which pairs did not take turns, as the end of a sentence; empty if all did."""
+    found = []
+    for family, scale, setup in product(
+        evidence.families, evidence.latency_scales, evidence.latency_setups
+    ):
+        rows = [
+            row
+            for network in family.networks
+            for row in evidence.facts.find(
+                "latency_ms", network, scale=scale, setup=setup, load=""
+            )[:1]
+        ]
+        if len(rows) == 2 and (rows[0].session is None or rows[0].session != rows[1].session):
+            found.append(f"{label(family.conversion)} ×{scale} ({setup.words})")
+    return f"; {listed(found)} did not, and there it is the ratio of medians" if found else ""
+
+
 def _latency(evidence: Evidence) -> TableView:
     records = [r for r in evidence.results.of(LatencyRecord) if not load_words(r)]
     samples = sorted({len(record.samples_ms) for record in records})
@@ -316,8 +334,8 @@ def _latency(evidence: Evidence) -> TableView:
     )
     notes = [
         "“Times as fast” is how many times as long the baseline takes: the median of the ratios of "
-        "neighbouring forwards, since all networks of a scale take turns in one process, ± half "
-        "their interquartile range. Milliseconds of different machines are not compared. The "
+        "neighbouring forwards, where both took turns in one process, ± half their interquartile "
+        f"range{_alone(evidence)}. Milliseconds of different machines are not compared. The "
         "paper’s run times are of the released code, which builds attention masks on the CPU and "
         "copies them over in every block; neither formulation here does."
     ]

@@ -77,6 +77,17 @@ def test_ratios_are_of_neighbours_in_words_and_in_the_table(configured):
     assert (steps.rows[1].cells[3], fused.rows[1].cells[3].text) == (REFERENCE, "2.0")
 
 
+def test_pairs_that_did_not_take_turns_are_named(folder):
+    def notes() -> str:
+        return " ".join(efficiency_section(folder.evidence()).parts["latency"].notes)
+
+    for network in ("swinir_light", "hit_sir"):
+        folder.latency(network, 400.0, session="one")
+    assert "did not" not in notes()
+    folder.latency("hit_sir", 4.0, session="another")
+    assert "HiT-SIR ×2 (CPU, fused) did not, and there it is the ratio of medians" in notes()
+
+
 def test_throughput_counts_pictures_not_batches(configured):
     folder = configured(
         efficiency__latency={"scales": [2], "batches": [4], "dtypes": ["float32", "bfloat16"]}
