@@ -47,7 +47,7 @@ PARTS: dict[Kind | str, tuple[str, ...]] = {
         "measure/attribution_pictures.py",
     ),
     "lam_sheet": ("measure/attribution_pictures.py",),
-    "report": ("report", "records", "specs/claims.py"),
+    "report": ("report", "records", "plan", "specs"),
 }
 
 

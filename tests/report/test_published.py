@@ -1,3 +1,4 @@
+import shutil
 from itertools import product
 
 import pytest
@@ -34,6 +35,13 @@ def test_a_training_set_is_read_without_where_it_is_said(published):
     told = {row.train_data for row in published.successors if row.is_trained_on("DIV2K")}
     assert {"DIV2K", "DIV2K (config)"} <= told
     assert not any("DF2K" in words for words in told)
+
+
+def test_a_file_that_is_no_table_is_named(reports, tmp_path):
+    folder = shutil.copytree(reports / "published", tmp_path / "published")
+    (folder / "successors.csv").write_bytes(b"\xff\xfe\0")
+    with pytest.raises(DataError, match=r"successors\.csv: not UTF-8; restore"):
+        read_published(folder)
 
 
 @pytest.mark.parametrize(
