@@ -140,8 +140,13 @@ def most_psnr_db(width: int, height: int) -> float:
     return 10 * math.log10(255**2 * width * height / _LEAST_LUMA**2)
 
 
-# Of results that stand side by side: what must be equal in all of one place.
-_TRAITS: dict[str, tuple[tuple[str, Callable[[Record], Any]], ...]] = {
+# Of results that stand side by side: what must be equal in all of one place, by kind of job.
+_Traits = tuple[tuple[str, Callable[[Record], Any]], ...]
+_TIMED: _Traits = (
+    ("timed on", lambda record: record.provenance.device_name),
+    ("threads", lambda record: record.provenance.threads),
+)
+_TRAITS: dict[str, _Traits] = {
     "quality": (
         ("scored as", lambda record: at(record, "signatures")),
         ("pictures", lambda record: sorted(picture.name for picture in at(record, "pictures"))),
@@ -153,25 +158,24 @@ _TRAITS: dict[str, tuple[tuple[str, Callable[[Record], Any]], ...]] = {
             lambda record: [(w.picture, w.corner, w.window) for w in at(record, "windows")],
         ),
     ),
-    "times": (
-        ("timed on", lambda record: record.provenance.device_name),
-        ("threads", lambda record: record.provenance.threads),
-    ),
+    "latency": _TIMED,
+    "scaling_time": _TIMED,
 }
 
 
 def outliers(done: Iterable[tuple[Job, Record]]) -> Iterator[tuple[Job, str]]:
     """Jobs whose records were not measured as most of those are that stand beside them.
 
-    Scores and maps stand beside those of their set and scale, times beside those of their device.
-    Where as many were measured one way as another, those that are listed first stand.
+    Scores and maps stand beside those of their set and scale, times beside those of their scale and
+    device, with which they make ratios. Where as many were measured one way as another, those that
+    are listed first stand.
     """
     places: dict[tuple[object, ...], list[tuple[Job, Record]]] = {}
     for job, record in done:
         if isinstance(record, QualityRecord | AttributionRecord):
             place: tuple[object, ...] = (job.kind, record.dataset, record.scale)
         elif isinstance(job, TimeJob | TimeGrowthJob):
-            place = ("times", job.device)
+            place = (job.kind, job.device, job.subject.scale)
         else:
             continue
         places.setdefault(place, []).append((job, record))

@@ -173,7 +173,7 @@ def _read(layout: Layout, jobs: Iterable[Job]) -> Results:
     reasons: dict[Path, str] = {}
     for job in jobs:
         assert job.output is not None
-        if not os.path.lexists(job.output):
+        if _is_absent(job.output):
             missing.append(job)
         elif job.kind != "restore":
             try:
@@ -192,6 +192,17 @@ def _read(layout: Layout, jobs: Iterable[Job]) -> Results:
         else:
             done.append(result)
     return Results(layout, tuple(done), tuple(missing), reasons)
+
+
+def _is_absent(path: Path) -> bool:
+    """Whether nothing is there: neither a link to nothing, nor what cannot be looked at."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _result(layout: Layout, job: Job) -> Result:

@@ -1,11 +1,14 @@
+import errno
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 from hitsr.base.files import sha256
 from hitsr.records import AttributionSettings, LatencyRecord, QualityRecord
-from hitsr.report.gather import gather, gather_folder
+from hitsr.report.gather import _read, gather, gather_folder
 from hitsr.specs.config import runs
 
 
@@ -185,6 +188,22 @@ def test_a_folder_that_was_moved_is_read_where_it_lies(finished, tmp_path):
     found = gather_folder(copy)
     assert {r.subject for r in found.records} == {r.subject for r in gather(finished.plan).records}
     assert all(job.output.is_relative_to(copy) for job, _, _ in found.done)
+
+
+def test_a_link_to_nothing_and_a_folder_without_access_are_told(full, monkeypatch):
+    path = full.output("complexity", "hit_sir-x2")
+    path.rename(path.with_suffix(".bak"))
+    path.symlink_to("nowhere.json")
+    assert "No such file" in gather(full.plan).reasons[path]
+    path.unlink()
+    path.with_suffix(".bak").rename(path)
+
+    def refuse(self: Path, *_: object) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(os, "lstat", refuse)
+    assert "Permission denied" in _read(full.plan.layout, [full.plan.find(path)]).reasons[path]
 
 
 # A record of the right job in which a field was changed, and what is said of it.
