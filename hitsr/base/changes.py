@@ -1,4 +1,4 @@
-"""Replace values in nested dictionaries, each named by its dotted path (`windows.base`)."""
+"""Read and replace values in nested dictionaries, each named by its dotted path."""
 
 import copy
 from typing import Any
@@ -22,6 +22,15 @@ def patched(data: dict[str, Any], changes: dict[str, Any], where: str) -> dict[s
                 )
         _set_at_path(data, path, value, where)
     return data
+
+
+def flat(data: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """All values by dotted path: `{"windows": {"base": 8}}` -> `{"windows.base": 8}`."""
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        path = above + key
+        found |= flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
+    return found
 
 
 def _set_at_path(data: dict[str, Any], path: str, value: Any, where: str) -> None:

@@ -69,6 +69,11 @@ class SuperResolver(nn.Module):
         self.upsample = upsampler(network.upsampler, width, scale)
         self.apply(_initialise)
 
+    @property
+    def subject(self) -> ScaledNetwork:
+        """What the network is, without its weights."""
+        return ScaledNetwork(network=self.network, scale=self.scale)
+
     def forward(self, lr: Tensor) -> Tensor:
         """Upscale a batch of pictures."""
         if not self.autocast:

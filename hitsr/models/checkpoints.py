@@ -1,20 +1,25 @@
 """Weights on disk: our safetensors, and the published .pth layouts read into our names."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from hitsr.base.errors import WeightsError
+from hitsr.base.changes import flat
+from hitsr.base.errors import SpecError, WeightsError
 from hitsr.base.files import write_bytes
+from hitsr.models.weight_files import WeightsFile, read_weights
+from hitsr.specs.network import NetworkSpec, ScaledNetwork
 
 # Published name -> ours, applied in turn.
 _RENAMES = [
+    # Wrappers of PyTorch's compiler and of its checkpointed and sharded modules.
+    (r"(^|\.)(_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)\.", r"\1"),
     (r"^conv_first\.", "first."),
     (r"^patch_embed\.norm\.", "first_norm."),
     (r"^norm\.", "last_norm."),
@@ -41,28 +46,52 @@ _RENAMES = [
     (r"\.mlp\.fc1\.", ".ffn.expand."),
     (r"\.mlp\.fc2\.", ".ffn.reduce."),
 ]
-# Indices and masks that published checkpoints contain and that are computed here.
-_COMPUTED = ("attn_mask", "relative_position_index", "aligned_relative_position_index")
-_WRAPPERS = ("params_ema", "params")
+# Indices and masks that published checkpoints contain and that are computed here, and the count of
+# PyTorch's averaged models.
+_COMPUTED = (
+    "attn_mask",
+    "relative_position_index",
+    "aligned_relative_position_index",
+    "n_averaged",
+)
+# Names under which checkpoints hold the weights; averaged ones (`params_ema`) are preferred.
+_WRAPPERS = {
+    "params", "state_dict", "model_state_dict", "model_state", "model", "module", "network", "net",
+    "net_g", "netg", "generator", "g", "weights",
+}  # fmt: skip
+_OF_TRAINING = re.compile(r"optim|sched|param_groups", re.IGNORECASE)
+# Fields of a spec that do not change what its weights compute.
+_NO_MATTER = {"name", "stochastic_depth"}
 
 
 def load_weights(model: nn.Module, source: Path | str | Mapping[str, Any]) -> None:
     """Fill a network with weights, all of them and no others.
 
-    `source` is a .safetensors or .pth file or a state dict, with our names or the published ones,
-    plain or wrapped in `params_ema` (preferred) or `params`. Raises WeightsError that names
-    missing, unknown and misshaped keys, or says why the file cannot be read; the model is then
-    unchanged.
+    `source` is a safetensors or PyTorch file, recognised by its content, or a state dict. Its
+    names are ours or the published ones, with or without a prefix that all share (`module.`), plain
+    or wrapped (`params`, `state_dict`, `model`, …); averaged weights (`params_ema`) are preferred.
+
+    Raises WeightsError if the file says that its weights belong to another network or scale, if a
+    tensor is not finite, or if the file cannot be read; else for missing, unknown and misshaped
+    keys. The model is then unchanged.
     """
-    where = "state dict" if isinstance(source, Mapping) else str(source)
-    state = _unwrap(source if isinstance(source, Mapping) else _read(Path(source)), where)
-    state = _ours(state, where)
-    problems = _differences(model.state_dict(), state)
-    if problems:
+    model.load_state_dict(fitting_weights(model, source))
+
+
+def fitting_weights(model: nn.Module, source: Path | str | Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights that `load_weights` would fill a network with; `model` may be on "meta"."""
+    if isinstance(source, Mapping):
+        where, (entries, said) = "state dict", WeightsFile(source, {})
+    else:
+        where, (entries, said) = str(source), read_weights(Path(source))
+    _check_said(said, model, where)
+    expected = model.state_dict()
+    state = _ours(_without_prefix(unwrap(entries, where), expected), where)
+    if problems := _differences(expected, state):
         raise WeightsError(
             f"{where}: weights of another network or scale than {_title(model)}:\n" + problems
         )
-    model.load_state_dict(state)
+    return state
 
 
 def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:
@@ -71,58 +100,144 @@ def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None
     write_bytes(path, save(state, metadata))
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise WeightsError(f"{path}: not a safetensors file: {error}") from None
-    except Exception as error:  # torch raises anything from UnpicklingError to RuntimeError
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise WeightsError(
-            f"{path}: not a checkpoint of tensors alone ({reason}); "
-            "other pickled objects are refused because loading them runs code"
-        ) from None
-    if not isinstance(loaded, Mapping):
-        raise WeightsError(f"{path}: holds {type(loaded).__name__}, not a state dict")
-    return loaded
+def metadata_of(subject: ScaledNetwork, **facts: object) -> dict[str, str]:
+    """Metadata for `save_weights` that name the network and scale; `load_weights` checks them."""
+    # One key, since safetensors writes several in random order.
+    return {"hitsr": json.dumps(subject.model_dump(mode="json") | facts)}
 
 
-def _unwrap(state: Mapping[str, Any], where: str) -> dict[str, Tensor]:
-    for wrapper in _WRAPPERS:
-        if isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
-            break
-    strangers = [
-        key
-        for key, value in state.items()
-        if not (isinstance(key, str) and isinstance(value, Tensor))
-    ]
-    if strangers:
-        raise WeightsError(f"{where}: not named tensors: {', '.join(map(str, strangers[:5]))}")
-    return dict(state)
+def unwrap(entries: Mapping[Any, Any], where: str) -> dict[str, Tensor]:
+    """The named tensors of a checkpoint, which may hold them beside other things.
+
+    Raises WeightsError if there are none, or several of which none has a usual name.
+    """
+    if not entries:
+        return {}
+    found = dict(_state_dicts(entries))
+    for usual in (_is_averaged, _is_usual, lambda _: True):
+        chosen = [names for names in found if usual(names)]
+        if len(chosen) == 1:
+            return dict(found[chosen[0]])
+        if chosen:
+            listed = ", ".join(".".join(names) for names in chosen[:5])
+            raise WeightsError(f"{where}: holds several networks, {listed}; save one alone")
+    others = list(_leaves(entries))
+    trained = any(_OF_TRAINING.search(name) for name in others)
+    advice = "; this is the state of a training: name the file of the weights" if trained else ""
+    raise WeightsError(f"{where}: not named tensors: {', '.join(others[:5])}{advice}")
+
+
+def _state_dicts(
+    entries: Mapping[Any, Any], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, Tensor]]]:
+    """All mappings of names to tensors and nothing else, by the names that lead to them."""
+    if all(isinstance(k, str) and isinstance(v, Tensor) for k, v in entries.items()):
+        if entries:
+            yield above, entries
+        return
+    for key, value in entries.items():
+        # Integers are the parameters in an optimiser's state, whose tensors are no weights.
+        if isinstance(key, str) and isinstance(value, Mapping):
+            yield from _state_dicts(value, (*above, key))
+
+
+def _leaves(entries: Mapping[Any, Any], above: str = "") -> Iterator[str]:
+    """Dotted names of what is no named tensor."""
+    for key, value in entries.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{above}{key}.")
+        elif not (isinstance(key, str) and isinstance(value, Tensor)):
+            yield f"{above}{key}"
+
+
+def _is_usual(names: tuple[str, ...]) -> bool:
+    return any(name.lower().replace("-", "_") in _WRAPPERS for name in names)
+
+
+def _is_averaged(names: tuple[str, ...]) -> bool:
+    return any("ema" in re.split("[_-]", name.lower()) for name in names)
+
+
+def _without_prefix(state: dict[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without the prefix that all names share, such as `module.`, if they fit without it."""
+    names = [name for name in state if not _is_computed(name)]
+    shortened = names
+    while not any(_our_name(name) in expected for name in shortened):
+        if len({name.partition(".")[0] for name in shortened}) != 1 or "" in shortened:
+            return state
+        shortened = [name.partition(".")[2] for name in shortened]
+    return {short: state[name] for short, name in zip(shortened, names, strict=True)}
+
+
+def _is_computed(name: str) -> bool:
+    return name.rpartition(".")[2] in _COMPUTED
+
+
+def _our_name(published: str) -> str:
+    for pattern, replacement in _RENAMES:
+        published = re.sub(pattern, replacement, published)
+    return published
 
 
 def _ours(published: dict[str, Tensor], where: str) -> dict[str, Tensor]:
     """Rename published keys to ours and join SRFormer's q and kv layers; our keys stay."""
     state: dict[str, Tensor] = {}
     for key, value in published.items():
-        if key.rsplit(".", 1)[-1] in _COMPUTED:
+        if _is_computed(key):
             continue
-        name = key
-        for pattern, replacement in _RENAMES:
-            name = re.sub(pattern, replacement, name)
+        name = _our_name(key)
         if name in state:
             raise WeightsError(f"{where}: {key} is {name} for a second time")
+        _check_numbers(key, value, where)
         state[name] = value
     for key in [key for key in state if ".mixer.kv." in key]:
         q_key, joined = key.replace(".kv.", ".q."), key.replace(".kv.", ".qkv.")
         if q_key in state and state[q_key].shape[1:] == state[key].shape[1:]:
             state[joined] = torch.cat([state.pop(q_key), state.pop(key)])
     return state
+
+
+def _check_numbers(key: str, value: Tensor, where: str) -> None:
+    if value.is_meta or value.is_sparse or not value.is_floating_point():
+        kind = "no values" if value.is_meta else f"{value.layout} {value.dtype}"
+        raise WeightsError(f"{where}: {key} holds {kind}, not plain floats; save it as such")
+    if not value.float().isfinite().all():
+        raise WeightsError(f"{where}: {key} is not finite: the weights diverged or are damaged")
+
+
+def _check_said(said: Mapping[str, Any], model: nn.Module, where: str) -> None:
+    """Raise WeightsError if a file says that its weights belong to another network or scale.
+
+    Shapes do not tell: shifted windows, norms, means and softmax have no weights.
+    """
+    network, scale = getattr(model, "network", None), getattr(model, "scale", None)
+    if not said or not isinstance(network, NetworkSpec):
+        return
+    named, known_scale, difference = said.get("network"), said.get("scale"), ""
+    if isinstance(named, dict):
+        try:
+            stored = ScaledNetwork.parse({"network": named, "scale": known_scale}, where)
+        except SpecError as error:
+            raise WeightsError(f"{error}; its metadata are damaged or of a newer hitsr") from None
+        named, difference = stored.network.name, _difference(stored.network, network)
+        is_same = not difference
+    else:
+        is_same = named == network.name
+    if not is_same or known_scale != scale:
+        raise WeightsError(
+            f"{where}: weights of {named} x{known_scale}, not of {_title(model)}"
+            f"{f' ({difference})' if difference else ''}; correct the network or the scale"
+        )
+
+
+def _difference(stored: NetworkSpec, wanted: NetworkSpec) -> str:
+    """The first fields in which two networks compute differently: "width is 24, not 60"."""
+    pair = [flat(network.model_dump(exclude=_NO_MATTER)) for network in (stored, wanted)]
+    return ", ".join(
+        f"{key} is {pair[0].get(key)}, not {pair[1].get(key)}"
+        for key in dict.fromkeys([*pair[0], *pair[1]])
+        if pair[0].get(key) != pair[1].get(key)
+    )
 
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

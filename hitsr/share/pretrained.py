@@ -5,18 +5,14 @@ That of a published network (written by `PyTorchModelHubMixin`) holds the argume
 class, and only the scale is read from it.
 """
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
-from hitsr.base.errors import SpecError, WeightsError
+from hitsr.base.errors import SpecError
 from hitsr.base.files import write_text
 from hitsr.base.reading import read_yaml
 from hitsr.models.backbone import SuperResolver, create
-from hitsr.models.checkpoints import load_weights, save_weights
+from hitsr.models.checkpoints import load_weights, metadata_of, save_weights
 from hitsr.specs.network import Formulation, NetworkSpec, ScaledNetwork
 from hitsr.specs.zoo import find
 
@@ -25,15 +21,13 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 def save_pretrained(model: SuperResolver, folder: Path) -> None:
     """Write `folder`/model.safetensors and config.json; `from_pretrained` reads them back."""
-    # One key, since safetensors writes several in random order.
-    header = {"network": model.network.name, "scale": model.scale}
-    save_weights(model, folder / WEIGHTS, {"hitsr": json.dumps(header)})
+    save_weights(model, folder / WEIGHTS, metadata_of(model.subject))
     save_config(model, folder)
 
 
 def save_config(model: SuperResolver, folder: Path) -> None:
     """Write `folder`/config.json: the full network spec and the scale."""
-    write_text(folder / CONFIG, ScaledNetwork(network=model.network, scale=model.scale).to_json())
+    write_text(folder / CONFIG, model.subject.to_json())
 
 
 def from_pretrained(
@@ -54,29 +48,6 @@ def from_pretrained(
     model = create(subject.network, subject.scale, formulation=formulation)
     load_weights(model, folder / WEIGHTS)
     return model.eval()
-
-
-def check_header(weights: Path, subject: ScaledNetwork) -> None:
-    """Raise WeightsError if the header of our safetensors file names another network or scale."""
-    header = _header(weights)
-    found = {key: header.get(key) for key in ("network", "scale")}
-    if header and found != {"network": subject.network.name, "scale": subject.scale}:
-        raise WeightsError(
-            f"{weights}: weights of {found['network']} x{found['scale']}, not of {subject.name}; "
-            "correct --network or --scale"
-        )
-
-
-def _header(weights: Path) -> Mapping[str, Any]:
-    """What hitsr wrote into the header of a safetensors file; empty for any other file."""
-    if weights.suffix != ".safetensors":
-        return {}
-    try:
-        with safe_open(weights, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get("hitsr", "{}"))
-    except (SafetensorError, OSError, ValueError):
-        return {}  # load_weights will raise with the reason
-    return header if isinstance(header, dict) else {}
 
 
 def _subject(folder: Path, network: str | NetworkSpec | None, scale: int | None) -> ScaledNetwork:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from hitsr.base.changes import flat
 from hitsr.base.errors import SpecError, did_you_mean, shortened
 from hitsr.base.files import visible
 from hitsr.base.names import LONGEST_NAME, Name, check_name, cut_name
@@ -209,21 +210,14 @@ def _nameless(value: RunSpec | ScaledNetwork) -> RunSpec | ScaledNetwork:
 
 def _name(base: NetworkSpec, changed: NetworkSpec, extra: Change | None = None) -> str:
     """`hit_sir.ratios_1_1_1_1_1_1`: the base, then each field that differs, with its value."""
-    before, after = _flat(base.model_dump()), _flat(changed.model_dump())
+    before, after = flat(base.model_dump()), flat(changed.model_dump())
     if base.mixer.kind != changed.mixer.kind:
         # Default values of the new mixer add nothing to its kind.
         default = type(changed.mixer)().model_dump()
-        before = {**before, **_flat({"mixer": default}), "mixer.kind": base.mixer.kind}
+        before = {**before, **flat({"mixer": default}), "mixer.kind": base.mixer.kind}
     differing = {key: value for key, value in after.items() if before.get(key, ...) != value}
     words = [_word(key, value) for key, value in (differing | (extra or {})).items()]
     return cut_name(".".join([base.name, *words]), LONGEST_NAME)
-
-
-def _flat(data: Change, above: str = "") -> Change:
-    flat: Change = {}
-    for key, value in data.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
-    return flat
 
 
 def _word(path: str, value: object) -> str:

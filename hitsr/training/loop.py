@@ -5,7 +5,6 @@ used. So a run that is repeated on the same machine, with the same number of thr
 weights file.
 """
 
-import json
 import math
 import os
 import time
@@ -23,9 +22,10 @@ from hitsr.base.progress import Progress
 from hitsr.base.seeds import derive
 from hitsr.data.loader import prefetched
 from hitsr.data.patches import Patches
-from hitsr.models.checkpoints import save_weights
+from hitsr.models.checkpoints import metadata_of, save_weights
 from hitsr.records import BICUBIC_LR, LogLine, TrainingRecord
 from hitsr.records.provenance import provenance
+from hitsr.specs.network import ScaledNetwork
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec
 from hitsr.training.schedule import learning_rate
@@ -66,7 +66,8 @@ def train(
     with reproducible():
         last = _train(model, run, patches, validate, out, device, quiet)
     weights = out / "weights.safetensors"
-    save_weights(model, weights, _metadata(run))
+    subject = ScaledNetwork(network=run.network, scale=run.scale)
+    save_weights(model, weights, metadata_of(subject, run=run.name, run_hash=run.hash))
     record = TrainingRecord(
         subject=run.name,
         job_hash=job_hash,
@@ -180,17 +181,6 @@ def _check_inputs(run: RunSpec, patches: Patches, start_from: Path | None) -> No
         )
     if run.start_from is not None and start_from is None:
         raise SpecError(f"{run.name}: starts from {run.start_from.name}; give its weights file")
-
-
-def _metadata(run: RunSpec) -> dict[str, str]:
-    """What the weights belong to, under one key: safetensors writes several in random order."""
-    facts = {
-        "network": run.network.name,
-        "scale": run.scale,
-        "run": run.name,
-        "run_hash": run.hash,
-    }
-    return {"hitsr": json.dumps(facts)}
 
 
 def _summary(line: LogLine) -> str:

@@ -1,10 +1,13 @@
+import copy
 import io
+import json
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +15,7 @@ from torch import Tensor, nn
 import hitsr
 from hitsr.base.errors import WeightsError
 from hitsr.models.backbone import SuperResolver
-from hitsr.models.checkpoints import load_weights, save_weights
+from hitsr.models.checkpoints import load_weights, metadata_of, save_weights
 
 BASELINES = ["swinir_light", "swinir_ng", "srformer_light"]
 X = torch.rand(1, 3, 9, 10, generator=torch.Generator().manual_seed(0))
@@ -121,6 +124,78 @@ def test_wrapped_or_as_a_file_it_is_the_same_network(
     assert torch.equal(_output(found), _output(expected))
 
 
+def _prefixed(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {prefix + key: value for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    ["state_dict", "model_state_dict", "model", "network", "net", "net_g", "generator", "mine"],
+)
+def test_weights_are_found_beside_the_state_of_the_training(
+    wrapper: str, published: dict[str, Tensor], tmp_path: Path
+):
+    expected, found = _model(), _model()
+    load_weights(expected, published)
+    adam = torch.optim.Adam(found.parameters())
+    found(X).sum().backward()
+    adam.step()  # its state holds tensors, too
+    training = {"epoch": 3, "best": np.float64(38.2), "optimizer": adam.state_dict()}
+    torch.save({**training, wrapper: _prefixed(published, "module.")}, tmp_path / "all.pth")
+    load_weights(found, tmp_path / "all.pth")
+    assert torch.equal(_output(found), _output(expected))
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "net_g.module.", "any."]
+)
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_prefix_of_all_names_is_left_out(prefix: str, ours: bool, published: dict[str, Tensor]):
+    expected, found = _model(), _model()
+    load_weights(expected, published)
+    state = expected.state_dict() if ours else published
+    load_weights(found, _prefixed(state, prefix))
+    assert torch.equal(_output(found), _output(expected))
+
+
+def test_a_prefix_of_some_names_is_an_error(published: dict[str, Tensor]):
+    published["module.conv_first.weight"] = published.pop("conv_first.weight")
+    _refused(published, "unknown: module.conv_first.weight", "missing: first.weight")
+
+
+def test_weights_of_pytorchs_wrappers_are_read(published: dict[str, Tensor]):
+    model, found = _model(), _model()
+    load_weights(model, published)
+    averaged = torch.optim.swa_utils.AveragedModel(model)
+    compiled = copy.deepcopy(model)
+    compiled.groups[0] = torch.compile(compiled.groups[0])
+    for wrapped in (averaged, compiled):
+        load_weights(found, wrapped.state_dict())
+        assert torch.equal(_output(found), _output(model))
+
+
+@pytest.mark.parametrize(
+    "names", [("model", "state_dict"), ("net_g_ema", "net_d_ema"), ("left", "right")]
+)
+def test_several_networks_in_a_file_are_refused(
+    names: tuple[str, str], published: dict[str, Tensor]
+):
+    _refused(dict.fromkeys(names, published), "holds several networks", *names)
+
+
+def test_the_generator_goes_before_the_discriminator(published: dict[str, Tensor]):
+    found, expected = _model(), _model()
+    load_weights(expected, published)
+    load_weights(found, {"generator": published, "discriminator": {"x": torch.ones(2)}})
+    assert torch.equal(_output(found), _output(expected))
+
+
+def test_the_state_of_a_training_is_told():
+    adam = torch.optim.Adam(_small().parameters()).state_dict()
+    for state in (adam, {"epoch": 1, "optimizers": [adam], "schedulers": []}):
+        _refused(state, "not named tensors", "the state of a training")
+
+
 def test_averaged_weights_go_before_the_last_ones(published: dict[str, Tensor]):
     last = {key: torch.zeros_like(value) for key, value in published.items()}
     expected, found = _model(), _model()
@@ -199,6 +274,67 @@ def test_another_scales_weights_are_refused(scale: int, published: dict[str, Ten
 def test_another_window_is_refused(tmp_path: Path):
     save_weights(_small(base=8), tmp_path / "eight.safetensors", {})
     _refused(tmp_path / "eight.safetensors", "bias_table", "misshaped", model=_small(base=4))
+
+
+BASE = {"depths": [6], "width": 24, "windows.base": 4}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"mixer.softmax": True}, "mixer.softmax is True, not False"),
+        ({"windows.shift": True}, "windows.shift is True, not False"),
+        ({"norm": "before"}, "norm is before, not after"),
+        ({"mean": [0, 0, 0]}, "mean is"),
+        ({"padding": "picture", "windows.ratios": [0.5, 1, 2, 4, 8, 8]}, "padding is picture"),
+    ],
+)
+def test_metadata_tell_networks_apart_whose_shapes_agree(
+    change: dict[str, Any], told: str, tmp_path: Path
+):
+    base = hitsr.NETWORKS["hit_sir"].patch(BASE)
+    base = (
+        base
+        if base.windows.shift != change.get("windows.shift")
+        else base.patch({"windows.shift": False})
+    )
+    other = hitsr.create(base.patch(change), 2)
+    file = tmp_path / "other.safetensors"
+    save_weights(other, file, metadata_of(other.subject))
+    _refused(file, str(file), "weights of hit_sir x2, not of hit_sir x2", told,
+             model=hitsr.create(base, 2))  # fmt: skip
+    load_weights(hitsr.create(other.network, 2), file)
+
+
+def test_metadata_of_another_scale_or_a_name_alone_are_checked(tmp_path: Path):
+    model, file = _small(), tmp_path / "weights.safetensors"
+    save_weights(model, file, metadata_of(model.subject.model_copy(update={"scale": 3})))
+    _refused(file, "weights of swinir_light x3, not of swinir_light x2", model=model)
+    save_weights(model, file, {"hitsr": json.dumps({"network": "hit_sir", "scale": 2})})
+    _refused(file, "weights of hit_sir x2, not of swinir_light x2", model=model)
+    for damaged in ({"scale": 2}, {"network": {"width": 3}, "scale": 2}):
+        save_weights(model, file, {"hitsr": json.dumps(damaged)})
+        _refused(file, str(file), model=model)
+
+
+def test_name_and_training_of_a_network_do_not_matter(tmp_path: Path):
+    model, file = _small(), tmp_path / "weights.safetensors"
+    save_weights(model, file, metadata_of(model.subject, run="a"))
+    changed = model.network.patch({"name": "mine", "stochastic_depth": 0.3})
+    load_weights(hitsr.create(changed, 2), file)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(value: float, published: dict[str, Tensor]):
+    bias = published["conv_first.bias"].clone()
+    bias[3] = value
+    _refused({**published, "conv_first.bias": bias}, "conv_first.bias is not finite")
+
+
+def test_other_numbers_than_floats_are_refused(published: dict[str, Tensor]):
+    bias = published["conv_first.bias"]
+    for other in (bias.to(torch.int8), bias.to(torch.complex64), bias.to("meta")):
+        _refused({**published, "conv_first.bias": other}, "conv_first.bias holds")
 
 
 def test_one_weight_under_two_names_is_refused(published: dict[str, Tensor]):

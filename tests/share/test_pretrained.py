@@ -9,9 +9,7 @@ from safetensors.torch import save_file
 import hitsr
 from hitsr.base.errors import SpecError, WeightsError
 from hitsr.models.backbone import SuperResolver
-from hitsr.models.checkpoints import save_weights
-from hitsr.share.pretrained import check_header, save_pretrained
-from hitsr.specs.network import ScaledNetwork
+from hitsr.share.pretrained import save_config, save_pretrained
 
 SMALL = {"depths": [2], "width": 12, "mixer.heads": 2, "windows.base": 4}
 X = torch.rand(1, 3, 9, 10, generator=torch.Generator().manual_seed(0))
@@ -86,18 +84,9 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path):
         hitsr.from_pretrained(tmp_path)
 
 
-def test_weights_of_another_network_or_scale_are_refused(tmp_path: Path):
-    subject = ScaledNetwork(network=hitsr.NETWORKS["hit_srf"], scale=3)
-    save_pretrained(_model("hit_srf"), tmp_path)
-    check_header(tmp_path / "model.safetensors", subject)
-    for changes in ({"scale": 2}, {"network": hitsr.NETWORKS["hit_sir"]}):
-        with pytest.raises(WeightsError, match="weights of hit_srf x3, not of"):
-            check_header(tmp_path / "model.safetensors", subject.model_copy(update=changes))
-
-
-def test_files_without_our_header_pass(tmp_path: Path):
-    subject = ScaledNetwork(network=hitsr.NETWORKS["hit_srf"], scale=3)
-    save_weights(_model("hit_sir"), tmp_path / "plain.safetensors", {})
-    (tmp_path / "damaged.safetensors").write_bytes(b"damaged")
-    for name in ("plain.safetensors", "damaged.safetensors", "absent.pth"):
-        check_header(tmp_path / name, subject)
+def test_weights_that_contradict_the_folder_s_config_are_refused(tmp_path: Path):
+    model = _model("hit_srf")
+    save_pretrained(hitsr.create(model.network.patch({"norm": "before"}), 3), tmp_path)
+    save_config(model, tmp_path)
+    with pytest.raises(WeightsError, match="norm is before, not after"):
+        hitsr.from_pretrained(tmp_path)

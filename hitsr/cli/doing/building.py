@@ -8,7 +8,6 @@ from hitsr.models.backbone import SuperResolver, create
 from hitsr.models.checkpoints import load_weights
 from hitsr.models.own import load_own
 from hitsr.plan.subjects import Network, OwnNetwork, Upscaler
-from hitsr.share.pretrained import check_header
 from hitsr.specs.network import Formulation, ScaledNetwork
 
 
@@ -31,7 +30,6 @@ def load(
     subject: ScaledNetwork, weights: Path, compiled: bool = False, autocast: bool = False
 ) -> SuperResolver:
     """A network of hitsr with weights from a file; WeightsError for weights of another network."""
-    check_header(weights, subject)
     model = create(subject.network, subject.scale, compile=compiled, autocast=autocast)
     load_weights(model, weights)
     return model
