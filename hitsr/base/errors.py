@@ -58,3 +58,14 @@ def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
     if near:
         return f"did you mean {prefix + near[0]!r}?"
     return f"known: {', '.join(prefix + each for each in known) or 'none'}"
+
+
+def in_one_line(error: Exception) -> str:
+    """The reason for a failure that is recorded: the first line, with the kind of a foreign error.
+
+    An error without a message is named by its kind alone.
+    """
+    line = next(iter(str(error).splitlines()), "")
+    if isinstance(error, HitsrError):
+        return line
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__

@@ -6,6 +6,7 @@ values. Any other content is refused by name.
 
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,8 +105,11 @@ def _pickled(path: Path, head: bytes) -> Mapping[Any, Any]:
     if head.startswith(_ZIP):
         _check_archive(path)
     try:
-        # Opened here, since torch.load expects safetensors in a file of that suffix.
-        with torch.serialization.safe_globals(_SCALARS), path.open("rb") as file:
+        with (
+            warnings.catch_warnings(action="ignore"),  # of pickle's versions
+            torch.serialization.safe_globals(_SCALARS),
+            path.open("rb") as file,  # torch.load itself would go by the suffix
+        ):
             loaded = torch.load(file, map_location="cpu", weights_only=True)
     # Not quoted: PyTorch's messages advise to load the file in a way that runs its code.
     except Exception as error:  # anything from EOFError to RuntimeError

@@ -71,8 +71,6 @@ class ComplexityRecord(Complexity, Record):
     output_size: tuple[PositiveInt, PositiveInt]  # width, height
     input_size: tuple[PositiveInt, PositiveInt]  # width, height
     formulation: Formulation | None  # None for a user's own network
-    params: PositiveInt
-    flops: PositiveInt
 
 
 class PowerLaw(Value):

@@ -41,8 +41,19 @@ class Broken(Own):
         assert x.shape[-1] == 24, "only for the first look"
         return super().forward(x)
 
+class InBlocks(Own):
+    def forward(self, x):
+        b, c, h, w = x.shape
+        return super().forward(x.view(b, c, h // 8, 8, w // 8, 8).reshape(x.shape))
+
 def build(scale):
     return Own(scale)
+
+def in_blocks(scale):
+    return InBlocks(scale)
+
+def nearest(scale):
+    return nn.Upsample(scale_factor=scale)
 
 def broken(scale):
     return Broken(scale)
@@ -219,6 +230,34 @@ def test_a_network_that_cannot_run_costs_the_others_nothing(
     assert "1 of 2 could not be measured" in result.stderr
     assert LatencyRecord.load(tmp_path / "good.json").session is None
     assert not (tmp_path / "bad.json").exists()
+
+
+def test_a_network_without_parameters_costs_nothing(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cost.json"
+    run("complexity", f"{folder}/own.py:nearest", "-s", 2, "--output-size", "32x24", "--out", out)
+    record = ComplexityRecord.load(out)
+    assert (record.params, record.flops) == (0, 0)
+
+
+@pytest.mark.parametrize("verb", ["restore", "lam"])
+def test_a_network_that_cannot_take_all_pictures_of_a_set_is_told_first(
+    verb: str, folder: Path, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0)
+    for name, height in (("a", 64), ("b", 70)):
+        image = noise.integers(0, 256, (height, 48, 3), dtype=np.uint8)
+        write_png(tmp_path / f"set/HR/{name}.png", image)
+    run("prepare", tmp_path / "set", "--out", tmp_path / "set", "-s", 2)
+    words = {
+        "restore": ("--data", tmp_path / "set"),
+        "lam": ("--set", tmp_path / "set", "--crop", 0),
+    }
+    told = refused(
+        verb, f"{folder}/own.py:in_blocks", "-s", 2, *words[verb], "--out", tmp_path / "o"
+    )
+    assert "cannot upscale LR pictures of 24x35" in told
+    assert "it needs multiples of 8" in told
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(

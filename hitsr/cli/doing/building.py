@@ -1,12 +1,13 @@
 """Build the network that a subject describes."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from torch import nn
 
 from hitsr.models.backbone import SuperResolver, create
 from hitsr.models.checkpoints import load_weights
-from hitsr.models.own import load_own
+from hitsr.models.own import explaining_own, load_own
 from hitsr.plan.subjects import Network, OwnNetwork, Upscaler
 from hitsr.specs.network import Formulation, ScaledNetwork
 
@@ -33,3 +34,8 @@ def load(
     model = create(subject.network, subject.scale, compile=compiled, autocast=autocast)
     load_weights(model, weights)
     return model
+
+
+def explaining(subject: Network | Upscaler) -> AbstractContextManager[None]:
+    """Inside the block, errors of a user's own network become SpecErrors that name it."""
+    return explaining_own(subject.source) if isinstance(subject, OwnNetwork) else nullcontext()

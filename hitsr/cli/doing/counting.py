@@ -3,7 +3,7 @@
 import time
 
 from hitsr import api
-from hitsr.cli.doing.building import build
+from hitsr.cli.doing.building import build, explaining
 from hitsr.measure.complexity import FlopCounter, input_size_for
 from hitsr.measure.scaling import PICTURES, fit_power_law, windows_of
 from hitsr.plan.jobs import CountJob, GrowthJob
@@ -18,7 +18,8 @@ def count(job: CountJob, counter: FlopCounter = "torch", depth: int = DEPTH) -> 
     """Count at one output size; modules are listed down to a depth of `depth`."""
     subject, started = job.subject, time.monotonic()
     if isinstance(subject, OwnNetwork):
-        counted = api.own_complexity(build(subject), subject.scale, job.output_size, counter)
+        with explaining(subject):
+            counted = api.own_complexity(build(subject), subject.scale, job.output_size, counter)
     else:
         assert job.formulation is not None
         counted = api.complexity(

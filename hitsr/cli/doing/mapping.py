@@ -5,10 +5,13 @@ import time
 import torch
 
 from hitsr.base.files import sha256
-from hitsr.cli.doing.building import build
+from hitsr.cli.doing.building import build, explaining
+from hitsr.data.images import read_image
 from hitsr.data.sources import pairs
 from hitsr.measure.attribution_files import WindowTask, attribute
+from hitsr.models.own import check_takes
 from hitsr.plan.jobs import MapJob
+from hitsr.plan.subjects import OwnNetwork
 from hitsr.records import AttributionRecord, AttributionSettings
 from hitsr.records.provenance import provenance
 from hitsr.runtime.devices import pick_device
@@ -22,15 +25,19 @@ def map_windows(job: MapJob, threads: int, memory_bytes: int | None = None) -> A
     started, settings = time.monotonic(), AttributionSettings(steps=job.steps)
     torch.set_num_threads(threads)
     weights, device = job.inputs.get("weights"), pick_device(job.device)
-    windows = attribute(
-        build(subject, weights=weights).to(device),
-        places,
-        subject.scale,
-        job.output.parent,
-        settings,
-        refine=job.refine,
-        memory_bytes=memory_bytes,
-    )
+    model = build(subject, weights=weights).to(device)
+    if isinstance(subject, OwnNetwork):
+        check_takes(model, subject.source, subject.scale, map(_size, places))
+    with explaining(subject):
+        windows = attribute(
+            model,
+            places,
+            subject.scale,
+            job.output.parent,
+            settings,
+            refine=job.refine,
+            memory_bytes=memory_bytes,
+        )
     return AttributionRecord(
         subject=subject.name,
         job_hash=job.hash,
@@ -57,3 +64,10 @@ def _places(job: MapJob) -> list[WindowTask]:
         WindowTask(pair.name, pair.lr, side=job.side, crop=job.crop // scale)
         for pair in pairs(job.data, scale)
     ]
+
+
+def _size(place: WindowTask) -> tuple[int, int]:
+    """(height, width) of the picture, or part of it, that goes through the network."""
+    height, width = read_image(place.lr).shape[:2]
+    most = place.crop or max(height, width)
+    return min(height, most), min(width, most)

@@ -2,9 +2,12 @@
 
 import torch
 
-from hitsr.cli.doing.building import build
+from hitsr.cli.doing.building import build, explaining
+from hitsr.data.images import read_image
+from hitsr.data.sources import pairs
+from hitsr.models.own import check_takes
 from hitsr.plan.jobs import RestoreJob
-from hitsr.plan.subjects import ControlMethod
+from hitsr.plan.subjects import ControlMethod, OwnNetwork
 from hitsr.runtime.devices import pick_device
 from hitsr.upscaling.inference import UpscaleOptions
 from hitsr.upscaling.restoration import restore as restore_set
@@ -20,4 +23,8 @@ def restore(job: RestoreJob, threads: int, options: UpscaleOptions) -> None:
         return
     torch.set_num_threads(threads)
     model = build(subject, weights=job.inputs.get("weights")).to(pick_device(job.device))
-    restore_set(model, job.data, subject.scale, job.output, options)
+    if isinstance(subject, OwnNetwork):
+        sizes = [read_image(pair.lr).shape[:2] for pair in pairs(job.data, subject.scale)]
+        check_takes(model, subject.source, subject.scale, sizes)
+    with explaining(subject):
+        restore_set(model, job.data, subject.scale, job.output, options)

@@ -109,7 +109,8 @@ def _points(evidence: Evidence, setting: Setting, cost: Cost) -> list[Point]:
     for network in evidence.networks:
         psnr = evidence.level("psnr_db", network, dataset=setting.dataset, scale=setting.scale)
         spent = evidence.level(cost.quantity, network, scale=setting.scale, **cost.where)
-        if psnr and spent:
+        # An own network without parameters has no place on a logarithmic axis.
+        if psnr and spent and spent.value > 0:
             points.append(Point(network, spent.value, psnr.value, psnr.half))
     return points
 
