@@ -68,7 +68,7 @@ def train(
     data: Annotated[Path | None, Option(help="folder that holds the run's sets")] = None,
     out: Annotated[Path | None, Option(help="folder for weights.safetensors and log.jsonl")] = None,
     start_from: Annotated[
-        Path | None, Option(help="weights of the run that this run starts from")
+        Path | None, Option(help="file of the weights that this run starts from")
     ] = None,
     packs: Annotated[
         Path | None, Option(help="folder of decoded pictures; default: DATA/packs")

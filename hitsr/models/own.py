@@ -32,8 +32,8 @@ def load_own(source: str, scale: int) -> nn.Module:
     """Make the network that `source` names, for one scale, in eval mode.
 
     `specs.source` reads `source`; a function is called as `function(scale=scale)`. Loading runs the
-    code that it names; no code in a checkpoint is run. Raises SpecError if there is no such function
-    or file, if it fails, or if the network does not upscale a small picture by `scale`;
+    code that it names; no code in a checkpoint is run. Raises SpecError if there is no such
+    function or file, if it fails, or if the network does not upscale a small picture by `scale`;
     WeightsError for a file that is no checkpoint.
     """
     found = _read(source)

@@ -43,7 +43,7 @@ from hitsr.plan.subjects import (
     weight_names,
 )
 from hitsr.specs.ablation import Ablation, AblationRow, ablation_rows
-from hitsr.specs.config import Config, Device, Dtype, runs, scaled_networks
+from hitsr.specs.config import Config, Device, Dtype, runs, scaled_networks, start_file
 from hitsr.specs.network import Formulation, Scale
 from hitsr.specs.run import RunSpec
 from hitsr.specs.source import read_source
@@ -229,7 +229,7 @@ class _Planner:
         )
 
     def _trained(self, run: RunSpec, asker: str) -> Iterator[Job]:
-        """Jobs of a run: its sets, the run that it starts from, and the training."""
+        """Jobs of a run: its sets, the run that it starts from if any, and the training."""
         train = self.config.train
         assert train is not None
         inputs: dict[str, Path] = {}
@@ -238,9 +238,11 @@ class _Planner:
             assert prepared.output is not None
             inputs[place] = prepared.output
             yield prepared
-        if run.start_from:
+        if isinstance(run.start_from, RunSpec):
             yield from self._trained(run.start_from, asker)
             inputs["start_from"] = self.layout.weights(file_name(run.start_from.name))
+        elif file := start_file(train, run.network.name, run.scale):
+            inputs["start_from"] = file
         yield self._job(
             TrainJob,
             run.name,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from hitsr.records import BICUBIC_LR
 from hitsr.report.typeset import fixed, listed, size
-from hitsr.specs.run import RunSpec
+from hitsr.specs.run import RunSpec, StartWeights
 from hitsr.specs.zoo import NETWORKS
 
 PAPER_OUTPUT = (1280, 720)  # width, height that its FLOPs and run times are of
@@ -46,6 +46,12 @@ def steps_words(steps: int) -> str:
     return f"{fixed(steps)} of {fixed(PAPER_STEPS)} iterations"
 
 
+def starts_from_file(run: RunSpec) -> bool:
+    """Whether a run, or one that it starts from, starts from a file of weights."""
+    start = run.start_from
+    return start is not None and (isinstance(start, StartWeights) or starts_from_file(start))
+
+
 def _reasons(run: RunSpec) -> Iterator[str]:
     recipe, published = run.recipe, NETWORKS.get(run.network.name)
     if recipe.steps != PAPER_STEPS:
@@ -56,5 +62,7 @@ def _reasons(run: RunSpec) -> Iterator[str]:
         yield f"patches of {recipe.patch} instead of {PAPER_PATCH} pixels"
     if published is not None and run.network != published:
         yield "networks reduced in size"
+    if starts_from_file(run):
+        yield "started from a file of weights"
     if run.data != PAPER_TRAINING_SET:
         yield f"trained on “{run.data}”"

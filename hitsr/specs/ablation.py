@@ -129,6 +129,12 @@ def ablation_rows(name: str, ablation: Ablation, config: Config) -> tuple[Ablati
     """
     if config.train is None:
         raise SpecError(f"{config.name}: trains nothing, so it cannot have ablations; add `train`")
+    scale = min(config.train.scales)
+    if isinstance(config.train.start_from.get(scale), Path):
+        raise SpecError(
+            f"{config.name}: starts x{scale} from a file of weights, which fits no variant; "
+            "ablate with a config whose networks start from random weights"
+        )
     order = sorted(ablation.variants, key=lambda variant: variant != ablation.reference)
     return tuple(
         _row(base, variant, ablation.variants[variant], config, name)

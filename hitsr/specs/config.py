@@ -1,17 +1,19 @@
 """A config names what to run; `runs` and `scaled_networks` resolve it into explicit values."""
 
+from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, StrictBool, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_validator
 
 from hitsr.base.errors import SpecError, did_you_mean, shortened
+from hitsr.base.files import sha256
 from hitsr.base.names import FolderName, Name, UserPath
 from hitsr.base.values import Count, CountOrNone, Distinct, Several, Value
 from hitsr.specs.network import Formulation, Scale, ScaledNetwork
 from hitsr.specs.recipe import Recipe
-from hitsr.specs.run import RunSpec, Seed
+from hitsr.specs.run import RunSpec, Seed, StartWeights
 from hitsr.specs.source import read_source
 from hitsr.specs.zoo import NETWORKS, find
 
@@ -20,6 +22,16 @@ Dtype = Literal["float32", "float16", "bfloat16"]
 Side = Annotated[Count, Field(ge=4)]  # of an output in pixels: one LR pixel at every scale
 Over = Literal["window", "picture"]  # what a cost grows with
 PHOTOGRAPHS = ("train", "test")  # sets of photographs in installed packages
+_NETWORK = "{network}"  # in the name of a file: the name of each network
+
+
+def _scale_or_file(start: Any) -> Any:
+    if isinstance(start, str | Path) or start in get_args(Scale):
+        return start
+    raise ValueError("must be a trained scale, such as 2, or a file of weights")
+
+
+Start = Annotated[Scale | UserPath, BeforeValidator(_scale_or_file)]
 
 
 class Data(Value):
@@ -45,8 +57,9 @@ class Train(Value):
     recipe: Recipe
     # Changes to every trained network, by dotted path; costs are measured at published size.
     changes: dict[str, Any] = Field(default={})
-    # {3: 2} starts x3 from the x2 run of the same seed.
-    start_from: dict[Scale, Scale] = Field(default={})
+    # {3: 2} starts x3 from the x2 run of the same seed, {2: "weights/{network}_x2.pth"} starts x2
+    # from a file, of this or another scale.
+    start_from: dict[Scale, Start] = Field(default={})
     threads: Annotated[Count, Field(le=1024)] = 1  # CPU threads of one training
     device: Device = "auto"
     # With torch.compile; results differ in low bits, as they do between devices.
@@ -64,7 +77,7 @@ class Train(Value):
         for scale, start in self.start_from.items():
             if scale not in self.scales:
                 raise ValueError(f"start_from: x{scale} is not trained; scales are {self.scales}")
-            if start not in self.scales or start >= scale:
+            if not isinstance(start, Path) and (start not in self.scales or start >= scale):
                 raise ValueError(
                     f"start_from: x{scale} cannot start from x{start}, "
                     f"which is not a smaller scale among {self.scales}"
@@ -167,6 +180,17 @@ class Config(Value):
         return self
 
     @model_validator(mode="after")
+    def _files_are_of_one_network(self) -> Self:
+        for scale, start in self.train.start_from.items() if self.train else ():
+            several = len(self.networks) > 1 and isinstance(start, Path)
+            if several and _NETWORK not in str(start):
+                raise ValueError(
+                    f"train.start_from: {len(self.networks)} networks cannot start x{scale} from "
+                    f"one file, {start}; write {_NETWORK} in its name for that of the network"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _something_is_scored(self) -> Self:
         if not self.scales:
             raise ValueError("nothing to score: add `train`, `weights` or `own`")
@@ -210,18 +234,46 @@ def scaled_networks(config: Config, scales: tuple[Scale, ...]) -> dict[str, Scal
 
 
 def runs(config: Config) -> dict[str, RunSpec]:
-    """Each network's training runs, by name such as `hit_sir-x2-s1`; SpecError for bad changes."""
+    """Each network's training runs, by name such as `hit_sir-x2-s1`; SpecError for bad changes.
+
+    Files that runs start from are read, for their hashes; SpecError if one is missing.
+    """
     made: dict[str, RunSpec] = {}
     train = config.train
     if train is None:
         return made
     for name, scale, seed in product(config.networks, sorted(train.scales), train.seeds):
-        start = train.start_from.get(scale)
+        start, file = train.start_from.get(scale), start_file(train, name, scale)
         run = fresh_run(config, train, name, scale, seed)
-        if start:
-            run = run.model_copy(update={"start_from": made[f"{name}-x{start}-s{seed}"]})
+        if file:
+            begun: RunSpec | StartWeights = _start_weights(file, f"{config.name}: train.start_from")
+            run = run.model_copy(update={"start_from": begun})
+        elif start:
+            begun = made[f"{name}-x{start}-s{seed}"]
+            run = run.model_copy(update={"start_from": begun})
         made[run.name] = run
     return made
+
+
+def start_file(train: Train, network: str, scale: Scale) -> Path | None:
+    """The file whose weights a network's runs start from; None if they start from none."""
+    start = train.start_from.get(scale)
+    return Path(str(start).replace(_NETWORK, network)) if isinstance(start, Path) else None
+
+
+def _start_weights(file: Path, where: str) -> StartWeights:
+    if not file.is_file():
+        raise SpecError(
+            f"{where}: {file}: no such file; `hitsr fetch-weights` fetches released weights"
+        )
+    status = file.stat()
+    return StartWeights(name=file.name, sha256=_sha256(file, status.st_size, status.st_mtime_ns))
+
+
+@cache
+def _sha256(file: Path, _size: int, _changed_ns: int) -> str:
+    """SHA-256 of a file; runs are listed many times, and files of this size and time once read."""
+    return sha256(file)
 
 
 def fresh_run(config: Config, train: Train, name: str, scale: Scale, seed: int) -> RunSpec:

@@ -50,9 +50,9 @@ def train(
     """Train a freshly initialised `model` in place, and write all results into the folder `out`.
 
     `log.jsonl` grows during training; `weights.safetensors` and `record.json` are written at its
-    end. `patches` must be seeded with `derive(run.seed, "patches")`. If the run starts from the
-    weights of another run (`run.start_from`), `start_from` is that weights file. The record
-    carries `job_hash`, and `degradation`: how the LR pictures were made.
+    end. `patches` must be seeded with `derive(run.seed, "patches")`. If the run starts from weights
+    (`run.start_from`), `start_from` is their file. The record carries `job_hash`, and
+    `degradation`: how the LR pictures were made.
 
     Raises ValueError if the patches do not match the run, SpecError if `start_from` is missing or
     superfluous, WeightsError if its weights do not fit, and HitsrError if the loss is not finite.
@@ -177,10 +177,13 @@ def _check_inputs(run: RunSpec, patches: Patches, start_from: Path | None) -> No
         )
     if run.start_from is None and start_from is not None:
         raise SpecError(
-            f"{run.name}: starts from no run, but weights {start_from} are given; leave them out"
+            f"{run.name}: starts from no run and no file, but weights {start_from} are given; "
+            "leave them out"
         )
     if run.start_from is not None and start_from is None:
-        raise SpecError(f"{run.name}: starts from {run.start_from.name}; give its weights file")
+        raise SpecError(
+            f"{run.name}: starts from {run.start_from.name}; give its weights file, --start-from"
+        )
 
 
 def _summary(line: LogLine) -> str:

@@ -1,28 +1,57 @@
-"""Initialise a run with the weights of another run, such as x4 with the weights for x2."""
+"""Initialise a run with weights: of another run, such as x4 with those for x2, or from a file."""
 
 from pathlib import Path
+from typing import get_args
 
 from torch import nn
 
 from hitsr.base.errors import WeightsError
+from hitsr.base.files import sha256
 from hitsr.models.backbone import create
 from hitsr.models.checkpoints import load_weights
+from hitsr.specs.network import NetworkSpec, Scale
 from hitsr.specs.run import RunSpec
 
 _UPSAMPLER = "upsample."  # prefix of the only weights whose shape depends on the scale
 
 
 def load_initial_weights(model: nn.Module, run: RunSpec, weights: Path) -> tuple[str, ...]:
-    """Copy the weights of the run that `run` starts from into `model`.
+    """Copy the weights that `run` starts from, in the file `weights`, into `model`.
 
-    Returns the names of weights that keep their random initial values. Raises WeightsError if the
-    file does not fit the network and scale of that other run, or if that network differs from
-    `model` in more than the upsampler.
+    Returns the names of weights that keep their random initial values: the upsampler's, if the
+    weights are of another scale. Raises WeightsError if the file does not fit the network and scale
+    of the other run, if that network differs from `model` in more than the upsampler, or if it is
+    not the file of which the run holds the hash.
     """
-    assert run.start_from is not None
-    source = create(run.start_from.network, run.start_from.scale)
-    load_weights(source, weights)
+    start = run.start_from
+    assert start is not None
+    if isinstance(start, RunSpec):
+        source: nn.Module = create(start.network, start.scale)
+        load_weights(source, weights)
+    else:
+        if not weights.is_file():
+            raise WeightsError(f"{weights}: no such file")
+        if sha256(weights) != start.sha256:
+            raise WeightsError(
+                f"{weights}: not the file {start.name} that {run.name} starts from "
+                f"(SHA-256 {start.sha256}); name that file, or resolve the run again"
+            )
+        source = _at_its_scale(run.network, run.scale, weights)
     return transfer_weights(source, model)
+
+
+def _at_its_scale(network: NetworkSpec, wanted: Scale, weights: Path) -> nn.Module:
+    """A network with the weights in a file, at the scale that they fit."""
+    problems = []
+    for scale in sorted(get_args(Scale), key=lambda each: each != wanted):
+        source = create(network, scale)
+        try:
+            load_weights(source, weights)
+        except WeightsError as error:
+            problems.append(error)
+        else:
+            return source
+    raise problems[0]
 
 
 def transfer_weights(source: nn.Module, target: nn.Module) -> tuple[str, ...]:
@@ -41,7 +70,7 @@ def transfer_weights(source: nn.Module, target: nn.Module) -> tuple[str, ...]:
     mismatched = [
         name
         for name in {**given, **state}
-        if name not in fitting and not (name in state and name.startswith(_UPSAMPLER))
+        if name not in fitting and not name.startswith(_UPSAMPLER)
     ]
     if mismatched:
         raise WeightsError(

@@ -83,6 +83,32 @@ def test_a_training_waits_for_its_sets_and_the_run_that_it_starts_from(planned):
     }
 
 
+def test_a_file_that_a_training_starts_from_is_its_input_and_part_of_its_hash(
+    planned, tmp_path: Path
+):
+    changes = {
+        "networks": ["hit_sir"],
+        "train.scales": [2, 3],
+        "train.start_from": {3: f"{tmp_path}/{{network}}.pth"},
+    }
+    hashes = set()
+    for content in ("a", "b"):
+        (tmp_path / "hit_sir.pth").write_text(content)
+        job = planned(changes).find("results/tiny/weights/hit_sir-x3-s1/record.json")
+        assert job.inputs["start_from"] == tmp_path / "hit_sir.pth"
+        hashes.add(job.hash)
+    assert len(hashes) == 2
+
+
+def test_ablations_of_networks_that_start_from_files_are_impossible(planned, tmp_path: Path):
+    (tmp_path / "hit_sir.pth").write_text("weights")
+    changes = {"networks": ["hit_sir"], "train.start_from": {2: f"{tmp_path}/{{network}}.pth"}}
+    plan = planned({**changes, "ablations": []})
+    assert "starts x2 from a file of weights, which fits no variant" in plan.impossible["softmax"]
+    with pytest.raises(SpecError, match="starts x2 from a file"):
+        planned(changes)
+
+
 def test_formulations_batches_and_dtypes_are_timed_as_asked(planned):
     one = {"efficiency.latency.formulations": ["fused"]}
     names = {job.name for job in planned(one).asked_by(CONFIG) if isinstance(job, TimeJob)}

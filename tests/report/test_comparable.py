@@ -7,6 +7,7 @@ from hitsr.report.comparable import hindrance
 from hitsr.report.judging import printed_number
 from hitsr.report.ledger import rulings
 from hitsr.specs.config import runs
+from hitsr.specs.run import StartWeights
 
 
 def only_run(folder):
@@ -15,6 +16,14 @@ def only_run(folder):
 
 def test_the_papers_protocol_is_comparable(papers):
     assert hindrance(only_run(papers())) == ""
+
+
+def test_a_start_from_released_weights_is_not_the_papers_protocol(papers):
+    run = only_run(papers())
+    fine_tuned = run.model_copy(update={"start_from": StartWeights(name="a.pth", sha256="0")})
+    chained = run.model_copy(update={"start_from": fine_tuned})
+    for each in (fine_tuned, chained):
+        assert hindrance(each) == "not judged: started from a file of weights"
 
 
 @pytest.mark.parametrize(

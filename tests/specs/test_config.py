@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from hitsr.base.errors import SpecError
+from hitsr.base.files import sha256
 from hitsr.specs.config import Config, load_config, runs, scaled_networks
 from hitsr.specs.recipe import Recipe
-from hitsr.specs.run import RunSpec
+from hitsr.specs.run import RunSpec, StartWeights
 from hitsr.specs.zoo import NETWORKS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -192,6 +193,51 @@ def test_no_run_starts_from_an_equal_or_larger_scale(start: dict[int, int]):
 def test_no_run_starts_from_a_scale_that_is_not_trained():
     with pytest.raises(SpecError, match=r"x4 cannot start from x2"):
         _config(train__start_from={4: 2}, train__scales=[3, 4])
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    files = {name: folder / f"{name}_x2.pth" for name in PLAIN["networks"]}
+    for name, file in files.items():
+        file.write_text(f"weights of {name}")
+    return files
+
+
+def test_runs_start_from_files_by_their_content(tmp_path: Path):
+    files = _files(tmp_path)
+    pattern = f"{tmp_path}/{{network}}_x2.pth"
+    start = {2: pattern, 3: pattern, 4: 2}
+    made = runs(_config(train__start_from=start))
+    for name, file in files.items():
+        begun = StartWeights(name=file.name, sha256=sha256(file))
+        assert made[f"{name}-x2-s1"].start_from == made[f"{name}-x3-s2"].start_from == begun
+        assert made[f"{name}-x4-s1"].start_from == made[f"{name}-x2-s1"]
+    run = made["hit_sir-x3-s2"]
+    assert RunSpec.model_validate_json(run.to_json()) == run
+
+    files["hit_sir"].write_text("other weights")
+    again = runs(_config(train__start_from=start))
+    differing = {name for name, run in again.items() if run.hash != made[name].hash}
+    assert differing == {name for name in made if name.startswith("hit_sir")}
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        ({2: "gone/{network}.pth"}, r"train\.start_from: gone/swinir_light\.pth: no such file"),
+        ({2: "one.pth"}, r"2 networks cannot start x2 from one file, one\.pth; write {network}"),
+        ({2: 2.5}, r"start_from\.2: must be a trained scale, such as 2, or a file of weights"),
+        ({3: [2]}, "must be a trained scale, such as 2, or a file"),
+    ],
+)
+def test_starts_that_cannot_be_are_refused(start: dict[int, Any], told: str):
+    with pytest.raises(SpecError, match=told):
+        runs(_config(train__start_from=start))
+
+
+def test_a_start_at_a_scale_that_is_not_trained_is_refused(tmp_path: Path):
+    _files(tmp_path)
+    with pytest.raises(SpecError, match="x4 is not trained"):
+        _config(train__start_from={4: f"{tmp_path}/{{network}}_x2.pth"}, train__scales=[2])
 
 
 def test_runs_do_not_depend_on_the_order_of_scales():

@@ -1,9 +1,79 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from hitsr.base.errors import WeightsError
-from hitsr.training.start import transfer_weights
+from hitsr.base.files import sha256
+from hitsr.models.backbone import create
+from hitsr.models.checkpoints import metadata_of, save_weights
+from hitsr.specs.network import NetworkSpec
+from hitsr.specs.recipe import Recipe
+from hitsr.specs.run import RunSpec, StartWeights
+from hitsr.specs.zoo import NETWORKS
+from hitsr.training.start import load_initial_weights, transfer_weights
+
+TINY = NETWORKS["hit_sir"].patch(
+    {"depths": [1], "windows.ratios": [2], "width": 12, "windows.base": 4, "mixer.heads": 2}
+)
+
+
+def _run(network: NetworkSpec, scale: int, file: Path) -> RunSpec:
+    recipe = Recipe(steps=1, batch=1, patch=8, learning_rate=1e-3)
+    start = StartWeights(name=file.name, sha256=sha256(file) if file.is_file() else "")
+    return RunSpec(
+        network=network, scale=scale, recipe=recipe, data="a", validation="a", seed=1,
+        start_from=start,
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["pth", "safetensors"])
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Weights of TINY at x2, as others or we save them."""
+    torch.manual_seed(0)
+    model, path = create(TINY, 2), tmp_path / f"weights.{request.param}"
+    if request.param == "pth":
+        torch.save({"params": model.state_dict()}, path)
+    else:
+        save_weights(model, path, metadata_of(model.subject))
+    return path
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_weights_of_a_file_are_taken_but_for_the_upsampler_of_another_scale(file: Path, scale: int):
+    torch.manual_seed(0)
+    source = create(TINY, 2)
+    model = create(TINY, scale)
+    fresh = {name: value.clone() for name, value in model.state_dict().items()}
+    kept = load_initial_weights(model, _run(TINY, scale, file), file)
+    assert kept == (() if scale == 2 else ("upsample.0.weight", "upsample.0.bias"))
+    for name, value in model.state_dict().items():
+        expected = fresh[name] if name in kept else source.state_dict()[name]
+        assert torch.equal(value, expected)
+
+
+def test_a_larger_classical_upsampler_fits_a_smaller_one(tmp_path: Path):
+    classical = TINY.patch({"upsampler": "two_stage"})
+    torch.save(create(classical, 4).state_dict(), tmp_path / "x4.pth")
+    model = create(classical, 2)
+    load_initial_weights(model, _run(classical, 2, tmp_path / "x4.pth"), tmp_path / "x4.pth")
+
+
+def test_other_files_than_the_run_s_are_refused(file: Path):
+    run, model = _run(TINY, 3, file), create(TINY, 3)
+    other = file.with_name("other.pth")
+    with pytest.raises(WeightsError, match="no such file"):
+        load_initial_weights(model, run, other)
+    torch.save(create(TINY, 2).state_dict(), other)
+    with pytest.raises(WeightsError, match=f"not the file {file.name} that hit_sir-x3-s1 starts"):
+        load_initial_weights(model, run, other)
+
+
+def test_weights_of_another_network_are_no_start(file: Path):
+    wider = TINY.patch({"width": 24})
+    with pytest.raises(WeightsError, match=r"another network or scale than hit_sir x3|not of"):
+        load_initial_weights(create(wider, 3), _run(wider, 3, file), file)
 
 
 class Toy(nn.Module):
