@@ -56,11 +56,12 @@ def lam(
     """Map which pixels a window depends on (LAM): maps, diffusion index, completeness error.
 
     A picture of a set is cut around its busiest window: the one whose neighbouring LR pixels
-    differ most (sum of squares).
+    differ most (sum of squares). The default scale is that of the run's or network's file, else
+    that in the weights' metadata.
     """
     jobs = from_files(context, job, MapJob)
     if not jobs:
-        subject = filled(given(method, "METHOD"), given(scale, "--scale"), weights, name)
+        subject = filled(given(method, "METHOD"), scale, weights, name)
         if data and (picture or window):
             raise SpecError("--set chooses pictures and windows; leave out --picture and --window")
         if 0 < crop < side + subject.scale:

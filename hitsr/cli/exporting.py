@@ -9,7 +9,7 @@ from typer import Option
 from hitsr.base.errors import SpecError
 from hitsr.base.files import sha256
 from hitsr.cli import options
-from hitsr.cli.subject import check_weights, scaled
+from hitsr.cli.subject import weighted
 from hitsr.records import QualityRecord, TrainingRecord
 from hitsr.share.model_card import ExportFormat
 from hitsr.specs.network import ScaledNetwork
@@ -17,9 +17,9 @@ from hitsr.specs.network import ScaledNetwork
 
 def export(
     network: options.NetworkOption,
-    scale: options.ScaleOption,
     weights: options.Weights,
     out: Annotated[Path, Option(help="folder for the model, its config.json and README.md")],
+    scale: options.MaybeScale = None,
     form: Annotated[
         ExportFormat, Option("--format", help="torch: a program of torch.export, .pt2")
     ] = "safetensors",
@@ -33,10 +33,10 @@ def export(
     """Write a network with its weights, for the Hugging Face hub or for other programs.
 
     ONNX models and torch programs accept pictures of any size; their outputs are compared with
-    PyTorch's at three sizes.
+    PyTorch's at three sizes. The default scale is that of the network's file, else that in the
+    weights' metadata.
     """
-    subject = scaled(network, scale)
-    check_weights(weights)
+    subject = weighted(network, scale, weights)
     record, scores = _training(training, weights), _metrics(metrics or [], subject)
     if form == "onnx":
         _need_onnx()

@@ -18,13 +18,11 @@ from hitsr.specs.network import Formulation, Scale
 T = TypeVar("T")
 J = TypeVar("J", bound=BaseJob)
 
-_SCALE = Option("--scale", "-s", help="upscaling factor: 2, 3 or 4")
-_METHODS = "file of a resolved run, name of a network, file.py:function of your own network"
+_METHODS = "file of a run or its record, name of a network, file.py:function of your own network"
 _FORMULATION = "paper (step by step) or fused (fast)"
 _TILE = "largest side of a tile in LR pixels; 0: no tiles; auto: tiles if memory requires them"
 
-ScaleOption = Annotated[int, _SCALE]
-MaybeScale = Annotated[int | None, _SCALE]
+MaybeScale = Annotated[int | None, Option("--scale", "-s", help="upscaling factor: 2, 3 or 4")]
 MethodArgument = Annotated[str | None, Argument(help=_METHODS)]
 MethodOrControl = Annotated[
     str | None, Argument(help=f"{_METHODS}, `bicubic`, or `hr` (copies the HR pictures)")

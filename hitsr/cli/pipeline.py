@@ -9,7 +9,7 @@ from typer import Argument, Option
 from hitsr.base.errors import SpecError
 from hitsr.cli import options, tables
 from hitsr.cli.options import check_scale, deliver, from_files, given
-from hitsr.cli.subject import control, filled, scored
+from hitsr.cli.subject import scored, upscaler
 from hitsr.plan.jobs import PrepareJob, QualityJob, RestoreJob, TrainJob
 from hitsr.specs.run import RunSpec
 
@@ -115,12 +115,15 @@ def restore(
     threads: options.Threads = 1,
     job: options.JobFile = None,
 ) -> None:
-    """Upscale the LR pictures of a set into files, which `hitsr quality` can score."""
+    """Upscale the LR pictures of a set into files, which `hitsr quality` can score.
+
+    The default scale is that of the run's or network's file, else that in the weights' metadata.
+    """
     jobs, side = from_files(context, job, RestoreJob), options.tile_of(tile)
     if not jobs:
-        method, factor = given(method, "METHOD"), check_scale(given(scale, "--scale"))
-        found = control(method, factor)
-        if found and (side != "auto" or self_ensemble):
+        method = given(method, "METHOD")
+        subject = upscaler(method, scale, weights)
+        if subject.kind == "control" and (side != "auto" or self_ensemble):
             raise SpecError(f"{method}: not a network; leave out --tile and --self-ensemble")
         folder = given(data, "--data")
         jobs = [
@@ -128,7 +131,7 @@ def restore(
                 name=f"{method}.{folder.name}",
                 inputs={"weights": weights} if weights else {},
                 output=given(out, "--out"),
-                subject=found or filled(method, factor, weights),
+                subject=subject,
                 dataset=folder.name,
                 data=folder,
                 device=device,
@@ -152,7 +155,9 @@ def quality(
         str | None,
         Option(help="how the LR pictures were made, for the signature; default: as prepared"),
     ] = None,
-    run: Annotated[Path | None, Option(help="the resolved run that made the SR pictures")] = None,
+    run: Annotated[
+        Path | None, Option(help="the run, resolved or its record, that made the SR pictures")
+    ] = None,
     method: Annotated[
         str | None, Option(help="name of what made the SR pictures, without --run")
     ] = None,
@@ -162,11 +167,14 @@ def quality(
     as_json: options.Json = False,
     job: options.JobFile = None,
 ) -> None:
-    """Score finished pictures on luma and RGB, without `scale` pixels at each border."""
+    """Score finished pictures on luma and RGB, without `scale` pixels at each border.
+
+    The default scale is that of the run.
+    """
     jobs = from_files(context, job, QualityJob)
     if not jobs:
         pictures, truth = given(sr, "--sr"), given(hr, "--hr")
-        subject = scored(run, method or pictures.name, check_scale(given(scale, "--scale")))
+        subject = scored(run, method or pictures.name, scale)
         folder = truth.resolve().parent
         jobs = [
             QualityJob(

@@ -1,7 +1,8 @@
 """Turn the names, files and options of a command line into the subject of a job."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hitsr.base.errors import SpecError, WeightsError
 from hitsr.base.reading import read_yaml
@@ -9,6 +10,7 @@ from hitsr.cli.options import check_scale, given
 from hitsr.plan.subjects import (
     CONTROLS,
     BuiltNetwork,
+    Control,
     ControlMethod,
     Filled,
     Network,
@@ -17,6 +19,7 @@ from hitsr.plan.subjects import (
     ReleasedNetwork,
     Scored,
     TrainedNetwork,
+    Upscaler,
     own_network,
 )
 from hitsr.specs.network import NetworkSpec, Scale, ScaledNetwork
@@ -36,7 +39,7 @@ def scaled(network: str, scale: int | None, default: Scale | None = None) -> Bui
 def built(
     network: str, scale: int | None, default: Scale | None = None, name: str | None = None
 ) -> Network:
-    """Find a network by name, by file (spec, scaled network or resolved run), or by its code.
+    """Find a network by name, by file (spec, scaled network, run or its record), or by its code.
 
     The scale is `scale`, else the one in the file, else `default`. Raises SpecError for an unknown
     name or field, for a missing scale, and for a file of another scale than `scale`.
@@ -46,7 +49,7 @@ def built(
     if is_source(network):
         return own_network(network, _scale(scale, default), name)
     if name is not None:
-        raise SpecError(f"--name {name}: only for your own network; leave it out for {network}")
+        raise _superfluous(name, network)
     found = _read(network)
     if isinstance(found, NetworkSpec):
         return BuiltNetwork(network=found, scale=_scale(scale, default))
@@ -54,52 +57,106 @@ def built(
     return BuiltNetwork(network=found.network, scale=found.scale)
 
 
-def filled(network: str, scale: int, weights: Path | None, name: str | None = None) -> Filled:
+def weighted(network: str, scale: int | None, weights: Path) -> BuiltNetwork:
+    """A network of hitsr at `scale`, else that of its file, else that in the weights' metadata.
+
+    Raises SpecError as `built` does. Loading refuses weights of another scale.
+    """
+    if not weights.is_file():
+        raise WeightsError(f"{weights}: no such file; check --weights")
+    if scale is None and not is_source(network) and isinstance(_read(network), NetworkSpec):
+        scale = _said(weights).get("scale")
+        if scale is None:
+            raise SpecError(f"{network}, {weights}: neither says its scale; name --scale")
+    return scaled(network, scale)
+
+
+def filled(
+    network: str, scale: int | None, weights: Path | None, name: str | None = None
+) -> Filled:
     """A network with weights: a resolved run, a network of hitsr, or a user's own network.
 
     Raises SpecError as `built` does, if weights are missing, and if a user's own network, whose
     code loads its weights, is given others.
     """
-    factor = check_scale(scale)
+    if scale is not None:
+        check_scale(scale)
     if is_source(network):
         if weights is not None:
             raise SpecError(f"{network}: your code loads its weights; leave out --weights")
-        return own_network(network, factor, name)
-    made = built(network, scale, name=name)
-    assert isinstance(made, BuiltNetwork)
+        return own_network(network, _scale(scale, None), name)
+    if name is not None:
+        raise _superfluous(name, network)
+    found = _read(network)
     if weights is None:
         raise SpecError(f"{network}: needs --weights FILE")
-    check_weights(weights)
-    found = _read(network)
+    made = weighted(network, scale, weights)
     if isinstance(found, RunSpec):
+        _check_run(found, weights)
         return TrainedNetwork(run=found)
     return ReleasedNetwork(network=made.network, scale=made.scale)
 
 
-def scored(run: Path | None, method: str, scale: Scale) -> Scored:
-    """What made finished pictures: a run, a control, or a method known only by its name."""
+def upscaler(method: str, scale: int | None, weights: Path | None) -> Upscaler:
+    """What makes pictures: a control, or a network as `filled` finds it."""
+    if method not in CONTROLS:
+        return filled(method, scale, weights)
+    if weights is not None:
+        raise SpecError(f"{method}: not a network; leave out --weights")
+    return _control(method, _scale(scale, None))
+
+
+def scored(run: Path | None, method: str, scale: int | None) -> Scored:
+    """What made finished pictures: a run, a control, or a method known only by its name.
+
+    The scale of a run, resolved or in a training record, is its own; SpecError for another.
+    """
     if run is None:
-        return control(method, scale) or OtherMethod(network_name=method, scale=scale)
-    spec = RunSpec.read(run)
+        factor = _scale(scale, None)
+        if method in CONTROLS:
+            return _control(method, factor)
+        return OtherMethod(network_name=method, scale=factor)
+    data = read_yaml(run)
+    spec = _run_in(data, str(run)) or RunSpec.parse(data, str(run))
     _check_scales_agree(run, spec.scale, scale)
     return TrainedNetwork(run=spec)
 
 
-def control(method: str, scale: Scale) -> ControlMethod | None:
-    """The control of that name; None if it is no control."""
-    found = next((name for name in CONTROLS if name == method), None)
-    return ControlMethod(network_name=found, scale=scale) if found else None
+def _said(weights: Path) -> Mapping[str, Any]:
+    from hitsr.models.weight_files import belongs_to
+
+    return belongs_to(weights)
 
 
-def check_weights(weights: Path) -> None:
-    if not weights.is_file():
-        raise WeightsError(f"{weights}: no such file; check --weights")
+def _check_run(run: RunSpec, weights: Path) -> None:
+    said = _said(weights)
+    if said.get("run_hash") not in (None, run.hash):
+        raise WeightsError(
+            f"{weights}: weights of the run {said.get('run')} ({said['run_hash']}), not of "
+            f"{run.name} ({run.hash}); correct the run or --weights"
+        )
+
+
+def _control(method: str, scale: Scale) -> ControlMethod:
+    return ControlMethod(network_name=cast(Control, method), scale=scale)
+
+
+def _superfluous(name: str, network: str) -> SpecError:
+    return SpecError(f"--name {name}: only for your own network; leave it out for {network}")
+
+
+def _run_in(data: Any, where: str) -> RunSpec | None:
+    """The run in a training record; None for other data."""
+    run = data.get("run") if isinstance(data, dict) else None
+    return RunSpec.parse(run, where) if isinstance(run, dict) else None
 
 
 def _read(network: str) -> NetworkSpec | ScaledNetwork | RunSpec:
     if not network.endswith((".json", ".yaml", ".yml")):
         return find(network)
     data: Any = read_yaml(Path(network))
+    if run := _run_in(data, network):
+        return run
     if isinstance(data, dict) and "recipe" in data:
         return RunSpec.parse(data, network)
     if isinstance(data, dict) and "network" in data:

@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from hitsr.base.errors import SpecError
 from hitsr.cli import options
-from hitsr.cli.subject import check_weights, scaled
+from hitsr.cli.subject import weighted
 from hitsr.runtime.compiling import check_compiler
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def upscale(
         ),
     ],
     network: options.NetworkOption,
-    scale: options.ScaleOption,
     weights: options.Weights,
+    scale: options.MaybeScale = None,
     out: Annotated[Path | None, Option(help="folder for the upscaled pictures")] = None,
     form: Annotated[
         str | None,
@@ -49,12 +49,12 @@ def upscale(
     A format that cannot hold them refuses the file. Alpha is upscaled by bicubic interpolation, and
     colour that it hides is replaced. Orientation is applied; XMP, IPTC, maker notes, thumbnails and
     texts are dropped. JPEG has quality 95, the other formats are lossless. Pictures that are too
-    large for memory are upscaled in overlapping tiles. Prints the finished files; exit status 1 if
-    a picture failed.
+    large for memory are upscaled in overlapping tiles. The default scale is that of the network's
+    file, else that in the weights' metadata. Prints the finished files; exit status 1 if a picture
+    failed.
     """
-    subject, chosen = scaled(network, scale), _format(form)
+    subject, chosen = weighted(network, scale, weights), _format(form)
     side = options.tile_of(tile)
-    check_weights(weights)
     if compiled:
         check_compiler()
     tasks = [] if "-" in inputs else _tasks(inputs, out, chosen)

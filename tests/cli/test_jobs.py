@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import hitsr
@@ -12,6 +13,7 @@ from hitsr.base.errors import HitsrError
 from hitsr.base.files import sha256
 from hitsr.cli import app
 from hitsr.data.images import write_png
+from hitsr.models.checkpoints import metadata_of, save_weights
 from hitsr.plan.jobs import Job
 from hitsr.plan.planning import Plan, make_plan
 from hitsr.records import (
@@ -303,3 +305,79 @@ def test_a_file_s_scale_is_taken_where_none_is_asked_for(tmp_path: Path) -> None
         3,
         (16, 16),
     )
+
+
+def test_the_scale_is_that_of_the_run_or_of_the_weights(
+    done: Plan, folder: Path, tmp_path: Path
+) -> None:
+    record = folder / "results/tiny/weights/hit_sir-x2-s1/record.json"
+    weights, spec = record.with_name("weights.safetensors"), tmp_path / "network.json"
+    trained, _ = found(done, folder, TrainingRecord, "weights/hit_sir-x2-s1/record.json")
+    assert trained.kind == "train"
+    spec.write_text(trained.run.network.to_json())
+    (tmp_path / "run.json").write_text(trained.run.to_json())
+    expected = sorted((folder / "results/tiny/pictures/hit_sir-x2-s1.mine").iterdir())
+    for number, network in enumerate((record, tmp_path / "run.json", spec)):
+        out = tmp_path / f"sr{number}"
+        run("restore", network, "--weights", weights, "--data", folder / "data/mine", "--out", out,
+            "--device", "cpu")  # fmt: skip
+        assert [file.read_bytes() for file in sorted(out.iterdir())] == [
+            file.read_bytes() for file in expected
+        ]
+        told = refused("restore", network, "--weights", weights, "--data", folder / "data/mine",
+                       "--out", out, "--scale", 3)  # fmt: skip
+        assert ("weights of hit_sir x2, not of hit_sir x3" in told) == (network == spec)
+        assert ("scale is x2, but --scale is 3; make them agree" in told) == (network != spec)
+    scored = ("quality", "--sr", out, "--hr", folder / "data/mine/HR")
+    for each in (record, tmp_path / "run.json"):
+        run(*scored, "--run", each, "--out", tmp_path / "q.json")
+        assert QualityRecord.load(tmp_path / "q.json").scale == 2
+        assert "scale is x2, but --scale is 3" in refused(*scored, "--run", each, "-s", 3)
+    run("export", "--network", spec, "--weights", weights, "--out", tmp_path / "model")
+    picture = folder / "data/mine/HR/first.png"
+    for file in (weights, tmp_path / "model/model.safetensors"):
+        run("upscale", picture, "--network", spec, "--weights", file, "--out", tmp_path / "large",
+            "--overwrite")  # fmt: skip
+    run("lam", spec, "--weights", weights, "--set", folder / "data/mine", "--crop", 32, "--steps",
+        2, "--out", tmp_path / "lam")  # fmt: skip
+
+
+@pytest.mark.usefixtures("done")
+def test_a_scale_that_no_file_says_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    torch.save(hitsr.create("hit_sir", 2).state_dict(), tmp_path / "a.pth")
+    words = ("hit_sir", "--weights", tmp_path / "a.pth", "--data", folder / "data/mine")
+    told = refused("restore", *words, "--out", tmp_path / "sr")
+    assert f"hit_sir, {tmp_path}/a.pth: neither says its scale; name --scale" in told
+
+
+def test_weights_of_another_run_are_refused(done: Plan, folder: Path, tmp_path: Path) -> None:
+    trained, _ = found(done, folder, TrainingRecord, "weights/hit_sir-x2-s1/record.json")
+    assert trained.kind == "train"
+    other = trained.run.model_copy(update={"seed": 2})
+    (tmp_path / "run.json").write_text(other.to_json())
+    weights = folder / "results/tiny/weights/hit_sir-x2-s1/weights.safetensors"
+    told = refused(
+        "restore", tmp_path / "run.json", "--weights", weights, "--data", "a", "--out", "b"
+    )
+    assert "weights of the run hit_sir-x2-s1" in told
+    assert "not of hit_sir-x2-s2" in told
+
+
+@pytest.mark.parametrize("verb", ["restore", "lam", "export", "upscale"])
+def test_every_verb_refuses_weights_of_another_network(
+    verb: str, folder: Path, tmp_path: Path
+) -> None:
+    base = hitsr.NETWORKS["hit_sir"].patch({"depths": [6], "width": 24, "windows.base": 4})
+    other = hitsr.create(base.patch({"mixer.softmax": True}), 2)
+    weights, spec, out = tmp_path / "w.safetensors", tmp_path / "base.json", tmp_path / "out"
+    save_weights(other, weights, metadata_of(other.subject))
+    spec.write_text(base.to_json())
+    data = folder / "data/mine"
+    words: dict[str, tuple[object, ...]] = {
+        "restore": (spec, "--data", data),
+        "lam": (spec, "--set", data, "--crop", 32),
+        "export": ("--network", spec),
+        "upscale": (data / "HR/first.png", "--network", spec),
+    }
+    told = refused(verb, *words[verb], "--weights", weights, "--scale", 2, "--out", out)
+    assert "mixer.softmax is True, not False" in told
