@@ -92,7 +92,8 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding=UTF_8)
     except FileNotFoundError:
-        raise SpecError(f"{path}: no such file") from None
+        where = "" if path.is_absolute() else f" in {Path.cwd()}"
+        raise SpecError(f"{path}: no such file{where}") from None
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}; name a text file") from None
     except UnicodeDecodeError as error:

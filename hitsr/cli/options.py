@@ -10,6 +10,7 @@ import typer
 from typer import Argument, Option
 
 from hitsr.base.errors import SpecError
+from hitsr.base.shipped import shipped
 from hitsr.plan.jobs import BaseJob, read_job
 from hitsr.records import Record
 from hitsr.specs.config import Device
@@ -49,9 +50,16 @@ SelfEnsemble = Annotated[
     bool, Option("--self-ensemble", help="average over eight rotations and reflections")
 ]
 ABLATIONS, REPORTS = Path("ablations"), Path("reports")
-Ablations = Annotated[Path, Option(help="folder of ablation files")]
+Ablations = Annotated[
+    Path, Option(help="folder of ablation files; default: here, else hitsr's", callback=shipped)
+]
 Reports = Annotated[
-    Path, Option(help="folder of page templates, published numbers and their sources")
+    Path,
+    Option(
+        help="folder of page templates, published numbers and their sources; default: here, else "
+        "hitsr's",
+        callback=shipped,
+    ),
 ]
 FormulationOption = Annotated[Formulation, Option(help=_FORMULATION)]
 Compile = Annotated[

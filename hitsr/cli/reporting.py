@@ -25,7 +25,9 @@ def collect(
     Exit status 1 if a record cannot be used; the others are still gathered.
     """
     if not results.is_dir():
-        raise SpecError(f"{results}: no such folder; name a results folder such as results/demo")
+        raise SpecError(
+            f"{results.absolute()}: no such folder; name a results folder such as results/demo"
+        )
     from hitsr.report.csv_tables import collect as collect_tables
 
     found = collect_tables(results)
@@ -72,7 +74,7 @@ def index(
 ) -> None:
     """Write a page that links to the reports and comparisons of all results folders."""
     if not results.is_dir():
-        raise SpecError(f"{results}: no such folder; `snakemake` makes results/demo")
+        raise SpecError(f"{results.absolute()}: no such folder; `snakemake` makes results/demo")
     from hitsr.report.index import write_index
 
     write_index(results, reports / "templates")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from hitsr.base.reading import read_csv
+from hitsr.base.shipped import not_shipped
 from hitsr.plan.picture_sets import hr_folder
 from hitsr.plan.subjects import find_weights, weight_names
 from hitsr.specs.config import PHOTOGRAPHS, Config, Device, scaled_networks
@@ -40,7 +41,7 @@ def missing_data(config: Config, sources: Path, sets: Iterable[str] = ()) -> str
     }
     if not missing:
         return None
-    rows = [row for row in read_csv(sources) if row["kind"] == "dataset"]
+    rows = [row for row in read_sources(sources) if row["kind"] == "dataset"]
     lines = [f"{len(missing)} of {len(folders)} sets of pictures are missing:"]
     for name, folder in missing.items():
         lines.append(f"  {folder}")
@@ -70,8 +71,18 @@ def missing_weights(config: Config, sources: Path) -> str | None:
     return "\n".join(lines)
 
 
+def read_sources(path: Path) -> list[dict[str, str]]:
+    """The rows of sources.csv: where data sets and weights are published.
+
+    Raises SpecError if there is no such file.
+    """
+    if not path.is_file():
+        raise not_shipped(path, "--reports")
+    return read_csv(path)
+
+
 def _weights_source(sources: Path, network: str) -> str:
-    rows = [row for row in read_csv(sources) if row["kind"].startswith("weights")]
+    rows = [row for row in read_sources(sources) if row["kind"].startswith("weights")]
     return next(row["url"] for row in rows if row["name"] == network)
 
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from hitsr.base.errors import WeightsError, did_you_mean
 from hitsr.base.files import sha256, write_bytes, write_text
-from hitsr.base.reading import read_csv
 from hitsr.models.backbone import create
 from hitsr.models.checkpoints import load_weights
+from hitsr.plan.needs import read_sources
 from hitsr.plan.subjects import find_weights
 
 _CHECKSUMS = "fetched.json"  # beside the weights: file name -> url, sha256
@@ -31,7 +31,7 @@ class Release(NamedTuple):
 
 def read_releases(sources: Path) -> dict[str, Release]:
     """The rows about weights in sources.csv: network -> release."""
-    rows = [row for row in read_csv(sources) if row["kind"] in ("weights", "weights_page")]
+    rows = [row for row in read_sources(sources) if row["kind"] in ("weights", "weights_page")]
     return {
         row["name"]: Release(row["name"], row["url"], row["kind"] == "weights_page", row["note"])
         for row in rows

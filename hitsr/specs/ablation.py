@@ -18,6 +18,7 @@ from hitsr.base.changes import flat
 from hitsr.base.errors import SpecError, did_you_mean, shortened
 from hitsr.base.files import visible
 from hitsr.base.names import LONGEST_NAME, Name, check_name, cut_name
+from hitsr.base.shipped import not_shipped
 from hitsr.base.values import Several, Value
 from hitsr.specs.config import Config, Train, fresh_run, runs
 from hitsr.specs.network import NetworkSpec, Scale, ScaledNetwork
@@ -101,6 +102,8 @@ def read_ablations(folder: Path) -> dict[str, Ablation]:
     """Read all ablations of a folder, by file name; SpecError names the file, key and rule."""
     if folder.exists() and not folder.is_dir():
         raise SpecError(f"{folder}: not a folder; name the folder of ablations")
+    if not folder.exists():
+        raise not_shipped(folder, "--ablations")
     for path in visible(folder, "*.yml"):
         raise SpecError(f"{path}: ablations are named *.yaml; rename it")
     return {_named(path): Ablation.read(path) for path in visible(folder, "*.yaml")}
