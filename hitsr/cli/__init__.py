@@ -4,6 +4,7 @@ Progress goes to stderr, results go to stdout or files. Only a verb that needs a
 imports it, when it runs, so that `hitsr --help` is fast.
 """
 
+import signal
 import sys
 from typing import Annotated
 
@@ -83,7 +84,11 @@ def _before_verbs(
 
 
 def main() -> None:
-    """Run the command line; print users' errors without a traceback, and exit with status 1."""
+    """Run the command line; print users' errors without a traceback, and exit with status 1.
+
+    A termination ends it as an interrupt does, so that temporary files are removed.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     use_utf_8()
     try:
         app()

@@ -20,8 +20,9 @@ from hitsr.plan.jobs import PrepareJob, TrainJob
 from hitsr.plan.needs import available_device, missing_data, missing_weights
 from hitsr.plan.picture_sets import hr_folder
 from hitsr.plan.planning import Plan
+from hitsr.plan.subjects import find_weights
 from hitsr.records import DatasetRecord, TrainingRecord
-from hitsr.specs.config import Config, Device
+from hitsr.specs.config import Config, Device, Weights, scaled_networks
 
 Status = Literal["ok", "note", "missing"]
 
@@ -257,6 +258,19 @@ def _set(plan: Plan, name: str) -> Iterator[Found]:
     yield Found("ok", ", ".join([f"{name}: {len(pictures)} pictures", *lr]))
 
 
+def _released(config: Config, weights: Weights) -> Iterator[Found]:
+    """Released weights that do not load."""
+    from hitsr.models.checkpoints import check_weights
+
+    for subject in scaled_networks(config, weights.scales).values():
+        path = find_weights(weights.root, subject.network.name, subject.scale)
+        try:
+            if path:
+                check_weights(subject, path)
+        except HitsrError as error:
+            yield Found("missing", str(error), f"delete {path}, and fetch or save it again")
+
+
 def _weights(plan: Plan, reports: Path) -> Iterator[Found]:
     """Check released weights, and the weights of finished training runs."""
     config = plan.config
@@ -266,6 +280,8 @@ def _weights(plan: Plan, reports: Path) -> Iterator[Found]:
         yield Found("missing", what.removesuffix(":"), fix)
     elif config.weights:
         yield Found("ok", f"released weights: all present in {config.weights.root}")
+    if config.weights:
+        yield from _released(config, config.weights)
     jobs = [job for job in plan.reported if isinstance(job, TrainJob)]
     finished = [(job, job.output) for job in jobs if job.output and job.output.is_file()]
     for job, path in finished:

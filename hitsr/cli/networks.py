@@ -52,16 +52,15 @@ def fetch_weights(
 
     Prints the files that are present at the end; exit status 1 if any is missing.
     """
-    names, scales = networks or list(NETWORKS), scale or [2, 3, 4]
+    names = networks or list(NETWORKS)
     for name in names:
         find(name)
-    for factor in scales:
-        check_scale(factor)
+    factors = [check_scale(factor) for factor in scale or (2, 3, 4)]
     from hitsr.share.fetching import fetch, read_releases, release_of
 
     releases, failed = read_releases(reports / "published" / "sources.csv"), 0
     for name in names:
-        for factor in scales:
+        for factor in factors:
             try:
                 path, is_new = fetch(release_of(name, releases), factor, out)
             except WeightsError as error:
@@ -71,7 +70,7 @@ def fetch_weights(
                 print(path)
                 say(f"{name} x{factor}: {'fetched' if is_new else 'existed'}, loads")
     if failed:
-        say(f"{failed} of {len(names) * len(scales)} could not be fetched")
+        say(f"{failed} of {len(names) * len(factors)} could not be fetched")
         raise typer.Exit(1)
 
 

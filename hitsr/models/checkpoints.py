@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hitsr.base.changes import flat
 from hitsr.base.errors import SpecError, WeightsError
 from hitsr.base.files import write_bytes
+from hitsr.models.backbone import create
 from hitsr.models.weight_files import WeightsFile, read_weights
 from hitsr.specs.network import NetworkSpec, ScaledNetwork
 
@@ -92,6 +93,13 @@ def fitting_weights(model: nn.Module, source: Path | str | Mapping[str, Any]) ->
             f"{where}: weights of another network or scale than {_title(model)}:\n" + problems
         )
     return state
+
+
+def check_weights(subject: ScaledNetwork, path: Path) -> None:
+    """Raise WeightsError if `load_weights` would; builds no network in memory."""
+    with torch.device("meta"):
+        model = create(subject.network, subject.scale)
+    fitting_weights(model, path)
 
 
 def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:

@@ -6,18 +6,28 @@ runs check the file against it.
 
 import json
 import tempfile
+import threading
+import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from hitsr.base.errors import WeightsError, did_you_mean
+from pydantic import TypeAdapter, ValidationError
+from tqdm import tqdm
+
+from hitsr.base.errors import HitsrError, WeightsError, did_you_mean
 from hitsr.base.files import sha256, write_bytes, write_text
-from hitsr.models.backbone import create
-from hitsr.models.checkpoints import load_weights
+from hitsr.models.checkpoints import check_weights
 from hitsr.plan.needs import read_sources
 from hitsr.plan.subjects import find_weights
+from hitsr.specs.network import Scale, ScaledNetwork
+from hitsr.specs.zoo import find
 
 _CHECKSUMS = "fetched.json"  # beside the weights: file name -> url, sha256
-_TIMEOUT_S = 60
+_TIMEOUT_S = 60  # without an answer
+_SLOWEST = 10_000  # bytes in a second, on average after the first minute
+_MOST_BYTES = 200_000_000  # the networks here have 3 to 70 MB
+
+_ADAPTER = TypeAdapter(dict[str, dict[Literal["url", "sha256"], str]])
 
 
 class Release(NamedTuple):
@@ -45,15 +55,16 @@ def release_of(network: str, releases: dict[str, Release]) -> Release:
     return releases[network]
 
 
-def fetch(release: Release, scale: int, folder: Path) -> tuple[Path, bool]:
+def fetch(release: Release, scale: Scale, folder: Path) -> tuple[Path, bool]:
     """The file with a network's weights in `folder`, and whether it was downloaded just now.
 
     Raises WeightsError, and writes nothing, if the weights cannot be downloaded, do not fit the
     network and scale, or differ from the file downloaded before.
     """
+    subject = ScaledNetwork(network=find(release.network), scale=scale)
     present = find_weights(folder, release.network, scale)
     if present:
-        _check_present(present, release, scale, folder)
+        _check_present(present, subject, folder)
         return present, False
     url = release.url.format(scale=scale)
     target = folder / f"{release.network}_x{scale}{Path(url).suffix or '.pth'}"
@@ -62,9 +73,9 @@ def fetch(release: Release, scale: int, folder: Path) -> tuple[Path, bool]:
             f"{release.network} x{scale}: download it from {url} "
             f"({release.note.format(scale=scale)}) and save it as {target}"
         )
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         fetched = _download(url, Path(temporary), target)
-        _check_loads(fetched, release, scale)
+        check_weights(subject, fetched)
         write_bytes(target, fetched.read_bytes())
     _record_checksum(folder, target, url)
     return target, True
@@ -75,40 +86,86 @@ def _download(url: str, folder: Path, target: Path) -> Path:
 
     # pooch would log the checksum and advise to write it down; `_record_checksum` does that.
     pooch.get_logger().setLevel("WARNING")
-    downloader = pooch.HTTPDownloader(progressbar=True, timeout=_TIMEOUT_S)
+    limits, outcome = _Limits(), list[Path | str]()
+    downloader = pooch.HTTPDownloader(progressbar=limits, timeout=_TIMEOUT_S)
+
+    def download() -> None:
+        try:
+            path = pooch.retrieve(url, None, target.name, folder, downloader=downloader)
+            outcome.append(Path(path))
+        except Exception as error:  # requests and urllib3 have no common base class
+            outcome.append(str(error) or type(error).__name__)
+
+    # In a thread, since a server that sends byte after byte holds up each read for long.
+    worker = threading.Thread(target=download, daemon=True)
+    worker.start()
     try:
-        name = pooch.retrieve(
-            url, known_hash=None, fname=target.name, path=folder, downloader=downloader
-        )
-    except Exception as error:  # requests and urllib3 have no common base class
+        while worker.is_alive():
+            worker.join(0.1)
+            limits.check()
+        (found,) = outcome
+        if isinstance(found, str):
+            raise HitsrError(found)
+    except HitsrError as error:
         raise WeightsError(
             f"{url}: cannot be fetched ({error}); download it elsewhere and save it as {target}"
         ) from None
-    return Path(name)
+    finally:
+        limits.is_over = True
+    return found
 
 
-def _check_loads(path: Path, release: Release, scale: int) -> None:
-    """Load the weights: this shows that the file is complete and fits the network and scale."""
-    load_weights(create(release.network, scale), path)
+class _Limits:
+    """A progress bar for pooch, which ends a download that is too large or too slow."""
+
+    def __init__(self) -> None:
+        self.total = 0  # bytes that the server announces; set by pooch
+        self.is_over = False
+        self._received = 0
+        self._started = time.monotonic()
+        self._bar = tqdm(unit="B", unit_scale=True, leave=False)
+
+    def update(self, count: int) -> None:
+        """Count received bytes, in pooch's chunks."""
+        self._received += count
+        self._bar.total = self.total or None
+        self._bar.update(count)
+        self.check()
+
+    def reset(self) -> None:
+        """Called at the end, before the total is counted once more."""
+        self.is_over = True
+
+    def close(self) -> None:
+        self._bar.close()
+
+    def check(self) -> None:
+        """Raise HitsrError if the download is too large or too slow."""
+        if self.is_over:
+            return
+        size, seconds = max(self.total, self._received), time.monotonic() - self._started
+        if size > _MOST_BYTES:
+            raise HitsrError(f"it has more than {_MOST_BYTES // 10**6} MB")
+        if seconds > _TIMEOUT_S + self._received / _SLOWEST:
+            raise HitsrError(f"{self._received} bytes came in {seconds:.0f} s")
 
 
-def _check_present(path: Path, release: Release, scale: int, folder: Path) -> None:
+def _check_present(path: Path, subject: ScaledNetwork, folder: Path) -> None:
     """Check a file downloaded before (or saved by hand: it then has no recorded checksum)."""
     recorded = _checksums(folder).get(path.name)
     if recorded is not None and recorded["sha256"] != sha256(path):
         raise WeightsError(f"{path}: changed since it was fetched; delete it and fetch again")
-    _check_loads(path, release, scale)
+    check_weights(subject, path)
 
 
-def _checksums(folder: Path) -> dict[str, dict[str, str]]:
+def _checksums(folder: Path) -> dict[str, dict[Literal["url", "sha256"], str]]:
     path = folder / _CHECKSUMS
     if not path.is_file():
         return {}
     try:
-        recorded: dict[str, dict[str, str]] = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise WeightsError(f"{path}: damaged ({error}); delete it") from None
-    return recorded
+        return _ADAPTER.validate_json(path.read_bytes())
+    except ValidationError:
+        raise WeightsError(f"{path}: damaged; delete it") from None
 
 
 def _record_checksum(folder: Path, path: Path, url: str) -> None:

@@ -15,10 +15,12 @@ from hitsr.cli import app
 from hitsr.cli import examination as doctor
 from hitsr.cli.examination import Finding, examine, fails, to_text
 from hitsr.data.images import write_png
+from hitsr.models.backbone import create
+from hitsr.models.checkpoints import save_weights
 from hitsr.plan.jobs import CountJob, TrainJob
 from hitsr.plan.planning import Plan, make_plan
 from hitsr.records import DatasetRecord, PictureFile, Provenance, TrainingRecord
-from hitsr.specs.config import Config
+from hitsr.specs.config import Config, Weights
 
 REPORTS = Path(__file__).parents[2] / "reports"
 PROVENANCE = Provenance(
@@ -186,6 +188,21 @@ def test_strays_among_results_are_noted(config: Config):
     noted = [found for found in findings if found.area == "results" and found.status == "note"]
     assert [str(stray) in found.what for found in noted] == [True]
     assert not fails(findings)
+
+
+@pytest.mark.parametrize("value", [1.0, float("nan")])
+def test_released_weights_are_read(config: Config, value: float):
+    released = Weights(root=Path("released"), scales=(2,))
+    config = config.model_copy(update={"train": None, "weights": released})
+    state = create("hit_sir", 2).state_dict()
+    state["first.bias"] *= value
+    released.root.mkdir()
+    torch.save(state, released.root / "hit_sir_x2.pth")
+    told = [found.what for found in missing(config)]
+    assert [("first.bias is not finite" in what) for what in told] == [True] * (value != 1)
+    save_weights(create("swinir_light", 2), released.root / "hit_sir_x2.pth", {})
+    (found,) = missing(config)
+    assert "weights of another network or scale than hit_sir x2" in found.what
 
 
 def test_little_memory_and_disk_are_noted_and_do_not_fail(

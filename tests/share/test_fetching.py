@@ -1,7 +1,14 @@
 """Download weights from a local server; files that do not fit or have changed are refused."""
 
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,14 +18,40 @@ import torch
 
 from hitsr.base.errors import WeightsError
 from hitsr.models.backbone import create
+from hitsr.share import fetching
 from hitsr.share.fetching import Release, fetch, read_releases, release_of
 
 SOURCES = Path(__file__).parents[2] / "reports" / "published" / "sources.csv"
 
 
 class Silent(SimpleHTTPRequestHandler):
+    """Serves files, and some that never end: huge, endless, dripping, and a dripping head."""
+
     def log_message(self, *_: object) -> None:
         pass
+
+    def do_GET(self) -> None:
+        kind = self.path.strip("/").partition("-")[0]
+        if kind == "hit":
+            return super().do_GET()
+        if kind == "silent":  # the head drips
+            return self._drip(b"X")
+        self.send_response(200)
+        if kind == "huge":
+            self.send_header("Content-Length", str(10 * 2**30))
+        self.end_headers()
+        if kind == "slow":
+            return self._drip(b"X")
+        with suppress(OSError):
+            while True:
+                self.wfile.write(bytes(2**16))
+
+    def _drip(self, byte: bytes) -> None:
+        with suppress(OSError):
+            while not self.server.is_over:
+                self.wfile.write(byte)
+                self.wfile.flush()
+                time.sleep(0.01)
 
 
 @pytest.fixture
@@ -35,10 +68,12 @@ def published(tmp_path: Path) -> Path:
 @pytest.fixture
 def address(published: Path) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(published)))
+    server.is_over = False
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
+        server.is_over = True
         server.shutdown()
         server.server_close()
 
@@ -63,6 +98,85 @@ def test_missing_or_unloadable_weights_leave_no_file(
     with pytest.raises(WeightsError, match=message):
         fetch(release(address), scale, tmp_path / "weights")
     assert not (tmp_path / "weights").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("huge", "it has more than 200 MB"),
+        ("endless", "it has more than 2 MB"),
+        ("slow", r"\d+ bytes came in \d+ s"),
+        ("silent", "0 bytes came in"),
+    ],
+)
+def test_downloads_without_end_are_ended_and_leave_nothing(
+    kind: str, told: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    if kind == "endless":
+        monkeypatch.setattr(fetching, "_MOST_BYTES", 2_000_000)
+    elif kind != "huge":
+        monkeypatch.setattr(fetching, "_TIMEOUT_S", 0.5)
+    endless = Release("hit_sir", f"{address}/{kind}-{{scale}}.pth", False, "")
+    with pytest.raises(WeightsError, match=told) as caught:
+        fetch(endless, 2, tmp_path / "weights")
+    assert "download it elsewhere and save it as" in str(caught.value)
+    assert not (tmp_path / "weights").exists()
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_leaves_nothing_in_the_temporary_folder(
+    stop: signal.Signals, address: str, tmp_path: Path
+):
+    sources, temporary = tmp_path / "published/sources.csv", tmp_path / "temporary"
+    temporary.mkdir()
+    sources.parent.mkdir(exist_ok=True)
+    sources.write_text(
+        f"kind,name,url,checksum,bytes,note\nweights,hit_sir,{address}/slow-{{scale}}.pth,,,\n"
+    )
+    words = [
+        "fetch-weights",
+        "hit_sir",
+        "--scale",
+        "2",
+        "--reports",
+        tmp_path,
+        "--out",
+        tmp_path / "w",
+    ]
+    command = [sys.executable, "-c", "from hitsr.cli import main; main()", *map(str, words)]
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as fetching:
+        while not list(temporary.rglob("*.pth")) and not list(temporary.rglob("tmp*/*")):
+            assert fetching.poll() is None
+            time.sleep(0.05)
+        fetching.send_signal(stop)
+        assert fetching.wait() != 0
+    assert not list(temporary.iterdir())
+    assert not (tmp_path / "w").exists()
+
+
+def test_weights_that_are_not_finite_are_refused(address: str, published: Path, tmp_path: Path):
+    state = create("hit_sir", 2).state_dict()
+    state["first.bias"] *= float("nan")
+    torch.save(state, published / "hit-2.pth")
+    with pytest.raises(WeightsError, match=r"first\.bias is not finite"):
+        fetch(release(address), 2, tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
+    (tmp_path / "weights").mkdir()
+    torch.save(state, tmp_path / "weights/hit_sir_x2.pth")
+    with pytest.raises(WeightsError, match=r"first\.bias is not finite"):
+        fetch(release(address), 2, tmp_path / "weights")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"hit_sir_x2.pth": {"sha256": 3}}'])
+def test_a_damaged_list_of_checksums_is_told(content: str, address: str, tmp_path: Path):
+    fetch(release(address), 2, tmp_path)
+    (tmp_path / "fetched.json").write_text(content)
+    with pytest.raises(WeightsError, match=r"fetched\.json: damaged; delete it"):
+        fetch(release(address), 2, tmp_path)
 
 
 def test_a_file_that_changed_since_is_refused(address: str, tmp_path: Path):
