@@ -3,6 +3,7 @@
 import difflib
 import reprlib
 from collections.abc import Iterable
+from pickle import UnpicklingError
 
 
 class HitsrError(Exception):
@@ -63,8 +64,11 @@ def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
 def in_one_line(error: Exception) -> str:
     """The reason for a failure that is recorded: the first line, with the kind of a foreign error.
 
-    An error without a message is named by its kind alone.
+    An error without a message is named by its kind alone. Messages about pickles are replaced:
+    PyTorch's advise to load the file in a way that runs its code.
     """
+    if isinstance(error, UnpicklingError):
+        return "UnpicklingError: a file of weights is damaged, or holds more than tensors"
     line = next(iter(str(error).splitlines()), "")
     if isinstance(error, HitsrError):
         return line
