@@ -5,6 +5,9 @@ import reprlib
 from collections.abc import Iterable
 from pickle import UnpicklingError
 
+_MOST_LISTED = 20  # names that an error message lists in full
+_FEW = 5
+
 
 class HitsrError(Exception):
     """Base class of the errors that the command line prints without a traceback."""
@@ -52,12 +55,16 @@ def shortened(value: object) -> str:
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
     """The end of an error message: the known name closest to `name`, or else all known names.
 
-    Each is shown with `prefix` in front, such as "windows." for the fields of `windows`.
+    Of more than 20 known names, only the nearest are listed. Each is shown with `prefix` in front,
+    such as "windows." for the fields of `windows`.
     """
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
     if near:
         return f"did you mean {prefix + near[0]!r}?"
+    if len(known) > _MOST_LISTED:
+        some = difflib.get_close_matches(name, known, n=_FEW, cutoff=0)
+        return f"the nearest of {len(known)} are {', '.join(prefix + each for each in some)}"
     return f"known: {', '.join(prefix + each for each in known) or 'none'}"
 
 

@@ -149,7 +149,11 @@ def quality(
     hr: Annotated[Path | None, Option(help="folder of HR pictures")] = None,
     scale: options.MaybeScale = None,
     metrics: Annotated[
-        str, Option(help="more metrics, by pyiqa's names: lpips,dists,ms_ssim,niqe")
+        str,
+        Option(
+            help="more metrics, by pyiqa's names: lpips,dists,ms_ssim,niqe; pyiqa's own PSNR and "
+            "SSIM are recorded as pyiqa_psnr and pyiqa_ssim"
+        ),
     ] = "",
     lr: Annotated[
         str | None,
@@ -184,7 +188,7 @@ def quality(
                 subject=subject,
                 dataset=dataset or folder.name,
                 data=folder,
-                metrics=tuple(metrics.split(",")) if metrics else (),
+                metrics=tuple(name.strip() for name in metrics.split(",") if name.strip()),
                 degradation=lr,
             )
         ]

@@ -1,6 +1,7 @@
 """Records as lines and tables for people."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, median, quantiles
 
 from hitsr.records import (
@@ -123,17 +124,34 @@ def side_by_side(records: Mapping[str, LatencyRecord]) -> str:
 
 
 def scores(record: QualityRecord) -> str:
-    """A row per picture and their mean, which is infinite if any picture is identical to its HR."""
+    """A row per picture and their mean; then what is missing and why, and scores of grey samples.
+
+    A mean is infinite if any picture is identical to its HR, and unavailable if any score is.
+    """
     rows = {picture.name: _scores(picture) for picture in record.pictures}
-    columns = list(next(iter(rows.values())))
-    cells = [
-        (name, *("identical" if score is None else f"{score:.4f}" for score in row.values()))
-        for name, row in rows.items()
-    ]
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    cells = [(name, *(_score(row[column]) for column in columns)) for name, row in rows.items()]
     means = (_mean([row[column] for row in rows.values()]) for column in columns)
     table = _table([("picture", *columns), *cells, ("mean", *means)], names=1)
     absent = (f"{name}: unavailable: {reason}" for name, reason in record.unavailable.items())
-    return "\n".join([table, *absent])
+    grey = (
+        f"{picture.name}: its HR is grey; PSNR of the grey samples {_score(picture.grey.psnr_db)} "
+        f"dB, SSIM {_score(picture.grey.ssim)}; the table has it as three equal channels"
+        for picture in record.pictures
+        if picture.grey
+    )
+    return "\n".join([table, *absent, *_failures(record), *grey])
+
+
+def _failures(record: QualityRecord) -> Iterator[str]:
+    """A line per metric and reason for which it is missing for some pictures."""
+    failed: dict[tuple[str, str], list[str]] = {}
+    for picture in record.pictures:
+        for why in picture.unavailable.items():
+            failed.setdefault(why, []).append(picture.name)
+    for (metric, reason), names in failed.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        yield f"{metric}: no mean, as it is unavailable for {names[0]}{more}: {reason}"
 
 
 def attribution(record: AttributionRecord) -> str:
@@ -193,12 +211,19 @@ def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
+def _score(value: float | None) -> str:
+    if value is None:
+        return "identical"
+    return "unavailable" if math.isnan(value) else f"{value:.4f}"
+
+
 def _mean(values: list[float | None]) -> str:
     finite = [value for value in values if value is not None]
-    return f"{fmean(finite):.4f}" if len(finite) == len(values) else "infinite"
+    return _score(fmean(finite)) if len(finite) == len(values) else "infinite"
 
 
 def _scores(picture: PictureScore) -> dict[str, float | None]:
+    """Scores by column: None for an infinite one, NaN for one that is unavailable."""
     rgb = picture.rgb
     assert rgb is not None  # `quality` measures it
     return {
@@ -207,6 +232,7 @@ def _scores(picture: PictureScore) -> dict[str, float | None]:
         "PSNR RGB dB": rgb.psnr_db,
         "SSIM RGB": rgb.ssim,
         **picture.others,
+        **dict.fromkeys(picture.unavailable, math.nan),
     }
 
 

@@ -3,12 +3,14 @@
 import hashlib
 import math
 import os
+import re
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from hitsr.base.errors import DataError, did_you_mean
+from hitsr.base.errors import DataError, did_you_mean, in_one_line
 from hitsr.base.progress import Progress
 from hitsr.data.images import (
     Picture,
@@ -46,16 +48,18 @@ def score_folders(
 ) -> tuple[PictureScore, ...]:
     """Score every SR picture on luma and RGB, `scale` pixels cut off each side, on all cores.
 
-    If an HR picture is grey, its grey samples are scored too. `others` are more metrics, by name.
-    `hr` is a folder, or its pictures by name.
+    If an HR picture is grey, its grey samples are scored too; everywhere else grey stands for three
+    equal channels. `others` are more metrics, by name: where one fails, the picture's score says
+    why. `hr` is a folder, or its pictures by name.
 
     Pictures are matched by file name: `<name>.*` in `hr` with `<name>.*` or `<name>x<scale>.*` in
-    `sr`. HR is cropped on the right and bottom to a multiple of the scale. Raises DataError if a
-    picture matches none or several, cannot be read, has another size than the cropped HR, or is too
-    small to score.
+    `sr`; or else all names in `sr` share what stands before and after <name>, such as `_SwinIR`,
+    which stderr then shows unless `quiet`. HR is cropped on the right and bottom to a multiple of
+    the scale. Raises DataError if a picture matches none or several, cannot be read, has another
+    size than the cropped HR, or is too small to score.
     """
     hr_pictures = hr if isinstance(hr, dict) else list_pictures(hr)
-    matched = _matched(list_pictures(sr), hr_pictures, scale, sr)
+    matched = _matched(list_pictures(sr), hr_pictures, scale, sr, quiet)
     score = partial(_score, scale=scale, others=others or {})
     with (
         Progress(f"quality {sr.name}", len(matched), "picture", quiet) as progress,
@@ -69,28 +73,73 @@ def score_folders(
 
 
 def _matched(
-    sr: dict[str, Path], hr: dict[str, Path], scale: int, folder: Path
+    sr: dict[str, Path], hr: dict[str, Path], scale: int, folder: Path, quiet: bool
 ) -> list[tuple[str, Path, Path]]:
     """(name, SR path, HR path) of every HR picture; DataError if an SR picture is left over."""
+    # `ax2` is the SR of `a`, unless there is an HR picture with the name `ax2`.
+    stems = {
+        name: [s for s in (name, f"{name}x{scale}") if s in sr and (s == name or s not in hr)]
+        for name in hr
+    }
+    if not all(stems.values()) and (pattern := _shared_pattern(list(sr), list(hr), folder)):
+        before, after = pattern
+        stems = {name: [f"{before}{name}{after}"] for name in hr}
+        if not quiet:
+            print(f"{folder}: pictures are named {before}NAME{after}", file=sys.stderr)
     unused = dict(sr)
-    matched = []
-    for name, hr_path in hr.items():
-        # `ax2` is the SR of `a`, unless there is an HR picture with the name `ax2`.
-        suffixed = f"{name}x{scale}"
-        stems = [
-            stem for stem in (name, suffixed) if stem in sr and (stem == name or stem not in hr)
-        ]
-        if len(stems) > 1:
-            raise DataError(f"{folder}: both {stems[0]} and {stems[1]} match {name}; keep one")
-        if not stems:
+    for name, found in stems.items():
+        if len(found) > 1:
+            raise DataError(f"{folder}: both {found[0]} and {found[1]} match {name}; keep one")
+        if not found:
+            suffixed = f"{name}x{scale}"
             raise DataError(
-                f"{folder}: no SR picture for {hr_path}; want {name} or {suffixed}, "
-                f"{did_you_mean(suffixed, sr)}"
+                f"{folder}: no SR picture for {hr[name]}; it must be named {name} or {suffixed}, "
+                f"or as all others, such as {name}_NETWORK; {did_you_mean(suffixed, sr)}"
             )
-        matched.append((name, unused.pop(stems[0]), hr_path))
+        unused.pop(found[0])
     for stem, path in unused.items():
         raise DataError(f"{path}: no HR picture matches it; {did_you_mean(stem, hr)}")
-    return matched
+    return [(name, sr[found[0]], hr[name]) for name, found in stems.items()]
+
+
+def _shared_pattern(sr: list[str], hr: list[str], folder: Path) -> tuple[str, str] | None:
+    """What stands before and after the HR picture's name in all names of SR pictures.
+
+    None if nothing fits all HR pictures; DataError if several patterns do.
+    """
+    longest, known = max(hr, key=len), set(sr)
+    places = [
+        (stem[:start], stem[start + len(longest) :])
+        for stem in sr
+        for start in range(len(stem))
+        if stem.startswith(longest, start)
+    ]
+    fitting = [
+        (before, after)
+        for before, after in dict.fromkeys(places)
+        if all(
+            f"{before}{name}{after}" in known and _stands_apart(before, name, after, len(hr) > 1)
+            for name in hr
+        )
+    ]
+    if len(fitting) > 1:
+        names = " and ".join(f"{before}{longest}{after}" for before, after in fitting[:2])
+        raise DataError(
+            f"{folder}: {names} both match {longest}; keep the SR pictures of one network"
+        )
+    return fitting[0] if fitting else None
+
+
+def _stands_apart(before: str, name: str, after: str, is_set: bool) -> bool:
+    """Whether `name` is a part of its own: `10` is not the SR of `1`, nor `woman` that of `man`.
+
+    Letters may touch the names of a whole set, since what they all share is no coincidence.
+    """
+    if re.search(r"\d$", before) and name[0].isdecimal():
+        return False
+    if re.match(r"\d", after) and name[-1].isdecimal():
+        return False
+    return is_set or bool(re.search(r"(^|[\W_])$", before) and re.match(r"[\W_]|[xX]\d|$", after))
 
 
 def _score(
@@ -102,16 +151,19 @@ def _score(
     if sr.shape != hr.shape:
         raise DataError(
             f"{sr_path}: SR is {size_text(sr)}, HR is {size_text(whole)}: a x{scale} SR of it "
-            f"would be {size_text(hr)}; was it made at another scale?"
+            f"would be {size_text(hr)}; score it at its own scale, and against the HR picture, "
+            "cropped or not, that its LR was made from"
         )
     inside = slice(scale, -scale), slice(scale, -scale)
+    values, unavailable = _others(sr[inside], hr[inside], others)
     try:
         return PictureScore(
             name=name,
             **dict(_score_channel(sr, hr, scale, "y")),
             rgb=_score_channel(sr, hr, scale, "rgb"),
             grey=_score_channel(sr, hr, scale, "grey") if is_grey(hr) else None,
-            others={metric: score(sr[inside], hr[inside]) for metric, score in others.items()},
+            others=values,
+            unavailable=unavailable,
             sr_sha256=sr_sha256,
             hr_sha256=hr_sha256,
         )
@@ -123,6 +175,19 @@ def _read(path: Path) -> tuple[Picture, str]:
     """A picture, (h, w, 3) uint8, and the SHA-256 of the file that it was read from."""
     data = read_bytes(path)
     return decode_image(data, path), hashlib.sha256(data).hexdigest()
+
+
+def _others(
+    sr: Picture, hr: Picture, others: Mapping[str, Score]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The values of metrics, and the reasons of those that fail."""
+    values, unavailable = {}, {}
+    for metric, score in others.items():
+        try:
+            values[metric] = score(sr, hr)
+        except Exception as error:  # whatever foreign code raises: too small a picture, no memory
+            unavailable[metric] = in_one_line(error)
+    return values, unavailable
 
 
 def _score_channel(sr: Picture, hr: Picture, border: int, channel: Channel) -> ChannelScore:

@@ -65,6 +65,7 @@ class PictureScore(ChannelScore):
     rgb: ChannelScore | None = None
     grey: ChannelScore | None = None  # of a grey HR picture, scored on its unconverted samples
     others: dict[str, float] = Field(default={})  # metric of pyiqa -> value
+    unavailable: dict[str, str] = Field(default={})  # metric that failed for this picture -> why
     sr_sha256: Sha256 | None = None  # of the files; None: newer than the record
     hr_sha256: Sha256 | None = None
 
@@ -79,5 +80,5 @@ class QualityRecord(Record):
     scale: Scale
     border: NonNegativeInt
     signatures: dict[str, str]  # metric -> how it was computed
-    unavailable: dict[str, str] = Field(default={})  # metric -> why it is missing
+    unavailable: dict[str, str] = Field(default={})  # metric that could not be loaded -> why
     pictures: Annotated[tuple[PictureScore, ...], Field(min_length=1), NAMED_ONCE]

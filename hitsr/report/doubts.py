@@ -148,7 +148,7 @@ _TIMED: _Traits = (
 )
 _TRAITS: dict[str, _Traits] = {
     "quality": (
-        ("scored as", lambda record: at(record, "signatures")),
+        ("scored as", lambda record: _shown(at(record, "signatures"))),
         ("pictures", lambda record: sorted(picture.name for picture in at(record, "pictures"))),
     ),
     "lam": (
@@ -161,6 +161,11 @@ _TRAITS: dict[str, _Traits] = {
     "latency": _TIMED,
     "scaling_time": _TIMED,
 }
+
+
+def _shown(signatures: Mapping[str, str]) -> dict[str, str]:
+    """Signatures of the scores that the page shows; pyiqa's metrics may not load everywhere."""
+    return {name: how for name, how in signatures.items() if name.startswith(("psnr", "ssim"))}
 
 
 def outliers(done: Iterable[tuple[Job, Record]]) -> Iterator[tuple[Job, str]]:

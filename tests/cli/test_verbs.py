@@ -168,6 +168,58 @@ def test_more_metrics_are_scored_and_those_without_weights_say_why(
     assert "did you mean 'lpips'" in told
 
 
+def test_psnr_of_pyiqa_has_a_name_of_its_own(pictures: Path) -> None:
+    folders = ("--sr", str(pictures), "--hr", str(pictures), "-s", "2")
+    plain = json.loads(run("quality", *folders, "--json"))
+    more = json.loads(
+        run("quality", *folders, "--device", "cpu", "--json",
+            "--metrics", " PSNR,ssim, psnry,ssimc ,pyiqa_psnr,GMSD,")
+    )  # fmt: skip
+    assert plain["signatures"].items() <= more["signatures"].items()
+    names = ["pyiqa_psnr", "pyiqa_ssim", "pyiqa_psnry", "pyiqa_ssimc", "gmsd"]
+    assert list(more["signatures"])[len(plain["signatures"]) :] == names
+    for picture, before in zip(more["pictures"], plain["pictures"], strict=True):
+        assert list(picture["others"]) == names
+        assert {**picture, "others": {}} == before
+
+
+@pytest.mark.parametrize(
+    ("metrics", "told"),
+    [
+        ("psnr_rgb", "psnr_rgb is always measured; leave it out"),
+        ("SSIM_grey", "ssim_grey is always measured"),
+        ("xyz", "no metric 'xyz'; the nearest of 106 are "),
+        ("ms_ssim fsim", "no metric 'ms_ssim fsim'; did you mean 'ms_ssim'?"),
+    ],
+)
+def test_a_wrong_metric_is_told_with_the_nearest_names(
+    pictures: Path, metrics: str, told: str
+) -> None:
+    message = refused("quality", "--sr", str(pictures), "--hr", str(pictures), "-s", "2",
+                      "--metrics", metrics)  # fmt: skip
+    assert told in message
+    assert len(message) < 150
+
+
+def test_a_metric_that_fails_for_a_picture_has_no_mean(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    for name, side in (("small", 64), ("large", 192)):
+        grey = noise.integers(0, 256, (side, side, 1), dtype=np.uint8).repeat(3, 2)
+        write_png(tmp_path / "hr" / f"{name}.png", grey)
+        write_png(tmp_path / "sr" / f"{name}_net.png", grey // 2)
+    printed = run("quality", "--sr", str(tmp_path / "sr"), "--hr", str(tmp_path / "hr"), "-s", "2",
+                  "--metrics", "ms_ssim,gmsd", "--device", "cpu")  # fmt: skip
+    _, large, small, mean, why, *grey = printed.splitlines()
+    assert "unavailable" not in large
+    assert small.split()[-2] == mean.split()[-2] == "unavailable"
+    assert float(mean.split()[-1]) > 0
+    assert why.startswith("ms_ssim: no mean, as it is unavailable for small: RuntimeError: ")
+    assert [line.split(";")[0] for line in grey] == [
+        "large: its HR is grey",
+        "small: its HR is grey",
+    ]
+
+
 def test_latency_record_keeps_every_sample(tmp_path: Path) -> None:
     out = tmp_path / "latency.json"
     run("latency", "hit_sir", "-s", "4", "--output-size", "32x32", "--samples", "3",

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hitsr.base.errors import DataError
 from hitsr.data.images import Picture, write_png
@@ -67,10 +68,64 @@ def test_two_candidates_are_an_error(folders: tuple[Path, Path]):
         _score(folders)
 
 
-def test_another_scales_size_is_an_error(folders: tuple[Path, Path]):
-    write_png(folders[0] / "a.png", _picture(33, 35))
-    with pytest.raises(DataError, match="SR is 35x33, HR is 35x33: a x2 SR of it would be 34x32"):
+@pytest.mark.parametrize("size", [(33, 35), (48, 51), (24, 24)])
+def test_another_size_is_an_error_that_blames_no_scale(
+    folders: tuple[Path, Path], size: tuple[int, int]
+):
+    """Uncropped, of x3, or of an HR picture that was cropped to multiples of 12."""
+    write_png(folders[0] / "a.png", _picture(*size))
+    told = f"SR is {size[1]}x{size[0]}, HR is 35x33: a x2 SR of it would be 34x32; score it at its"
+    with pytest.raises(DataError, match=rf"a\.png: {told} own scale, and against the HR picture"):
         _score(folders)
+
+
+def _renamed(folder: Path, before: str, after: str) -> None:
+    for path, name in zip(sorted(folder.iterdir()), "ab", strict=True):
+        path.rename(folder / f"{before}{name}{after}.png")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("", "_SwinIR"), ("", "x2"), ("", "_x2_SwinIR"), ("", "x2_out"), ("SR_", ""), ("SR-", "-x2"),
+     ("", "SR"), ("", "_a")],
+)  # fmt: skip
+def test_names_of_sr_pictures_may_all_be_extended_alike(
+    folders: tuple[Path, Path], before: str, after: str, capsys: pytest.CaptureFixture[str]
+):
+    expected = _score(folders)
+    _renamed(folders[0], before, after)
+    assert score_folders(*folders, 2) == expected
+    assert (f"pictures are named {before}NAME{after}" in capsys.readouterr().err) == (after != "x2")
+
+
+def test_one_name_within_another_keeps_its_own_picture(folders: tuple[Path, Path]):
+    sr, hr = folders
+    _renamed(sr, "", "_net")
+    for folder, name in ((hr, "a_net"), (sr, "a_net_net")):
+        write_png(folder / f"{name}.png", _picture(32, 32, 5))
+    assert [(score.name, score.psnr_db is None) for score in _score(folders)] == [
+        ("a", False),
+        ("a_net", True),
+        ("b", True),
+    ]
+
+
+def test_pictures_of_two_networks_are_an_error(folders: tuple[Path, Path]):
+    _renamed(folders[0], "", "_one")
+    for name in ("a", "b"):
+        write_png(folders[0] / f"{name}_two.png", _picture(32, 32))
+    with pytest.raises(DataError, match="a_one and a_two both match a; keep the SR pict"):
+        _score(folders)
+
+
+@pytest.mark.parametrize(
+    ("hr", "sr"), [("man", "woman"), ("1", "10"), ("a", "ab"), ("a", "banana")]
+)
+def test_a_name_within_a_word_or_number_is_not_extended(tmp_path: Path, hr: str, sr: str):
+    for folder, name in (("hr", hr), ("sr", sr)):
+        write_png(tmp_path / folder / f"{name}.png", _picture(32, 32))
+    with pytest.raises(DataError, match=rf"no SR picture for .*{hr}\.png; it must be named"):
+        score_folders(tmp_path / "sr", tmp_path / "hr", 2, quiet=True)
 
 
 def test_too_small_to_score_is_an_error(folders: tuple[Path, Path]):
@@ -108,3 +163,45 @@ def test_other_metrics_get_both_pictures_without_border(folders: tuple[Path, Pat
     scores = score_folders(*folders, 2, {"size": size}, quiet=True)
     assert all(score.others == {"size": 1.5} for score in scores)
     assert sorted(seen) == [((28, 28, 3),) * 2, ((28, 30, 3),) * 2]
+
+
+def test_a_metric_that_fails_for_a_picture_says_why_and_the_rest_stands(
+    folders: tuple[Path, Path],
+) -> None:
+    def picky(sr: Picture, _: Picture) -> float:
+        assert sr.shape[1] > 28
+        return 1.5
+
+    def silent(*_: Picture) -> float:
+        raise AssertionError
+
+    def undefined(*_: Picture) -> float:
+        raise DataError("the metric's value is nan")
+
+    metrics = {"picky": picky, "silent": silent, "undefined": undefined}
+    first, second = score_folders(*folders, 2, metrics, quiet=True)
+    assert first.others == {"picky": 1.5}
+    assert second.others == {}
+    assert first.unavailable == {
+        "silent": "AssertionError",
+        "undefined": "the metric's value is nan",
+    }
+    assert second.unavailable["picky"].startswith("AssertionError: assert 28 > 28")
+    assert second.psnr_db is None
+    assert first.psnr_db == _score(folders)[0].psnr_db
+
+
+@pytest.mark.parametrize("grey_side", ["sr", "hr", "both"])
+def test_a_one_channel_file_stands_for_three_equal_channels(tmp_path: Path, grey_side: str) -> None:
+    pictures = {"sr": _picture(40, 48), "hr": _picture(40, 48, 1)}
+    for role, picture in pictures.items():
+        is_grey_file = grey_side in (role, "both")
+        pictures[role] = np.repeat(picture[..., :1], 3, axis=2) if is_grey_file else picture
+        (tmp_path / role).mkdir()
+        samples = picture[..., 0] if is_grey_file else picture
+        Image.fromarray(samples).save(tmp_path / role / "a.png")
+    (score,) = score_folders(tmp_path / "sr", tmp_path / "hr", 2, quiet=True)
+    assert score.psnr_db == psnr(pictures["sr"], pictures["hr"], 2)
+    assert score.rgb is not None
+    assert score.rgb.ssim == ssim(pictures["sr"], pictures["hr"], 2, "rgb")
+    assert (score.grey is None) == (grey_side == "sr")
