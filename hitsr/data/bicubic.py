@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from hitsr.data.images import Picture
+from hitsr.data.images import Picture, check_samples
 
 _ROWS_AT_ONCE = 32  # the sums for 32 rows of a 2K picture fit in the cache; 1.7x faster than 8
 
@@ -23,13 +23,7 @@ def imresize(image: Picture, factor: float) -> Picture:
     exactly. Raises ValueError for another shape or type, an empty picture, or a factor not above 0.
     Source: MathWorks' imresize.m (older versions clamp at the borders instead).
     """
-    grey = image.ndim == 2
-    if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] == 3)):
-        raise ValueError(
-            f"image must be (h, w, 3) or (h, w) uint8, got {image.shape} {image.dtype}"
-        )
-    if image.size == 0:
-        raise ValueError(f"image is empty: {image.shape}")
+    check_samples("image", image, grey=True)
     if not (math.isfinite(factor) and factor > 0):
         raise ValueError(f"factor must be a finite number above 0, got {factor}; 1/2 halves")
     return _resize_rows(_resize_rows(image, factor).swapaxes(0, 1), factor).swapaxes(0, 1).copy()

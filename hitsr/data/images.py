@@ -175,6 +175,34 @@ def crop_to_multiple(image: Picture, scale: int) -> Picture:
     return image[: height - height % scale, : width - width % scale]
 
 
+def check_samples(name: str, value: object, *, grey: bool = False, deep: bool = False) -> None:
+    """Raise ValueError, which calls the value `name`, unless it is the array of a picture.
+
+    That is (h, w, 3) uint8 with a pixel or more; with `grey` also (h, w), with `deep` also uint16.
+    """
+    types = (np.uint8, np.uint16) if deep else (np.uint8,)
+    if (
+        isinstance(value, np.ndarray)
+        and value.dtype in types
+        and value.size
+        and ((value.ndim == 3 and value.shape[2] == 3) or (grey and value.ndim == 2))
+    ):
+        return
+    shapes = "(h, w, 3) RGB" + " or (h, w) grey" * grey
+    ranges = "0..255 in uint8" + " or 0..65535 in uint16" * deep
+    raise ValueError(
+        f"{name} must be a NumPy array, not empty, {shapes}, {ranges}, got {described(value)}"
+    )
+
+
+def described(value: object) -> str:
+    """What was given instead of a picture: "(20, 20) float64", "list", "Tensor (3, 8, 8) ..."."""
+    kind = "" if isinstance(value, np.ndarray) else type(value).__name__
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    said = [kind, "" if shape is None else str(tuple(shape)), "" if dtype is None else str(dtype)]
+    return " ".join(filter(None, said))
+
+
 def size_text(image: Picture) -> str:
     """Width x height, in the order of picture viewers: "480x320"."""
     return f"{image.shape[1]}x{image.shape[0]}"

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from hitsr.base.errors import DataError, WeightsError
 from hitsr.base.progress import Progress
+from hitsr.data.images import described
 from hitsr.measure import attribution_maps as maps
 from hitsr.records import AttributionSettings
-from hitsr.runtime.tensors import evaluating
+from hitsr.runtime.tensors import evaluating, home_of
 
 Window = tuple[int, int, int]  # x, y, side, in HR pixels
 Array = NDArray[np.float64]
@@ -94,9 +95,9 @@ def local_attribution(
     equal, the gradient of the magnitude is 0 here; LAM_Demo's is NaN and discards the whole
     gradient of that pixel.
 
-    Raises ValueError for another shape, range or dtype and for a window outside the SR picture,
-    DataError if blurring does not change the window or the refined path does not converge, and
-    WeightsError if the gradients are not finite.
+    Raises ValueError for another shape, range or dtype, for a window outside the SR picture and for
+    a model of several devices or types, DataError if blurring does not change the window or the
+    refined path does not converge, and WeightsError if the gradients are not finite.
     """
     _check(model, lr, window)
     settings = settings.model_copy(update={"quadrature": "midpoint"}) if refine else settings
@@ -187,11 +188,11 @@ def _integrate(
     progress: Progress | None,
 ) -> Attribution:
     """Sum gradient x change of the picture over all steps of the path."""
-    parameter = next(model.parameters(), lr)
+    device, dtype = home_of(model)
     path = BlurPath(lr[0].detach().cpu().double().numpy(), settings)
 
     def load(pictures: Array) -> Tensor:
-        return torch.from_numpy(pictures).to(parameter.dtype).to(parameter.device)
+        return torch.from_numpy(pictures).to(dtype).to(device)
 
     with _input_gradients(model):
         change = _change(model, load(path.at(path.edges[[0, -1]])), window)
@@ -204,7 +205,7 @@ def _integrate(
                 gradients = _gradients(model, load(nodes), window)
             channels += (gradients.cpu().double().numpy() * changes).sum(0)
             done += len(nodes)
-            batch = batch or _batch_size(saved, memory_bytes, parameter.device)
+            batch = batch or _batch_size(saved, memory_bytes, device)
             _advance(progress, len(nodes))
     if not np.isfinite(channels).all():
         raise WeightsError("the network's gradients are not finite: its weights diverged")
@@ -291,13 +292,24 @@ def _advance(progress: Progress | None, steps: int) -> None:
 
 def _check(model: nn.Module, lr: Tensor, window: Window) -> None:
     """Raise ValueError for arguments that `local_attribution` does not take."""
-    x, y, side = window
-    if lr.ndim != 4 or lr.shape[0] != 1 or not lr.is_floating_point():
-        raise ValueError(f"want one picture (1, 3, h, w) of floats, got {tuple(lr.shape)}")
+    if (
+        not isinstance(lr, Tensor)
+        or lr.shape[:2] != (1, 3)
+        or lr.ndim != 4
+        or not lr.numel()
+        or not lr.is_floating_point()
+    ):
+        raise ValueError(
+            "lr must be one picture as a tensor, (1, 3, h, w) RGB, floats in [0, 1], not empty; "
+            f"got {described(lr)}"
+        )
     if not (lr.min() >= 0 and lr.max() <= 1):
         raise ValueError(f"samples must be in [0, 1], got {lr.min():.3g} to {lr.max():.3g}")
+    if len(window) != 3 or not all(isinstance(each, int | np.integer) for each in window):
+        raise ValueError(f"window {window}: must be three whole numbers, x, y and side")
+    x, y, side = window
     if x < 0 or y < 0 or side < 1:
-        raise ValueError(f"window {window}: want (x, y, side) with x, y >= 0 and side >= 1")
-    dtype = next(model.parameters(), lr).dtype
+        raise ValueError(f"window {window}: x and y must be 0 or more, and the side 1 or more")
+    _, dtype = home_of(model)
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"parameters are {dtype}, too coarse to integrate; use model.float()")

@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hitsr.data.images import check_samples
+
 Channel = Literal["y", "rgb", "grey"]
 Metric = Literal["psnr", "ssim"]
 
@@ -34,7 +36,8 @@ def psnr(
 ) -> float:
     """Peak signal-to-noise ratio in dB, peak 255, after cutting `border` pixels off each side.
 
-    Pictures are (h, w, 3) uint8; papers cut `scale` pixels. Infinite for identical pictures.
+    Pictures are (h, w, 3) uint8, a grey one with three equal channels; papers cut `scale` pixels.
+    Infinite for identical pictures.
     Raises ValueError for other types, other or different shapes, a border that is negative or
     leaves no pixel, and an unknown channel.
     """
@@ -89,14 +92,13 @@ def _planes(
     There are three planes for "rgb", else one. At least `least` x `least` pixels must be left.
     """
     for name, image in (("sr", sr), ("hr", hr)):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"{name} must be (h, w, 3) uint8, got {image.shape} {image.dtype}")
+        check_samples(name, image)
     if sr.shape != hr.shape:
         raise ValueError(f"sr is {sr.shape}, hr is {hr.shape}: crop HR to a multiple of the scale")
     height, width = sr.shape[:2]
     if border < 0 or min(height, width) - 2 * border < least:
         raise ValueError(
-            f"border {border} of {sr.shape}: want 0 or more, and {least}x{least} pixels left"
+            f"border {border} of {sr.shape}: must be 0 or more, and leave {least}x{least} pixels"
         )
     inside = slice(border, height - border), slice(border, width - border)
     return _channels(sr[inside], channel), _channels(hr[inside], channel)

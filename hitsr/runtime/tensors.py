@@ -2,24 +2,55 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hitsr.base.errors import WeightsError
-from hitsr.data.images import Picture, Samples
+from hitsr.data.images import Picture, Samples, described
+
+_INPUT_TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model in eval mode inside the block; afterwards its mode is as before."""
-    before = model.training
+    """Put a model in eval mode inside the block; afterwards the mode of each part is as before."""
+    before = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(before)
+        for module, mode in before:
+            module.training = mode
+
+
+def home_of(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """The device and floating-point type that a model's input must have.
+
+    They are those of its parameters; without any, the CPU and float32. Raises ValueError if there
+    are several of either, if there are no values (the meta device), and for another value than a
+    module.
+    """
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"model must be a torch.nn.Module, such as hitsr.create makes; got {described(model)}"
+        )
+    tensors = list(chain(model.parameters(), model.buffers()))
+    devices = list(dict.fromkeys(tensor.device for tensor in tensors)) or [torch.device("cpu")]
+    if len(devices) > 1 or devices[0].type == "meta":
+        where = " and ".join(map(str, devices))
+        raise ValueError(
+            f"the model is on {where}; it must be on one device, with values: model.to('cpu')"
+        )
+    types = dict.fromkeys(p.dtype for p in model.parameters() if p.is_floating_point())
+    if len(types) > 1 or not types.keys() <= set(_INPUT_TYPES):
+        raise ValueError(
+            f"the model's parameters are {' and '.join(map(str, types))}; they must all have one "
+            "floating-point type, as after model.float()"
+        )
+    return devices[0], next(iter(types), torch.float32)
 
 
 def to_batch(samples: Samples) -> Tensor:

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hitsr.base.errors import DataError
+from hitsr.base.errors import DataError, SpecError, WeightsError
 from hitsr.base.progress import Progress
-from hitsr.data.images import Picture, Samples
+from hitsr.data.images import Picture, Samples, check_samples
 from hitsr.runtime.free_memory import is_out_of_memory
-from hitsr.runtime.tensors import evaluating, to_batch, to_picture
+from hitsr.runtime.tensors import evaluating, home_of, to_batch, to_picture
 from hitsr.upscaling.ensemble import self_ensembled
 from hitsr.upscaling.tile_size import tile_side_for_memory
 from hitsr.upscaling.tiling import (
@@ -40,7 +40,7 @@ DEFAULTS = UpscaleOptions()
 
 def upscale(
     model: nn.Module,
-    lr: Picture,
+    lr: Samples,
     *,
     tile: TileSide = "auto",
     self_ensemble: bool = False,
@@ -48,8 +48,11 @@ def upscale(
 ) -> Picture:
     """Upscale one picture: (h, w, 3) uint8 -> (h*scale, w*scale, 3) uint8.
 
-    Runs on the model's device and in eval mode; afterwards the model's mode is as before. The
-    output is clamped to [0, 1] and rounded.
+    A grey picture, (h, w), stands for three equal channels, and uint16 samples for the range
+    0..65535; the result is RGB of uint8 all the same. The order of samples in memory is free.
+
+    Runs on the model's device, in its floating-point type and in eval mode; afterwards the model's
+    mode is as before. The output is clamped to [0, 1] and rounded.
 
     `tile` is the largest side of overlapping tiles, in LR pixels. 0 never uses tiles; "auto" uses
     them if the whole picture would need more than half of the free memory or more than 3 GB. If
@@ -57,9 +60,12 @@ def upscale(
     stderr shows this and the progress. `self_ensemble` averages over the eight symmetries of the
     picture.
 
-    Raises SpecError if `tile` is too small for the network, DataError if memory does not suffice,
-    and WeightsError if the output is not finite.
+    Raises ValueError for anything else than such a picture (read a PIL picture with
+    `numpy.asarray(picture.convert("RGB"))`) and for a model of several devices or types, SpecError
+    if `tile` is too small for the network, DataError if memory does not suffice, and WeightsError
+    if the output is not finite.
     """
+    check_samples("lr", lr, grey=True, deep=True)
     options = UpscaleOptions(tile, self_ensemble)
     return cast(Picture, upscale_samples(model, lr, to_picture, options, quiet=quiet))
 
@@ -76,10 +82,11 @@ def upscale_samples(
 
     `to_samples` converts the network's output, (1, 3, some rows, w*scale) floats, to samples.
     """
-    device = next(model.parameters()).device
+    device, dtype = home_of(model)
     size = samples.shape[0], samples.shape[1]
     with evaluating(model), torch.inference_mode():
-        forward = _forward(model, device, options)
+        forward = _forward(model, device, dtype, options)
+        check_tile(model, options)
         tiling = _tiling(model, forward, size, device, options.tile)
         while True:
             try:
@@ -96,15 +103,28 @@ def upscale_samples(
 
 
 def check_tile(model: nn.Module, options: UpscaleOptions) -> None:
-    """Raise SpecError if the tiles asked for are too small for the network."""
+    """Raise SpecError if the tiles asked for are no number or too small for the network."""
+    if options.tile != "auto" and not isinstance(options.tile, int):
+        raise SpecError(f"tile {options.tile!r}: must be a number of LR pixels, 0 or 'auto'")
     if options.tile != "auto" and options.tile != 0:
         largest_tiling(model, options.tile)
 
 
-def _forward(model: nn.Module, device: torch.device, options: UpscaleOptions) -> Forward:
+def _forward(
+    model: nn.Module, device: torch.device, dtype: torch.dtype, options: UpscaleOptions
+) -> Forward:
     """The network as a function from and to float32 on the CPU."""
     run: Forward = self_ensembled(model) if options.self_ensemble else model
-    return lambda lr: run(lr.to(device)).float().cpu()
+
+    def forward(lr: Tensor) -> Tensor:
+        hr = run(lr.to(device, dtype)).float().cpu()
+        if dtype == torch.float16 and not hr.isfinite().all():
+            raise WeightsError(
+                "float16 does not hold this network's values; use model.float() or .bfloat16()"
+            )
+        return hr
+
+    return forward
 
 
 def _tiling(

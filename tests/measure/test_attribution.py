@@ -1,4 +1,5 @@
 import json
+import math
 from itertools import pairwise
 from pathlib import Path
 from zlib import crc32
@@ -270,11 +271,19 @@ def test_equal_neighbours_have_a_gradient_of_zero():
 @pytest.mark.parametrize(
     ("lr", "window", "message"),
     [
-        (torch.zeros(3, 8, 8), (0, 0, 4), r"want one picture \(1, 3, h, w\)"),
-        (torch.zeros(2, 3, 8, 8), (0, 0, 4), "want one picture"),
+        (torch.zeros(3, 8, 8), (0, 0, 4), r"tensor, \(1, 3, h, w\) RGB.*got Tensor \(3, 8, 8\)"),
+        (torch.zeros(2, 3, 8, 8), (0, 0, 4), "must be one picture"),
+        (torch.zeros(1, 1, 8, 8), (0, 0, 4), "must be one picture"),
+        (torch.zeros(1, 3, 0, 8), (0, 0, 4), "not empty"),
+        (torch.zeros(1, 3, 8, 8).byte(), (0, 0, 4), "floats in .* torch.uint8"),
+        (np.zeros((1, 3, 8, 8)), (0, 0, 4), r"as a tensor.* got \(1, 3, 8, 8\) float64"),
+        ([[0.5]], (0, 0, 4), "as a tensor.* got list"),
+        (torch.full((1, 3, 8, 8), math.nan), (0, 0, 4), "in .0, 1., got nan"),
+        (torch.zeros(1, 3, 8, 8), (0, 0), "three whole numbers"),
+        (torch.zeros(1, 3, 8, 8), (0.5, 0, 4), "three whole numbers"),
         (torch.full((1, 3, 8, 8), 255.0), (0, 0, 4), r"must be in \[0, 1\], got 255"),
-        (torch.zeros(1, 3, 8, 8), (-1, 0, 4), "x, y >= 0"),
-        (torch.zeros(1, 3, 8, 8), (0, 0, 0), "side >= 1"),
+        (torch.zeros(1, 3, 8, 8), (-1, 0, 4), "x and y must be 0 or more"),
+        (torch.zeros(1, 3, 8, 8), (0, 0, 0), "side 1 or more"),
         (torch.zeros(1, 3, 8, 8), (0, 13, 4), "outside the SR picture, 16x16"),
     ],
 )

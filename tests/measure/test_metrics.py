@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -113,6 +114,13 @@ def test_only_the_border_is_ignored(metric: Measure, picture: Image) -> None:
         (constant(1, 1, 1), constant(1, 1, 1, size=21), 0, r"sr is \(20, 20, 3\), hr is \(21, 21"),
         (constant(1, 1, 1)[..., 0], constant(1, 1, 1)[..., 0], 0, r"sr must be .* got \(20, 20\)"),
         (constant(1, 1, 1), constant(1, 1, 1) / 255, 0, "hr must be .* float64"),
+        ([[1]], constant(1, 1, 1), 0, r"sr must be a NumPy array, .*got list"),
+        (
+            torch.zeros(3, 9, 9),
+            constant(1, 1, 1),
+            0,
+            r"sr must be .* got Tensor \(3, 9, 9\) t",
+        ),
         (constant(1, 1, 1), constant(1, 1, 1), -1, "border -1"),
         (constant(1, 1, 1), constant(1, 1, 1), 10, r"border 10 of \(20, 20, 3\)"),
     ],
@@ -124,7 +132,7 @@ def test_refuses(metric: Measure, sr: Image, hr: Image, border: int, message: st
 
 def test_ssim_wants_one_whole_window() -> None:
     assert ssim(constant(1, 1, 1, size=15), constant(1, 1, 1, size=15), 2) == pytest.approx(1)
-    with pytest.raises(ValueError, match="11x11 pixels left"):
+    with pytest.raises(ValueError, match="leave 11x11 pixels"):
         ssim(constant(1, 1, 1, size=14), constant(1, 1, 1, size=14), 2)
 
 

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hitsr.base.errors import DataError, WeightsError
+import hitsr
+from hitsr.base.errors import DataError, SpecError, WeightsError
 from hitsr.data.images import Picture
 from hitsr.upscaling.inference import upscale
 
@@ -19,6 +21,18 @@ class Nearest(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         assert not self.training
         return (x * self.gain).repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+class Slanted(nn.Module):
+    """Upscales by 2 with a convolution whose result depends on the picture's orientation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 12, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.conv(x), 2)
 
 
 def _picture(height: int, width: int) -> Picture:
@@ -42,6 +56,120 @@ def test_a_model_in_training_goes_back_to_training():
     assert not model.training
 
 
+def test_each_part_of_a_model_keeps_its_own_mode():
+    model = nn.Sequential(Nearest(), nn.Identity()).train()
+    model[1].eval()
+    upscale(model, _picture(3, 3))
+    assert [model.training, *(part.training for part in model)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda lr: np.asfortranarray(lr),
+        lambda lr: np.ascontiguousarray(lr[::-1, ::-1, ::-1])[::-1, ::-1, ::-1],
+        lambda lr: np.frombuffer(lr.tobytes(), np.uint8).reshape(lr.shape),  # read-only
+        lambda lr: lr.astype(np.uint16) * 257,
+    ],
+)
+def test_a_picture_may_lie_in_memory_as_it_will_and_have_16_bits(made):
+    lr = _picture(5, 7)
+    assert np.array_equal(upscale(Nearest(), made(lr)), upscale(Nearest(), lr))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (4, 6)])
+def test_a_grey_picture_stands_for_three_equal_channels(size: tuple[int, int]):
+    grey = _picture(*size)[..., 0]
+    expected = upscale(Nearest(), np.repeat(grey[..., None], 3, 2))
+    assert np.array_equal(upscale(Nearest(), grey), expected)
+
+
+@pytest.mark.parametrize(
+    ("lr", "got"),
+    [
+        *((_picture(4, 6).astype(each), rf"\(4, 6, 3\) {each}") for each in (
+            "int8", "int16", "int32", "int64", "uint32", "uint64", "float16", "float32", "bool",
+            "complex64", "object",
+        )),
+        (_picture(4, 6).transpose(2, 0, 1), r"\(3, 4, 6\) uint8"),
+        (np.zeros((4, 6, 4), np.uint8), r"\(4, 6, 4\)"),
+        (np.zeros((4, 6, 1), np.uint8), r"\(4, 6, 1\)"),
+        (np.zeros((1, 4, 6, 3), np.uint8), r"\(1, 4, 6, 3\)"),
+        (np.zeros((0, 6, 3), np.uint8), r"\(0, 6, 3\)"),
+        (np.zeros((4, 0), np.uint8), r"\(4, 0\)"),
+        (np.zeros(5, np.uint8), r"\(5,\)"),
+        (np.uint8(3), "uint8"),
+        (_picture(4, 6).tolist(), "list"),
+        (torch.zeros(3, 4, 6), r"Tensor \(3, 4, 6\) torch.float32"),
+        (Image.new("RGB", (6, 4)), "Image"),
+        (None, "NoneType"),
+        ("a.png", "str"),
+    ],
+)  # fmt: skip
+def test_what_is_no_picture_is_refused_in_a_sentence(lr: object, got: str):
+    shape, types = r"\(h, w, 3\) RGB or \(h, w\) grey", r"0\.\.255 in uint8 or 0\.\.65535 in uint16"
+    message = rf"^lr must be a NumPy array, not empty, {shape}, {types}, got {got}[^\n]*$"
+    with pytest.raises(ValueError, match=message):
+        upscale(Nearest(), lr)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_the_picture_gets_the_model_s_type(dtype: torch.dtype):
+    lr = _picture(8, 9)
+    exact = upscale(Slanted(), lr).astype(int)
+    assert np.abs(upscale(Slanted().to(dtype), lr) - exact).max() <= 4  # bfloat16 has 8 bits
+    assert np.abs(upscale(Slanted().to(dtype), lr, self_ensemble=True, quiet=True)).any()
+
+
+def test_a_network_of_hitsr_upscales_in_bfloat16():
+    model, lr = hitsr.create("swinir_light", 2), _picture(8, 9)
+    exact = upscale(model, lr).astype(int)
+    assert np.abs(upscale(model.bfloat16(), lr) - exact).mean() < 2
+
+
+def test_an_overflow_of_float16_blames_no_weights():
+    with pytest.raises(WeightsError, match=r"float16 does not hold .* use model\.float\(\)"):
+        upscale(nn.Sequential(Nearest(300.0), Nearest(300.0)).half(), _picture(3, 3))
+
+
+def test_a_model_without_parameters_upscales():
+    lr = _picture(3, 4)
+    assert np.array_equal(upscale(nn.Upsample(scale_factor=2), lr), lr.repeat(2, 0).repeat(2, 1))
+
+
+def _mixed() -> nn.Module:
+    model = nn.Sequential(Slanted(), Slanted())
+    model[1].double()
+    return model
+
+
+def _split() -> nn.Module:
+    return nn.Sequential(Slanted(), Slanted().to("meta"))
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (_mixed(), "parameters are torch.float32 and torch.float64; they must all have one"),
+        (_split(), "the model is on cpu and meta; it must be on one device"),
+        (Slanted().to("meta"), "the model is on meta; it must be on one device, with values"),
+        (Slanted().to(torch.float8_e5m2), "parameters are torch.float8_e5m2"),
+        ("hit_sir", "model must be a torch.nn.Module, such as hitsr.create makes; got str"),
+    ],
+)
+def test_a_model_that_cannot_take_a_picture_is_refused(model: nn.Module, told: str):
+    with pytest.raises(ValueError, match=told):
+        upscale(model, _picture(3, 3))
+    with pytest.raises(ValueError, match=told):
+        hitsr.local_attribution(model, torch.rand(1, 3, 8, 8), (0, 0, 4))
+
+
+@pytest.mark.parametrize("tile", ["all", 1.5, None])
+def test_a_tile_that_is_no_number_is_refused(tile: object):
+    with pytest.raises(SpecError, match="must be a number of LR pixels, 0 or 'auto'"):
+        upscale(Nearest(), _picture(3, 3), tile=tile)
+
+
 def test_diverged_weights_raise():
     with pytest.raises(WeightsError, match="not finite"):
         upscale(Nearest(float("nan")), _picture(3, 3))
@@ -52,18 +180,6 @@ def test_tiles_make_the_same_picture(capsys: pytest.CaptureFixture[str]):
     assert np.array_equal(upscale(Nearest(), lr, tile=128), upscale(Nearest(), lr, tile=0))
     message = capsys.readouterr().err
     assert message.startswith("tiles of 128: 8/8 tile")
-
-
-class Slanted(nn.Module):
-    """Upscales by 2 with a convolution whose result depends on the picture's orientation."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.conv = nn.Conv2d(3, 12, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.conv(x), 2)
 
 
 @pytest.mark.parametrize("tile", [0, 128])
