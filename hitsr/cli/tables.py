@@ -155,7 +155,7 @@ def _failures(record: QualityRecord) -> Iterator[str]:
 
 
 def attribution(record: AttributionRecord) -> str:
-    """A row per window, and the mean diffusion index."""
+    """A row per window, the mean diffusion index, and what was left out."""
     head = ("picture", "window", "DI", "area", "error", "refined")
     rows = [
         (
@@ -169,7 +169,9 @@ def attribution(record: AttributionRecord) -> str:
         for each in record.windows
     ]
     mean = fmean(each.diffusion_index for each in record.windows)
-    return _table([head, *rows, ("mean", "", f"{mean:.3f}", "", "", "")], names=1)
+    table = _table([head, *rows, ("mean", "", f"{mean:.3f}", "", "", "")], names=1)
+    absent = (f"{each.picture}: left out: {each.reason}" for each in record.left_out)
+    return "\n".join([table, *absent])
 
 
 def _flops(flops: int, record: ComplexityRecord) -> tuple[str, str]:

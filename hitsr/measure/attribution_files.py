@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from torch import nn
 
+from hitsr.base.errors import DataError
 from hitsr.base.files import sha256, write_bytes
 from hitsr.base.progress import Progress
 from hitsr.data.images import Picture, read_image, write_png
 from hitsr.measure.attribution import Attribution, BlurPath, Window, local_attribution
 from hitsr.measure.attribution_maps import busiest_window, crop_around
 from hitsr.measure.attribution_pictures import overlay
-from hitsr.records import AttributionSettings, RefinedAttribution, WindowAttribution
+from hitsr.records import AttributionSettings, LeftOut, RefinedAttribution, WindowAttribution
 from hitsr.runtime.tensors import to_batch
 
 
@@ -38,41 +39,65 @@ def attribute(
     refine: bool = False,
     memory_bytes: int | None = None,
     quiet: bool = False,
-) -> tuple[WindowAttribution, ...]:
+) -> tuple[tuple[WindowAttribution, ...], tuple[LeftOut, ...]]:
     """Compute each map and write it as `out`/<name>.<x>-<y>-<side>.npy and .png.
 
     With `refine`, each map is computed a second time along the refined path, and its indices are
-    recorded too. Raises as `local_attribution` does; the maps before the error are written.
+    recorded too. A picture that has no map, because it is flat or smaller than the window, and a
+    path that cannot be refined are left out, each with its reason. Raises DataError if no map is
+    left, and as `local_attribution` does; the maps before the error are written.
     """
-    found = []
+    found: list[WindowAttribution] = []
+    left_out: list[LeftOut] = []
     total = len(tasks) * len(BlurPath(np.zeros((1, 1, 1)), settings))
     with Progress(f"lam {out.name}", total, "gradient", quiet) as progress:
         for task in tasks:
-            lr, window, corner = _read(task, scale)
-            batch = to_batch(lr)
-            attribution = local_attribution(
-                model,
-                batch,
-                window,
-                settings=settings,
-                memory_bytes=memory_bytes,
-                progress=progress,
-            )
-            refined = (
-                local_attribution(
-                    model, batch, window, settings=settings, refine=True, memory_bytes=memory_bytes
+            whole = read_image(task.lr)
+            try:
+                lr, window, corner = _placed(task, whole, scale)
+                batch = to_batch(lr)
+                attribution = local_attribution(
+                    model,
+                    batch,
+                    window,
+                    settings=settings,
+                    memory_bytes=memory_bytes,
+                    progress=progress,
                 )
-                if refine
-                else None
-            )
+            except DataError as error:
+                left_out.append(LeftOut(picture=task.name, reason=str(error)))
+                continue
+            refined = None
+            if refine:
+                try:
+                    refined = local_attribution(
+                        model,
+                        batch,
+                        window,
+                        settings=settings,
+                        refine=True,
+                        memory_bytes=memory_bytes,
+                    )
+                except DataError as error:
+                    reason = f"only its refined map: {error}"
+                    left_out.append(LeftOut(picture=task.name, reason=reason))
             found.append(_save(task, lr, window, corner, scale, attribution, refined, out))
-    return tuple(found)
+    if not found:
+        first = left_out[0]
+        more = f", and so for {len(left_out) - 1} more" if len(left_out) > 1 else ""
+        raise DataError(f"no picture has a map: {first.picture}: {first.reason}{more}")
+    return tuple(found), tuple(left_out)
 
 
-def _read(task: WindowTask, scale: int) -> tuple[Picture, Window, tuple[int, int]]:
-    """The (cropped) LR picture, the window in it, and the crop's (x, y) in the whole picture."""
-    lr = read_image(task.lr)
+def _placed(task: WindowTask, lr: Picture, scale: int) -> tuple[Picture, Window, tuple[int, int]]:
+    """The (cropped) LR picture, the window in it, and the crop's (x, y) in the whole picture.
+
+    DataError if the window does not lie within the SR picture.
+    """
     window = task.window or busiest_window(lr, scale, task.side)
+    height, width = (length * scale for length in lr.shape[:2])
+    if window[0] + window[2] > width or window[1] + window[2] > height:
+        raise DataError(f"window {window}: reaches outside the SR picture, {width}x{height}")
     if not task.crop:
         return lr, window, (0, 0)
     cropped, inside = crop_around(lr, window, scale, task.crop)

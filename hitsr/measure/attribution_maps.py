@@ -25,7 +25,7 @@ def gini(values: Array) -> float:
     ordered = np.sort(values, axis=None)
     total = ordered.sum()
     if ordered[0] < 0 or total == 0:
-        raise ValueError("the Gini coefficient wants non-negative values, not all zero")
+        raise ValueError("the Gini coefficient needs non-negative values, not all zero")
     ranks = 2 * np.arange(1, ordered.size + 1) - ordered.size - 1
     return float(ranks @ ordered / (ordered.size * total))
 

@@ -7,6 +7,7 @@ never zero or NaN.
 from hitsr.records.attribution import (
     AttributionRecord,
     AttributionSettings,
+    LeftOut,
     RefinedAttribution,
     WindowAttribution,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "Energy",
     "Hash",
     "LatencyRecord",
+    "LeftOut",
     "LogLine",
     "MachineState",
     "ModuleCost",

@@ -61,6 +61,13 @@ class WindowAttribution(Value):
         return self
 
 
+class LeftOut(Value):
+    """A picture without a map, or a window whose path could not be refined."""
+
+    picture: str
+    reason: str
+
+
 class AttributionRecord(Record):
     """Local attribution maps of one network, window by window."""
 
@@ -73,6 +80,7 @@ class AttributionRecord(Record):
     settings: AttributionSettings
     weights_sha256: str | None  # None for a user's own network, whose code loads its weights
     windows: tuple[WindowAttribution, ...] = Field(min_length=1)
+    left_out: tuple[LeftOut, ...] = ()
 
     @model_validator(mode="after")
     def _windows_are_there_once(self) -> Self:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hitsr.base.errors import DataError
 
@@ -25,10 +25,10 @@ class Box(NamedTuple):
 
 
 def read(path: Path) -> Array:
-    """(h, w, 3) uint8; DataError if it is no picture."""
+    """(h, w, 3) uint8, turned as EXIF says; DataError if it is no picture."""
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
         raise DataError(f"{path}: cannot be read ({error}); rerun restore") from None
 

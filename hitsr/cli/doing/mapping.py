@@ -29,7 +29,7 @@ def map_windows(job: MapJob, threads: int, memory_bytes: int | None = None) -> A
     if isinstance(subject, OwnNetwork):
         check_takes(model, subject.source, subject.scale, map(_size, places))
     with explaining(subject):
-        windows = attribute(
+        windows, left_out = attribute(
             model,
             places,
             subject.scale,
@@ -49,6 +49,7 @@ def map_windows(job: MapJob, threads: int, memory_bytes: int | None = None) -> A
         settings=settings,
         weights_sha256=sha256(weights) if weights else None,
         windows=windows,
+        left_out=left_out,
     )
 
 

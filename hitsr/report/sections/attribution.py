@@ -151,7 +151,7 @@ def _view(evidence: Evidence, found: list[MappedSet], budget: Budget) -> TableVi
         "with 90 % of the map’s density. Completeness error: how far the attributions are from "
         "summing to what they explain."
     )
-    notes = []
+    notes = _left_out(evidence)
     if evidence.facts.find("refined_index"):
         notes.append(
             "“Refined” integrates by midpoints and doubles the steps until the error of every map "
@@ -159,6 +159,18 @@ def _view(evidence: Evidence, found: list[MappedSet], budget: Budget) -> TableVi
         )
     caption = Caption("How far each network’s windows reach.", conditions, budget.steps)
     return TableView(attribution_table(evidence, found), caption, notes)
+
+
+def _left_out(evidence: Evidence) -> list[str]:
+    """A note per picture that a set's maps leave out, and why."""
+    return [
+        f"Left out of {evidence.set_name(dataset)}, ×{scale}: {each.picture} ({each.reason})."
+        for (dataset, scale), each in dict.fromkeys(
+            ((record.dataset or "", record.scale), each)
+            for record in evidence.results.of(AttributionRecord)
+            for each in record.left_out
+        )
+    ]
 
 
 def _sheet(evidence: Evidence, place: MappedSet, budget: Budget) -> tuple[Sheet, Caption]:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from hitsr.base.errors import DataError
+from hitsr.records import LeftOut
 from hitsr.report.budget import budget_of
 from hitsr.report.maps import DECADES, MappedSet, coloured, mapped_sets, share, sheet
 from hitsr.report.sections.attribution import (
@@ -149,3 +150,14 @@ def test_nothing_mapped_leaves_the_section_without_table(evidence):
     section = attribution_section(evidence, budget_of(evidence))
     assert section.parts == {"sheets": [], "view": None}
     assert section.tables == []
+
+
+def test_pictures_left_out_are_noted_once_with_their_reason(configured):
+    folder = configured(lam={"sets": ["test"], "scales": [2]})
+    flat = LeftOut(picture="sky", reason="blurring changes nothing")
+    for run in runs(folder.config).values():
+        folder.lam(run, "test", 9.0, left_out=(flat,))
+    evidence = folder.evidence()
+    view = attribution_section(evidence, budget_of(evidence)).parts["view"]
+    assert view.notes[0] == "Left out of “test”, ×2: sky (blurring changes nothing)."
+    assert sum("sky" in note for note in view.notes) == 1

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from hitsr.base.errors import DataError
-from hitsr.report.crops import Box, around, busiest_window, disputed_window
+from hitsr.report.crops import Box, around, busiest_window, disputed_window, read
 from hitsr.report.embedding import relative_uri
 from hitsr.report.explorer import explored_sets, explorer_data
 from hitsr.report.restored import Restored, restored_sets
@@ -155,3 +155,11 @@ def test_the_explorers_data_is_plain_and_leaves_out_what_is_infinite(full):
     (data,) = json.loads(json.dumps(explorer_data(explored_sets(full.evidence()), relative_uri)))
     assert data["pictures"][0]["crops"]["hr"] == "pictures/test-x2/brick.hr.crop.webp"
     assert data["pictures"][1]["psnr"] == {"bicubic": 31.0, "swinir_light": 31.5}
+
+
+def test_photographs_are_cut_as_exif_turns_them(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    Image.fromarray(lying).save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(read(tmp_path / "turned.png"), np.rot90(lying, -1))
