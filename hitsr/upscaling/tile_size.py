@@ -60,7 +60,7 @@ def picture_bytes(
     padded = math.prod(-(-side // multiple) * multiple for side in size)
     pixels = padded if network.padding == "picture" else math.prod(size)
     # Feature maps inside a mixer, as measured on pictures of 8 rows.
-    in_mixer = 12 if network.mixer.kind != "correlation" else 6 if network.context else 8
+    in_mixer = 10 if network.mixer.kind != "correlation" else 6 if network.context else 8
     in_padding = in_mixer * network.width * itemsize * (padded - pixels)
     return estimated_bytes(network, scale, itemsize) * pixels + in_padding + _FIXED_BYTES
 

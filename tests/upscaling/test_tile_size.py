@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 
@@ -45,6 +46,67 @@ with watching(torch.device("cpu")) as memory, torch.inference_mode():
     assert estimate / 4 < int(_measured(code)) < estimate + tile_size._FIXED_BYTES
 
 
+TWO_STAGE = {"upsampler": "two_stage"}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "scale", "size", "measured_mb"),
+    [
+        # Peaks of networks with one group of six blocks, on one CPU thread.
+        ("hit_sir", {}, 2, (8, 22_000), 2546),
+        ("hit_sir", {}, 4, (40, 9_000), 1490),
+        ("hit_srf", {}, 2, (1, 20_000), 2265),
+        ("hit_sng", {}, 2, (8, 22_000), 3734),
+        ("swinir_light", {}, 2, (1, 65_535), 1825),
+        ("swinir_light", {"windows.base": 16}, 2, (16, 16_000), 1259),
+        ("swinir_ng", {"padding": "mixer"}, 2, (3, 30_000), 1044),
+        ("srformer_light", {}, 2, (8, 40_000), 1906),
+        ("swinir_light", TWO_STAGE, 4, (512, 400), 2052),
+        ("hit_sir", TWO_STAGE, 3, (400, 400), 1000),
+    ],
+)  # fmt: skip
+def test_padding_and_upsampler_are_estimated_as_measured(
+    name: str, changes: dict[str, object], scale: int, size: tuple[int, int], measured_mb: int
+):
+    network = hitsr.NETWORKS[name]
+    network = network.patch(changes) if changes else network
+    estimate = tile_size.picture_bytes(network, scale, size)
+    assert 0.7 < estimate / (measured_mb * 1e6) < 1.5
+
+
+def test_a_thin_picture_is_estimated_alike_whichever_way_it_lies():
+    for network in hitsr.NETWORKS.values():
+        lying, upright = (tile_size.picture_bytes(network, 2, s) for s in ((8, 999), (999, 8)))
+        assert lying == upright
+
+
+def test_wider_samples_need_as_much_more():
+    network = hitsr.NETWORKS["hit_sir"]
+    single, double = (tile_size.picture_bytes(network, 2, (8, 9000), size) for size in (4, 8))
+    fixed = tile_size._FIXED_BYTES
+    assert double - fixed == 2 * (single - fixed)
+
+
+@pytest.mark.parametrize("name", ["hit_sir", "hit_sng", "hit_srf"])
+@pytest.mark.parametrize("size", [(8, 65_535), (65_535, 8), (1, 65_535)])
+def test_thin_pictures_go_through_the_tiles_of_others_if_their_padding_does_not_fit(
+    free, name: str, size: tuple[int, int]
+):
+    free(10**12)
+    model = hitsr.create(name, 2)
+    assert tile_size.estimated_bytes(model.network) * math.prod(size) < CEILING_BYTES
+    side = tile_side_for_memory(model, model, size, CPU)
+    assert side == tile_side_for_memory(model, model, (4000, 4000), CPU)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (8, 4000), (4000, 8)])
+def test_padding_that_fits_needs_no_tiles(free, size: tuple[int, int]):
+    free(10**12)
+    for name in hitsr.NETWORKS:
+        model = hitsr.create(name, 2)
+        assert tile_side_for_memory(model, model, size, CPU) is None
+
+
 def test_a_picture_that_fits_needs_no_tiles(free):
     model = hitsr.create("hit_sir", 2)
     free(10**12)
@@ -89,6 +151,30 @@ def test_the_need_of_an_unknown_network_is_measured(free):
     assert 410 < side < 460  # 0.75 GB in 4 kB
     free(0)
     assert tile_side_for_memory(unknown, unknown, (500, 500), CPU) is None
+
+
+class Padded(nn.Module):
+    """Allocates 4000 bytes per pixel of whole windows of 64; keeps the sizes that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes = list[tuple[int, ...]]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.sizes.append(tuple(x.shape[2:]))
+        torch.ones(1000, *(-(-side // 64) * 64 for side in x.shape[2:]))
+        return x
+
+
+@pytest.mark.parametrize("size", [(8, 30_000), (30_000, 8)])
+def test_the_padding_of_an_unknown_network_is_measured_on_thin_noise(free, size: tuple[int, int]):
+    free(2 * 10**9)
+    unknown = Padded()
+    assert tile_side_for_memory(unknown, unknown, (8, 1000), CPU) is None
+    side = tile_side_for_memory(unknown, unknown, size, CPU)
+    assert unknown.sizes == [tuple(min(each, 8192) for each in size)]
+    assert side is not None
+    assert 140 < side < 165  # 0.75 GB in 32 kB
 
 
 def test_a_network_that_runs_out_of_memory_gets_the_smallest_tile():
