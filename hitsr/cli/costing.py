@@ -141,13 +141,13 @@ def latency(
 ) -> None:
     """Time single forwards, keep every sample, and measure peak memory above that at rest.
 
-    The default scale is the one in the network's file, else 4. All networks and formulations take
+    The default scale is the one in the network's file, else 2. All networks and formulations take
     turns in one process; speed-ups are ratios of neighbouring forwards. Memory is measured in a
     fresh process for each. Exit status 1 if any of them cannot run; the others are still recorded.
     """
     jobs = from_files(context, job, TimeJob)
     if not jobs:
-        subject = built(given(network, "NETWORK"), scale, 4, name)
+        subject = built(given(network, "NETWORK"), scale, 2, name)
         size = options.size_of(output_size)
         forms = _formulations(formulation) if subject.spec else (None,)
         batches = dict.fromkeys(batch or [1])

@@ -69,7 +69,9 @@ Autocast = Annotated[
     bool,
     Option("--autocast", help="convolutions and products in bfloat16; weights in float32"),
 ]
-OutputSize = Annotated[str, Option(help="WIDTHxHEIGHT of the output, in pixels")]
+OutputSize = Annotated[
+    str, Option(help="WIDTHxHEIGHT of the output; the LR sides are rounded to whole pixels")
+]
 JobFile = Annotated[
     Path | None, Option("--job", help="job file of the pipeline; replaces other options")
 ]

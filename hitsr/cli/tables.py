@@ -28,10 +28,10 @@ def total(record: ComplexityRecord) -> str:
         parts.append(f"{record.activations / 1e6:.0f} M activations")
     if record.peak_activation_bytes is not None:
         parts.append(f"{record.peak_activation_bytes / 1e6:.0f} MB of them at once")
-    width, height = record.output_size
+    size = "{}x{}, LR {}x{}".format(*record.output_size, *record.input_size)
     form = f"{record.formulation} formulation, " if record.formulation else ""
     how = f"{form}{record.counter} counter"
-    return f"{record.subject}: {', '.join(parts)} at {width}x{height} ({how})"
+    return f"{record.subject}: {', '.join(parts)} at {size} ({how})"
 
 
 def by_module(record: ComplexityRecord) -> str:

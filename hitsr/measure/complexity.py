@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from hitsr.base.errors import SpecError
 from hitsr.measure.census import Census
 from hitsr.records import Complexity, ModuleCost
 
@@ -36,8 +37,15 @@ _REFUSED = {
 
 
 def input_size_for(output_size: tuple[int, int], scale: int) -> tuple[int, int]:
-    """The LR (width, height) for an output (width, height): 427x240 for 1280x720 at x3."""
+    """The LR (width, height) for an output (width, height): 427x240 for 1280x720 at x3.
+
+    Sides are rounded to whole LR pixels, as in published counts. Raises SpecError for an output of
+    less than one.
+    """
     width, height = (round(side / scale) for side in output_size)
+    if not (width and height):
+        shown = "x".join(map(str, output_size))
+        raise SpecError(f"output size {shown}: less than one LR pixel at x{scale}")
     return width, height
 
 

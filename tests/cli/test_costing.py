@@ -53,6 +53,20 @@ def test_modules_are_listed_down_to_a_depth(network: str, tmp_path: Path):
     assert sum(module.flops for module in record.modules) == record.flops
 
 
+def test_the_default_scale_of_costs_is_one(network: str):
+    size = ("--output-size", "32x32", "--json")
+    counted = json.loads(run("complexity", network, *size))
+    timed = json.loads(run("latency", network, *size, *SMALL[4:]))
+    assert (counted["scale"], timed["scale"]) == (2, 2)
+
+
+def test_sides_of_lr_are_rounded_and_said(network: str):
+    assert "at 1280x720, LR 427x240 (paper" in run("complexity", network, "-s", "3")
+    for verb in ("complexity", "latency"):
+        told = refused(verb, network, "-s", "4", "--output-size", "64x2")
+        assert "output size 64x2: less than one LR pixel at x4" in told
+
+
 def test_operators_are_listed_and_add_up(network: str):
     record = json.loads(run("complexity", network, "--json"))
     table = run("complexity", network, "--by", "operator").splitlines()[1:-1]

@@ -159,6 +159,13 @@ def test_unlike_signatures_do_not_stand_in_one_table(full):
     assert "scored as 'psnr|rgb|v1', where most beside it have 'psnr|y|border:scale|v1'" in why
 
 
+def test_a_metric_that_loads_for_one_record_only_keeps_the_others_in_one_table(full):
+    scored = gather(full.plan).of(QualityRecord)[0].signatures
+    more = {**scored, "lpips": "lpips|input:rgb"}
+    full.quality("hit_sir-x2-s1", "test", 31.0, signatures=more)
+    assert more in [record.signatures for record in gather(full.plan).of(QualityRecord)]
+
+
 def test_scores_of_other_pictures_do_not_stand_in_one_table(full):
     full.quality("bicubic-x2", "test", 30.0, pictures=("brick", "dog"))
     assert "not the pictures that test" in refused(full, "quality", "bicubic-x2.test")
