@@ -134,13 +134,7 @@ def scores(record: QualityRecord) -> str:
     means = (_mean([row[column] for row in rows.values()]) for column in columns)
     table = _table([("picture", *columns), *cells, ("mean", *means)], names=1)
     absent = (f"{name}: unavailable: {reason}" for name, reason in record.unavailable.items())
-    grey = (
-        f"{picture.name}: its HR is grey; PSNR of the grey samples {_score(picture.grey.psnr_db)} "
-        f"dB, SSIM {_score(picture.grey.ssim)}; the table has it as three equal channels"
-        for picture in record.pictures
-        if picture.grey
-    )
-    return "\n".join([table, *absent, *_failures(record), *grey])
+    return "\n".join([table, *absent, *_failures(record), *_grey(record)])
 
 
 def _failures(record: QualityRecord) -> Iterator[str]:
@@ -152,6 +146,18 @@ def _failures(record: QualityRecord) -> Iterator[str]:
     for (metric, reason), names in failed.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         yield f"{metric}: no mean, as it is unavailable for {names[0]}{more}: {reason}"
+
+
+def _grey(record: QualityRecord) -> Iterator[str]:
+    """A line per picture of one channel, with the scores of a grey HR picture's samples."""
+    for picture in record.pictures:
+        if picture.one_channel:
+            sides = " and ".join(side.upper() for side in picture.one_channel)
+            line = f"{picture.name}: grey {sides}, above as three equal channels"
+            if grey := picture.grey:
+                level = f"{_score(grey.psnr_db)} dB" if grey.psnr_db is not None else "infinite"
+                line += f"; as grey, PSNR is {level}, SSIM {_score(grey.ssim)}"
+            yield line
 
 
 def attribution(record: AttributionRecord) -> str:

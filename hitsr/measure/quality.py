@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from hitsr.base.errors import DataError, did_you_mean, in_one_line
 from hitsr.base.progress import Progress
@@ -154,6 +155,8 @@ def _score(
             f"would be {size_text(hr)}; score it at its own scale, and against the HR picture, "
             "cropped or not, that its LR was made from"
         )
+    sides: dict[Literal["sr", "hr"], Picture] = {"sr": sr, "hr": hr}
+    one_channel = tuple(side for side, picture in sides.items() if is_grey(picture))
     inside = slice(scale, -scale), slice(scale, -scale)
     values, unavailable = _others(sr[inside], hr[inside], others)
     try:
@@ -161,7 +164,8 @@ def _score(
             name=name,
             **dict(_score_channel(sr, hr, scale, "y")),
             rgb=_score_channel(sr, hr, scale, "rgb"),
-            grey=_score_channel(sr, hr, scale, "grey") if is_grey(hr) else None,
+            grey=_score_channel(sr, hr, scale, "grey") if "hr" in one_channel else None,
+            one_channel=one_channel,
             others=values,
             unavailable=unavailable,
             sr_sha256=sr_sha256,

@@ -64,6 +64,7 @@ class PictureScore(ChannelScore):
     name: str
     rgb: ChannelScore | None = None
     grey: ChannelScore | None = None  # of a grey HR picture, scored on its unconverted samples
+    one_channel: tuple[Literal["sr", "hr"], ...] = ()  # grey: scored as three equal channels
     others: dict[str, float] = Field(default={})  # metric of pyiqa -> value
     unavailable: dict[str, str] = Field(default={})  # metric that failed for this picture -> why
     sr_sha256: Sha256 | None = None  # of the files; None: newer than the record

@@ -104,7 +104,7 @@ def upscale_samples(
 
 def check_tile(model: nn.Module, options: UpscaleOptions) -> None:
     """Raise SpecError if the tiles asked for are no number or too small for the network."""
-    if options.tile != "auto" and not isinstance(options.tile, int):
+    if options.tile != "auto" and not isinstance(options.tile, int | np.integer):
         raise SpecError(f"tile {options.tile!r}: must be a number of LR pixels, 0 or 'auto'")
     if options.tile != "auto" and options.tile != 0:
         largest_tiling(model, options.tile)

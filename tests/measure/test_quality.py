@@ -205,3 +205,4 @@ def test_a_one_channel_file_stands_for_three_equal_channels(tmp_path: Path, grey
     assert score.rgb is not None
     assert score.rgb.ssim == ssim(pictures["sr"], pictures["hr"], 2, "rgb")
     assert (score.grey is None) == (grey_side == "sr")
+    assert score.one_channel == (("sr", "hr") if grey_side == "both" else (grey_side,))
