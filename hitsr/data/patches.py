@@ -42,7 +42,7 @@ class Patches:
         if not pictures:
             raise DataError("no pictures to train on; name a folder that holds some")
         if min(patch, batch) < 1 or seed < 0:
-            raise ValueError(f"want patch, batch >= 1, seed >= 0; got {patch}, {batch}, {seed}")
+            raise ValueError(f"patch, batch must be >= 1, seed >= 0; got {patch}, {batch}, {seed}")
         names = names or [f"picture {number}" for number in range(len(pictures))]
         for name, (lr, hr) in zip(names, pictures, strict=True):
             _check_pair(name, lr, hr, scale, patch)

@@ -72,8 +72,10 @@ def shown(path: Path) -> str:
 
 
 def _no_picture(path: Path) -> str:
-    problem = "no picture in it" if path.is_dir() else "not a known picture format"
-    return f"{shown(path)}: {problem}; want {', '.join(FORMATS)}"
+    kinds = " or ".join(FORMATS)
+    if path.is_dir():
+        return f"{shown(path)}: no picture in it of type {kinds}"
+    return f"{shown(path)}: not a known picture format; it must be {kinds}"
 
 
 def _matches(text: str, tell: Tell) -> list[_Found]:
@@ -96,7 +98,7 @@ def _matches(text: str, tell: Tell) -> list[_Found]:
         raise DataError(f"{text}: {error}; write ** between slashes") from error
     found = [_Found(each, root) for entry in entries for each in _pictures(entry, tell)]
     if not found:
-        raise DataError(f"{text}: matches no picture; want {', '.join(FORMATS)}")
+        raise DataError(f"{text}: matches no picture of type {' or '.join(FORMATS)}")
     return found
 
 
@@ -123,7 +125,7 @@ def _pictures(path: Path, tell: Tell) -> Iterator[Path]:
     elif named_as_picture:
         yield path
     else:
-        tell(f"{shown(path)}: skipped, not a known picture format; want {', '.join(FORMATS)}")
+        tell(f"{shown(path)}: skipped, not a known picture format ({', '.join(FORMATS)})")
 
 
 def _outside(out: Path, found: list[_Found], tell: Tell) -> list[_Found]:

@@ -266,7 +266,7 @@ def test_what_cannot_be_read_or_written_is_named(tmp_path: Path):
         (pipe, "pipe.png: is a device or pipe; save it as a file"),
         (folder, "folder.png: is a folder without a picture, or cannot be read"),
         (absent, "absent.png: cannot be read: No such file or directory; check the path"),
-        (text, "text.txt: not a known picture format; want png"),
+        (text, "text.txt: not a known picture format; it must be png"),
         (odd, r"line\n\udcff.png: truncated or damaged, or not a picture; fetch it again"),
     ):
         reason = _refused(Repeat(), source, tmp_path / "out.png")
