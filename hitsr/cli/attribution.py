@@ -134,7 +134,7 @@ def _named(
         raise SpecError("two pictures have the same name, after which maps are named; rename one")
     from hitsr.data.images import read_image
 
-    found = list(zip(pictures, map(_window, windows), strict=True))
+    found = list(dict.fromkeys(zip(pictures, map(_window, windows), strict=True)))
     for path, (x, y, side) in found:
         width, height = (length * scale for length in read_image(path).shape[1::-1])
         if x + side > width or y + side > height:

@@ -155,6 +155,12 @@ def test_windows_lie_in_photographs_as_exif_turns_them(own: str, lr: Path, tmp_p
     assert window.lr_size == (20, 24)
 
 
+def test_a_window_given_twice_is_mapped_once(own: str, lr: Path, tmp_path: Path):
+    record = json.loads(run("lam", own, "-s", 2, "--picture", lr, "--window", "0,0,8", "--window",
+                            "0, 0,8", "--steps", 2, "--out", tmp_path, "--json"))  # fmt: skip
+    assert [each["window"] for each in record["windows"]] == [[0, 0, 8]]
+
+
 def test_a_window_outside_the_picture_of_a_job_is_named(own: str, lr: Path, tmp_path: Path):
     subject = own_network(own, 2, None)
     job = MapJob(
