@@ -241,6 +241,13 @@ def test_a_network_without_parameters_costs_nothing(folder: Path, tmp_path: Path
     assert (record.params, record.flops) == (0, 0)
 
 
+@pytest.mark.usefixtures("done")
+def test_a_network_without_parameters_makes_pictures(folder: Path, tmp_path: Path) -> None:
+    data, out = folder / "data/mine", tmp_path / "sr"
+    run("restore", f"{folder}/own.py:nearest", "-s", 2, "--data", data, "--out", out)
+    assert sorted(path.name for path in out.iterdir()) == ["first.png", "second.png"]
+
+
 @pytest.mark.parametrize("verb", ["restore", "lam"])
 def test_a_network_that_cannot_take_all_pictures_of_a_set_is_told_first(
     verb: str, folder: Path, tmp_path: Path
