@@ -128,8 +128,10 @@ def tile_of(text: str) -> int | Literal["auto"]:
 
 def size_of(text: str) -> tuple[int, int]:
     width, cross, height = text.lower().partition("x")
-    if not (cross and width.isdecimal() and height.isdecimal() and int(width) * int(height)):
-        raise SpecError(f"--output-size {text!r}: must be WIDTHxHEIGHT, such as 1280x720")
+    if not (cross and all(side.isdecimal() and int(side) >= 4 for side in (width, height))):
+        raise SpecError(
+            f"--output-size {text!r}: must be WIDTHxHEIGHT, such as 1280x720, of 4 pixels or more"
+        )
     return int(width), int(height)
 
 

@@ -64,7 +64,7 @@ def test_sides_of_lr_are_rounded_and_said(network: str):
     assert "at 1280x720, LR 427x240 (paper" in run("complexity", network, "-s", "3")
     for verb in ("complexity", "latency"):
         told = refused(verb, network, "-s", "4", "--output-size", "64x2")
-        assert "output size 64x2: less than one LR pixel at x4" in told
+        assert "'64x2': must be WIDTHxHEIGHT, such as 1280x720, of 4 pixels or more" in told
 
 
 def test_operators_are_listed_and_add_up(network: str):

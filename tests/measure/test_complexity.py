@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import hitsr
+from hitsr.base.errors import SpecError
 from hitsr.measure.complexity import FlopCounter, count, input_size_for
 from hitsr.records import Complexity
 
@@ -280,3 +281,8 @@ def _from_one_group(name: str, scale: int) -> Complexity:
     return found.model_copy(
         update={cost: getattr(found, cost) + 3 * added for cost, added in more.items()}
     )
+
+
+def test_an_output_of_less_than_one_lr_pixel_is_refused():
+    with pytest.raises(SpecError, match="output size 64x2: less than one LR pixel at x4"):
+        input_size_for((64, 2), 4)

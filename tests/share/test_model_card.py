@@ -21,7 +21,8 @@ def _quality(*psnr_db: float | None) -> QualityRecord:
         subject="hit_sir-x2", job_hash="0", provenance=MADE, method="hit_sir", dataset="Set5",
         scale=2, border=2, signatures={"psnr": "psnr|y", "ssim": "ssim|y"},
         pictures=tuple(
-            PictureScore(name=str(i), psnr_db=value, ssim=0.5) for i, value in enumerate(psnr_db)
+            PictureScore(name=str(i), psnr_db=value, ssim=0.5 if value else 1)
+            for i, value in enumerate(psnr_db)
         ),
     )  # fmt: skip
 
