@@ -111,6 +111,8 @@ def pairs(folder: Path, scale: int) -> list[Pair]:
     missing = [name for name in hr if name not in lr.files]
     for stem, path in lr.strays.items():
         place = next(iter(hr.values())).parent
+        if stem in hr:
+            raise DataError(f"{path}: {lr.path(stem).name} is the LR of {hr[stem]} too; keep one")
         hint = did_you_mean(stem, [f"{name}{lr.ending}" for name in missing or hr])
         raise DataError(f"{path}: no picture in {place} belongs to it; {hint}")
     if missing:

@@ -38,7 +38,7 @@ def hr_folder(folder: Path, scale: int) -> Path | None:
             )
         for each in found:
             inner = [each, *_of_scale(each, scale, folder.name)]
-            return next(filter(_holds_pictures, inner), each)
+            return next(filter(holds_pictures, inner), each)
     return next(_mixed(folder, scale), None)
 
 
@@ -55,7 +55,7 @@ def lr_folder(folder: Path, scale: int) -> Path | None:
     for parent in _subfolders(folder, prefix + r"LR((?!x\d$)[\w-])*"):
         inner = list(_of_scale(parent, scale, folder.name))
         found += inner or [parent]
-    found = [each for each in {*found, made_lr_folder(folder, scale)} if _holds_pictures(each)]
+    found = [each for each in {*found, made_lr_folder(folder, scale)} if holds_pictures(each)]
     if len(found) > 1:
         raise DataError(f"{folder}: LR pictures for x{scale} in {_names(found)}: keep one folder")
     return found[0] if found else None
@@ -89,7 +89,8 @@ def _subfolders(folder: Path, pattern: str) -> Iterator[Path]:
         yield from (folder / n for n in names if re.fullmatch(pattern, n, re.IGNORECASE))
 
 
-def _holds_pictures(folder: Path) -> bool:
+def holds_pictures(folder: Path) -> bool:
+    """Whether there is such a folder with a picture directly in it."""
     if not folder.is_dir():
         return False
     with os.scandir(folder) as entries:

@@ -15,6 +15,7 @@ from hitsr.cli import app, main
 from hitsr.data.bicubic import imresize
 from hitsr.data.images import read_image, write_png
 from hitsr.data.sources import pairs
+from hitsr.plan.jobs import PrepareJob
 from hitsr.records import DatasetRecord, LatencyRecord
 
 RUNNER = CliRunner()
@@ -132,6 +133,29 @@ def test_record_says_how_lr_pictures_came_about_and_scores_repeat_it(
         signatures[origin] = scored["signatures"]["psnr"]
         assert f"|lr:{record.degradation}|" in signatures[origin]
     assert signatures["made"] == signatures["equal"] != signatures["given"]
+
+
+def test_training_set_with_pictures_below_a_patch_is_told_when_it_is_prepared(
+    pictures: Path, tmp_path: Path
+) -> None:
+    job = PrepareJob(
+        name="set-x2", dataset="set", scale=2, source=str(pictures), folder=tmp_path / "set",
+        output=tmp_path / "record.json", patch=24,
+    )  # fmt: skip
+    job.save(tmp_path / "job.json")
+    told = refused("prepare", "--job", str(tmp_path / "job.json"))
+    assert told.count("24x20 is smaller than the patch of 24") == 2
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_pictures_in_subfolders_are_said_to_be_left_out(pictures: Path, tmp_path: Path) -> None:
+    shutil.copytree(pictures, pictures / "more")
+    for source in (pictures, tmp_path / "set"):
+        done = RUNNER.invoke(
+            app, ["prepare", str(source), "--out", str(tmp_path / "set"), "-s", "2"]
+        )
+        assert done.exit_code == 0
+        assert ("more: not read" in done.stderr) == (source == pictures)
 
 
 def test_all_bad_pictures_of_a_set_are_named(pictures: Path, tmp_path: Path) -> None:

@@ -265,3 +265,10 @@ def test_a_damaged_list_of_origins_is_told(folder: Path) -> None:
             DataError, match=r"prepared\.json: cannot be read or is damaged; delete"
         ):
             complete(folder)
+
+
+def test_two_lr_pictures_of_one_hr_are_told(folder: Path) -> None:
+    lay(folder, *LAYOUTS[0])
+    write_png(folder / "LR_bicubic/X2/0001.png", own(noise(0)))
+    with pytest.raises(DataError, match=r"0001\.png: 0001x2\.png is the LR of .*too; keep one"):
+        pairs(folder, 2)

@@ -161,7 +161,7 @@ class Folder:
                 self.scaling(network, over, power)
         return self
 
-    def prepared(self, job: PrepareJob) -> None:
+    def prepared(self, job: PrepareJob, **fields: object) -> None:
         files = tuple(
             PictureFile(
                 name=name,
@@ -179,6 +179,7 @@ class Folder:
             subject=job.dataset,
             scale=job.scale,
             pictures=files,
+            **fields,
         )
 
     def complexity(
@@ -281,7 +282,7 @@ class Folder:
             windows=tuple(windows), **(known | fields),
         )  # fmt: skip
 
-    def training(self, run: RunSpec, gain: float = 0.0) -> None:
+    def training(self, run: RunSpec, gain: float = 0.0, **fields: object) -> None:
         folder = self.path / "weights" / run.name
         folder.mkdir(parents=True, exist_ok=True)
         gain = gain or (0.5 if run.network.name.startswith("hit") else 0.0)
@@ -297,7 +298,7 @@ class Folder:
             "train", run.name, TrainingRecord, subject=run.name, run=run,
             params=200_000, pictures=7, final_loss=0.01,
             final_validation_psnr_db=31.0,
-            weights_sha256="ab" * 32,
+            weights_sha256="ab" * 32, **fields,
         )  # fmt: skip
 
     def quality(

@@ -107,6 +107,16 @@ def test_scores_taken_otherwise_are_not_compared(full, other):
     assert all(cell.verdict == "unlike" and "do not compare" in cell.words for cell in cells)
 
 
+def test_trainings_on_other_lr_pictures_are_unlike(full, other):
+    for job in other.plan.jobs:
+        if job.kind == "train":
+            other.training(job.run, degradation="given-1a2b3c4d")
+    cells = compared(full, other).failing()
+    assert {cell.quantity for cell in cells} == {"final_loss", "final_validation_psnr_db"}
+    assert {cell.verdict for cell in cells} == {"unlike"}
+    assert all("LR pictures matlab-bicubic and given-1a2b3c4d" in cell.words for cell in cells)
+
+
 def test_another_recipe_is_named_by_its_path(full, configured, tmp_path):
     changed = configured(train__recipe__steps=200).config
     other = type(full)(changed, tmp_path / "other").everything()

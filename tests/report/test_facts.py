@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from hitsr.report.budget import budget_of
 from hitsr.report.facts import HERE, QUANTITIES, Fact, Facts
 
 
@@ -112,3 +113,22 @@ def test_find_selects_by_any_field_and_by_speaker(evidence):
 def test_a_value_is_the_mean_of_its_samples():
     assert Fact("psnr_db", "mine", 2, (1.0, 2.0, 6.0)).value == 3
     assert Facts([]).find("psnr_db") == []
+
+
+@pytest.mark.parametrize("use", ["trained", "scored"])
+def test_numbers_of_other_lr_pictures_are_not_judged(full, use):
+    before = full.evidence()
+    name = full.config.data.train if use == "trained" else full.config.data.test[0]
+    for job in full.plan.jobs:
+        if job.kind == "prepare" and job.dataset == name:
+            full.prepared(job, degradation="given-1a2b3c4d")
+    words = f"{use} on other low-resolution pictures than bicubic ones"
+    after = full.evidence()
+    for quantity in ("psnr_db", "ssim"):
+        rows = after.facts.find(quantity, "hit_sir", dataset=full.config.data.test[0])
+        assert rows
+        assert all(words in row.hindrance for row in rows)
+    (bicubic,) = after.facts.find("psnr_db", "bicubic", dataset=full.config.data.test[0])
+    assert (words in bicubic.hindrance) == (use == "scored")
+    assert not any(words in row.hindrance for row in before.facts.rows)
+    assert (words in budget_of(after).hindrance) == (use == "trained")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from hitsr.base.errors import SpecError
+from hitsr.base.files import visible
 from hitsr.cli.options import say
 from hitsr.data import sources
 from hitsr.data.images import list_pictures
@@ -15,7 +16,7 @@ from hitsr.data.patches import check_patch
 from hitsr.data.photographs import Split, photographs
 from hitsr.data.workers import on_all_cores
 from hitsr.plan.jobs import PrepareJob
-from hitsr.plan.picture_sets import hr_folder
+from hitsr.plan.picture_sets import holds_pictures, hr_folder
 from hitsr.plan.watching import see
 from hitsr.records import DatasetRecord, PictureFile
 from hitsr.records.provenance import provenance
@@ -57,7 +58,11 @@ def _given_pictures(job: PrepareJob) -> tuple[dict[str, Path], dict[str, Path]]:
     """HR pictures by name; and LR pictures, where the source is another folder that has some."""
     if not job.source.startswith(_WHEELS):
         folder = Path(job.source)
-        if hr_folder(folder, job.scale) is None:
+        place = hr_folder(folder, job.scale)
+        for inner in visible(place or folder, "*/"):
+            if holds_pictures(inner):
+                say(f"{inner}: not read, as no subfolder is; move its pictures up to add them")
+        if place is None:
             return list_pictures(folder), {}
         hr, lr = sources.find_pictures(folder, job.scale)
         return hr, {} if folder.resolve() == job.folder.resolve() else dict(lr.files)
