@@ -18,7 +18,7 @@ from hitsr.base.files import sha256
 from hitsr.base.values import Value
 from hitsr.plan.jobs import PrepareJob, TrainJob
 from hitsr.plan.needs import available_device, missing_data, missing_weights
-from hitsr.plan.picture_sets import hr_folder
+from hitsr.plan.picture_sets import has_hr_pictures
 from hitsr.plan.planning import Plan
 from hitsr.plan.subjects import find_weights
 from hitsr.records import DatasetRecord, TrainingRecord
@@ -225,7 +225,7 @@ def _data(plan: Plan, reports: Path) -> Iterator[Found]:
         yield from _wheels()
         return
     for name in config.sets:
-        if hr_folder(config.data.root / name, min(config.scales)):
+        if has_hr_pictures(config.data.root / name, config.scales):
             yield from _guarded(partial(_set, plan, name))
 
 

@@ -72,8 +72,11 @@ def degradation(files: Iterable[tuple[str, Origin]]) -> str:
 
 def degradation_of(folder: Path, scale: int) -> str:
     """As `degradation`, of a set's folder; "unstated" if `prepare` has not seen its LR pictures."""
-    lr = lr_folder(folder, scale)
-    files = read_origins(lr).files if lr else {}
+    try:
+        lr = lr_folder(folder, scale)
+        files = read_origins(lr).files if lr else {}
+    except DataError:  # several folders, or a damaged file: `prepare` tells which
+        return UNSTATED
     if not files:
         return UNSTATED
     return degradation((each.lr_sha256, each.origin) for each in files.values())

@@ -7,7 +7,7 @@ from typing import Literal
 
 from hitsr.base.reading import read_csv
 from hitsr.base.shipped import not_shipped
-from hitsr.plan.picture_sets import hr_folder
+from hitsr.plan.picture_sets import has_hr_pictures
 from hitsr.plan.subjects import find_weights, weight_names
 from hitsr.specs.config import PHOTOGRAPHS, Config, Device, scaled_networks
 
@@ -37,7 +37,7 @@ def missing_data(config: Config, sources: Path, sets: Iterable[str] = ()) -> str
     missing = {
         name: folder / "HR"
         for name, folder in folders.items()
-        if all(hr_folder(folder, scale) is None for scale in config.scales)
+        if not has_hr_pictures(folder, config.scales)
     }
     if not missing:
         return None

@@ -5,7 +5,7 @@ Ours are `HR` and `LR_bicubic/X2`, as in HiT-SR's code; docs/picture-sets.md lis
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hitsr.base.errors import DataError
@@ -40,6 +40,14 @@ def hr_folder(folder: Path, scale: int) -> Path | None:
             inner = [each, *_of_scale(each, scale, folder.name)]
             return next(filter(holds_pictures, inner), each)
     return next(_mixed(folder, scale), None)
+
+
+def has_hr_pictures(folder: Path, scales: Iterable[int]) -> bool:
+    """Whether a set is there; also if its folders are ambiguous, which `hitsr prepare` tells."""
+    try:
+        return any(hr_folder(folder, scale) for scale in scales)
+    except DataError:
+        return True
 
 
 def lr_folder(folder: Path, scale: int) -> Path | None:

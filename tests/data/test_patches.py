@@ -3,9 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hitsr.base.errors import DataError
-from hitsr.data.images import Picture, write_png
+from hitsr.data.images import Picture, read_image, write_png
 from hitsr.data.patches import Patches
 from hitsr.data.sources import pairs, prepare, read_pair
 
@@ -111,3 +112,15 @@ def test_errors_name_the_picture() -> None:
         Patches(pictures, scale=2, patch=4, batch=1, seed=-1)
     with pytest.raises(ValueError, match="step must be 0 or more"):
         Patches(pictures, scale=2, patch=4, batch=1, seed=0).at(-1)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "1", "P"])
+def test_grey_pictures_are_trained_on_as_three_equal_channels(tmp_path: Path, mode: str) -> None:
+    grey = np.random.default_rng(0).integers(0, 2, (16, 16), np.uint8) * 255
+    (tmp_path / "HR").mkdir()
+    Image.fromarray(grey).convert(mode).save(tmp_path / "HR/a.png")
+    prepare({"a": tmp_path / "HR/a.png"}, tmp_path, (2,), lambda _: None)
+    made = {"scale": 2, "batch": 2, "seed": 3, "packs": tmp_path / "packs", "quiet": True}
+    for batch in Patches.from_folder(tmp_path, patch=8, **made).at(0):
+        np.testing.assert_array_equal(batch, batch[:, :1].repeat(3, axis=1))
+    assert sorted(read_image(tmp_path / "HR/a.png").ravel()) == sorted(grey.repeat(3))

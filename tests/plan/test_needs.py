@@ -33,6 +33,24 @@ def test_sets_asked_for_are_the_ones_looked_at(elsewhere: Path) -> None:
     assert "data/DF2K/HR" in (missing_data(config, SOURCES, ["Set5", "DF2K"]) or "")
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        ["DIV2K_train_HR/0001.png"],
+        ["DIV2K_train_HR/0001.png", "DIV2K_valid_HR/0801.png"],  # `hitsr prepare` tells of two
+        ["GTmod12/a.png"],
+        ["image_SRF_4/img_001_SRF_4_HR.png"],
+    ],
+)
+def test_sets_in_other_layouts_are_not_missing(elsewhere: Path, made: list[str]) -> None:
+    config = load_config(ROOT / "configs" / "paper.yaml")
+    assert missing_data(config, SOURCES, ["DIV2K"])
+    for name in made:
+        (elsewhere / "data/DIV2K" / name).parent.mkdir(parents=True)
+        (elsewhere / "data/DIV2K" / name).touch()
+    assert missing_data(config, SOURCES, ["DIV2K"]) is None
+
+
 def test_packaged_photographs_are_never_missing() -> None:
     assert missing_data(load_config(ROOT / "configs" / "demo.yaml"), SOURCES) is None
 
