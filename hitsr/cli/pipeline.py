@@ -32,7 +32,7 @@ def prepare(
     ] = None,
     job: options.JobFile = None,
 ) -> None:
-    """Lay HR pictures out as LR/HR pairs; keep and check files that exist.
+    """Lay HR pictures out as LR/HR pairs; use LR pictures that are given, and make the others.
 
     `wheels` stands for photographs that are part of packages which hitsr depends on.
     """

@@ -26,7 +26,7 @@ from hitsr.data.images import (
 )
 from hitsr.data.origins import LrOrigin, Origins, origins_file, read_origins, write_origins
 from hitsr.data.workers import on_all_cores
-from hitsr.plan.picture_sets import hr_folder, lr_folder, made_lr_folder
+from hitsr.plan.picture_sets import holds_pictures, hr_folder, lr_folder, made_lr_folder
 from hitsr.records import Origin
 
 # What names of files end in, after the name of the picture and before the suffix. Ours are first;
@@ -190,7 +190,7 @@ def _placed(
 
     Raises DataError for a picture with a side below `least`, and if another one is there.
     """
-    there = list_pictures(folder) if folder.is_dir() and any(folder.iterdir()) else {}
+    there = list_pictures(folder) if holds_pictures(folder) else {}
 
     def place(name: str) -> tuple[Path, bool]:
         source = sources[name]
@@ -265,12 +265,16 @@ def _settled(hr: Path, lr: Path, known: LrOrigin | None, scale: int) -> tuple[Pa
     hashes = sha256(hr), sha256(lr)
     if known and (known.hr_sha256, known.lr_sha256) == hashes:
         return lr, known
-    whole, given = read_image(hr), read_image(lr)
+    whole = read_image(hr)
+    try:
+        given = read_image(lr)
+    except DataError as error:
+        raise DataError(f"{error}, or remove it to have it made") from error
     cropped = crop_to_multiple(whole, scale)
     was_bicubic, is_same = known and known.origin != "given", known and known.lr_sha256 == hashes[1]
     if was_bicubic and is_same:
         return _made(hr, lr, scale)
-    remedy = "correct it, or remove it and rerun `hitsr prepare`"
+    remedy = f"remove it to have it made, or move LR of another scale out of {lr.parent}"
     check_sizes(Pair(lr.stem, lr, hr), given.shape, cropped.shape, scale, remedy)
     if np.array_equal(given, imresize(cropped, 1 / scale)):
         return lr, _origin(hashes, whole, given, "equal")

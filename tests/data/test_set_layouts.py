@@ -272,3 +272,16 @@ def test_two_lr_pictures_of_one_hr_are_told(folder: Path) -> None:
     write_png(folder / "LR_bicubic/X2/0001.png", own(noise(0)))
     with pytest.raises(DataError, match=r"0001\.png: 0001x2\.png is the LR of .*too; keep one"):
         pairs(folder, 2)
+
+
+def test_a_damaged_lr_is_told_with_what_makes_it_again(folder: Path) -> None:
+    lay(folder, LAYOUTS[0][0], None)
+    complete(folder)
+    lr = folder / "LR_bicubic/X2/0001x2.png"
+    whole = lr.read_bytes()
+    lr.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"0001x2\.png: truncated .*, or remove it to have it made"):
+        complete(folder)
+    lr.unlink()
+    complete(folder)
+    assert lr.read_bytes() == whole

@@ -172,3 +172,27 @@ def test_read_pair_refuses_other_sizes(prepared: Path, height: int, width: int) 
     message = f"LR is {width}x{height}, HR is 22x13: not a x3 pair; rerun `hitsr prepare`"
     with pytest.raises(DataError, match=message):
         read_pair(pair, 3)
+
+
+def test_prepare_fills_folders_that_hold_other_files(
+    tmp_path: Path, sources: dict[str, Path]
+) -> None:
+    for folder in ("HR", "LR_bicubic/X2"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        (tmp_path / "set" / folder / "Thumbs.db").touch()
+    assert prepare(sources, tmp_path / "set", (2,), silent)[:2] == (4, 0)
+    assert len(pairs(tmp_path / "set", 2)) == 2
+
+
+def test_prepare_works_in_a_folder_that_only_others_can_write(
+    prepared: Path, sources: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, _: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    for file in prepared.rglob("prepared.json"):
+        file.unlink()
+    monkeypatch.setattr("hitsr.data.origins.write_text", refuse)
+    said: list[str] = []
+    assert prepare(sources, prepared, (2,), said.append)[:2] == (0, 4)
+    assert "Permission denied; replaced HR pictures will not be noticed" in said[0]
