@@ -249,7 +249,8 @@ def _used(device: Device) -> UsedDevice:
     """The device that `device` stands for here; SpecError if torch finds no such device."""
     from hitsr.runtime.devices import pick_device
 
-    return cast(UsedDevice, pick_device(device).type)
+    found = pick_device(device)
+    return found.type if device == "auto" else device
 
 
 def _formulations(text: str) -> tuple[Formulation, ...]:

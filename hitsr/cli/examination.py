@@ -13,11 +13,11 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from hitsr.base.errors import HitsrError
+from hitsr.base.errors import HitsrError, SpecError
 from hitsr.base.files import sha256
 from hitsr.base.values import Value
 from hitsr.plan.jobs import PrepareJob, TrainJob
-from hitsr.plan.needs import available_device, missing_data, missing_weights
+from hitsr.plan.needs import missing_data, missing_weights
 from hitsr.plan.picture_sets import has_hr_pictures
 from hitsr.plan.planning import Plan
 from hitsr.plan.subjects import find_weights
@@ -130,6 +130,8 @@ def _installed(package: str) -> str | None:
 def _devices(config: Config | None) -> Iterator[Found]:
     import torch
 
+    from hitsr.runtime.devices import pick_device
+
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPUs only"
     driver = _driver() or "absent"
     yield Found("ok", f"torch {torch.__version__}, built for {built}; NVIDIA driver {driver}")
@@ -141,15 +143,19 @@ def _devices(config: Config | None) -> Iterator[Found]:
     if config:
         asked = {config.efficiency.latency.device}
         asked |= {config.train.device} if config.train else set()
-    # The pipeline uses the GPU for `auto` if there is an NVIDIA driver.
-    if "cuda" in map(available_device, asked) and not torch.cuda.is_available():
-        fix = (
-            "install torch for CUDA, repair the driver, or set train.device and "
-            "efficiency.latency.device to cpu"
-        )
-        yield Found(
-            "missing" if config else "note", "a GPU is requested, but torch finds no GPU", fix
-        )
+    for name in sorted(asked):
+        try:
+            used = pick_device(name)
+        except SpecError as error:
+            fix = (
+                "install torch for CUDA, repair the driver, or set train.device and "
+                "efficiency.latency.device to cpu"
+            )
+            yield Found("missing", str(error), fix)
+            continue
+        if name == "auto" and used.type == "cpu" and _driver():
+            what = "a driver is installed, but torch finds no GPU: auto stands for the CPU"
+            yield Found("note", what, "install torch for CUDA, or repair the driver")
 
 
 def _driver() -> str:

@@ -13,7 +13,7 @@ from hitsr.base.errors import SpecError
 from hitsr.base.shipped import shipped
 from hitsr.plan.jobs import BaseJob, read_job
 from hitsr.records import Record
-from hitsr.specs.config import Device
+from hitsr.specs.config import check_device
 from hitsr.specs.network import Formulation, Scale
 
 T = TypeVar("T")
@@ -43,7 +43,23 @@ Weights = Annotated[Path, Option(help="weights of the network at this scale")]
 MaybeWeights = Annotated[Path | None, Option(help="weights of the run or network")]
 OutFile = Annotated[Path | None, Option("--out", help="write the record to this file")]
 Json = Annotated[bool, Option("--json", help="print JSON for machines")]
-DeviceOption = Annotated[Device, Option(help="auto: the GPU if there is one, else the CPU")]
+
+
+def _device(name: str) -> str:
+    try:
+        return check_device(name)
+    except ValueError as error:
+        raise typer.BadParameter(f"{name!r}: {error}") from None
+
+
+DeviceOption = Annotated[
+    str,
+    Option(
+        metavar="auto|cpu|mps|cuda|cuda:N",
+        callback=_device,
+        help="auto: the GPU if there is one, else the CPU; cuda:1: the second GPU",
+    ),
+]
 Threads = Annotated[int, Option(min=1, max=1024, help="CPU threads")]
 Tile = Annotated[str, Option(metavar="auto|N", help=_TILE)]
 SelfEnsemble = Annotated[

@@ -18,7 +18,7 @@ def time_name(job: TimeJob) -> str:
     """
     parts = (
         job.subject.name,
-        job.device,
+        job.device.replace(":", ""),
         job.formulation or "own",
         f"b{job.batch}" if job.batch > 1 else "",
         job.dtype if job.dtype != "float32" else "",

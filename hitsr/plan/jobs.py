@@ -7,7 +7,7 @@ file is rewritten only if the job has changed.
 import hashlib
 import json
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool
 
@@ -21,7 +21,12 @@ from hitsr.specs.config import Device, Dtype, Over, Side
 from hitsr.specs.network import Formulation, Scale
 from hitsr.specs.run import RunSpec
 
-UsedDevice = Literal["cpu", "cuda", "mps"]
+UsedDevice = Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:\d+)?)$")]
+
+
+def device_kind(device: UsedDevice) -> str:
+    """`cuda` for each GPU of a machine: cuda, cuda:1."""
+    return device.partition(":")[0]
 
 
 class BaseJob(Value):

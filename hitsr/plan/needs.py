@@ -1,22 +1,58 @@
 """Find out which device, pictures and released weights a config needs, and which are missing."""
 
+import ctypes
 import re
+import subprocess
+import sys
 from collections.abc import Iterable
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
+from hitsr.base.errors import HitsrError
 from hitsr.base.reading import read_csv
 from hitsr.base.shipped import not_shipped
+from hitsr.plan.jobs import UsedDevice
 from hitsr.plan.picture_sets import has_hr_pictures
 from hitsr.plan.subjects import find_weights, weight_names
 from hitsr.specs.config import PHOTOGRAPHS, Config, Device, scaled_networks
 
 
-def available_device(asked: Device) -> Literal["cpu", "cuda", "mps"]:
-    """The device that `auto` stands for: CUDA if there is an NVIDIA driver. Needs no torch."""
-    if asked != "auto":
-        return asked
-    return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
+def available_device(asked: Device) -> UsedDevice:
+    """The device that `asked` stands for: for `auto`, what `runtime.devices.pick_device` picks.
+
+    Loads no torch: where torch may have a GPU, another process asks it. HitsrError if that fails.
+    """
+    return _picked() if asked == "auto" else asked
+
+
+@cache
+def _picked() -> UsedDevice:
+    if not _may_have_gpu():
+        return "cpu"
+    code = "from hitsr.runtime.devices import pick_device; print(pick_device('auto').type)"
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if asked.returncode:
+        reason = asked.stderr.strip().rpartition("\n")[2]
+        raise HitsrError(f"device 'auto': torch cannot say what it stands for: {reason}; name one")
+    return asked.stdout.split()[-1]
+
+
+def _may_have_gpu() -> bool:
+    """Whether torch can find a GPU for `auto`: it is built for one, and a driver is installed."""
+    torch = find_spec("torch")
+    if torch is None or torch.origin is None:
+        return False
+    built = (Path(torch.origin).parent / "version.py").read_text()
+    if re.search(r"^hip\b.*= '", built, re.M):
+        return True
+    if not re.search(r"^cuda\b.*= '", built, re.M):
+        return False
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def missing_data(config: Config, sources: Path, sets: Iterable[str] = ()) -> str | None:

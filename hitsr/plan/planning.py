@@ -269,7 +269,7 @@ class _Planner:
             subject=subject,
             dataset=dataset,
             data=folder,
-            device=self.device,
+            device="cpu" if subject.kind == "control" else self.device,
         )
         yield restored
         assert restored.output is not None

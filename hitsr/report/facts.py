@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import pandas as pd
 
-from hitsr.plan.jobs import GrowthJob, Job, TimeGrowthJob, TimeJob, TrainJob
+from hitsr.plan.jobs import GrowthJob, Job, TimeGrowthJob, TimeJob, TrainJob, device_kind
 from hitsr.plan.layout import Kind
 from hitsr.plan.subjects import Subject, TrainedNetwork
 from hitsr.records import (
@@ -213,7 +213,7 @@ def _times(job: TimeJob, record: LatencyRecord) -> Iterator[Fact]:
         record.scale,
         record.samples_ms,
         # A network of one's own has one formulation; it stands with what runs by default.
-        setup=Setup(job.device, record.formulation or "fused"),
+        setup=Setup(device_kind(job.device), record.formulation or "fused"),
         load=load_words(record),
         subject=record.subject,
         session=record.session,
@@ -232,7 +232,7 @@ def place_of(job: Job) -> dict[str, Any]:
         named = subject.network.name if isinstance(subject, RunSpec) else subject.network_name
         place |= {"network": named, "scale": subject.scale}
     if isinstance(job, TimeJob | TimeGrowthJob):
-        place["setup"] = Setup(job.device, job.formulation or "fused")
+        place["setup"] = Setup(device_kind(job.device), job.formulation or "fused")
     if isinstance(job, TimeJob):
         place["load"] = load_words(job)
     if isinstance(job, GrowthJob):
@@ -309,7 +309,7 @@ def _time_growth(job: TimeGrowthJob, record: ScalingTimeRecord) -> Iterator[Fact
             record.scale,
             tuple(values),
             over=over,
-            setup=Setup(job.device, record.formulation),
+            setup=Setup(device_kind(job.device), record.formulation),
             items=tuple(point.side for point in growth.points),
             law=growth.law,
             subject=record.subject,

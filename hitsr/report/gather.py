@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from hitsr.base.errors import RecordError, SpecError
 from hitsr.base.files import visible
 from hitsr.plan.batches import LATENCY
-from hitsr.plan.jobs import Job, TimeGrowthJob, TimeJob, TrainJob, read_job
+from hitsr.plan.jobs import Job, TimeGrowthJob, TimeJob, TrainJob, device_kind, read_job
 from hitsr.plan.layout import Kind, Layout
 from hitsr.plan.planning import Plan
 from hitsr.records import (
@@ -100,17 +100,22 @@ class Results:
 def gather(plan: Plan) -> Results:
     """Read the records of all jobs that the report of a config shows.
 
-    Timings of the same networks on other devices, and what `make latency` added, are read where
+    Timings of the same networks on other kinds of device, and what `make latency` added, are read where
     they are there. A record that is damaged, of another job, or at odds with what lies beside it
     counts as missing, with the reason.
     """
     there, strays = _job_files(plan.layout)
     asked = {job.output: job for job in plan.reported}
-    planned = {_but_for_device(job) for job in plan.jobs}
+    planned = {
+        _but_for_device(job): device_kind(job.device)
+        for job in plan.jobs
+        if isinstance(job, TimeJob | TimeGrowthJob)
+    }
     elsewhere = [
         job
         for job in there
-        if isinstance(job, TimeJob | TimeGrowthJob) and _but_for_device(job) in planned
+        if isinstance(job, TimeJob | TimeGrowthJob)
+        and planned.get(_but_for_device(job)) not in (None, device_kind(job.device))
     ]
     extra = [*plan.asked_by(LATENCY), *elsewhere]
     more = {job.output: job for job in extra if job.output not in asked}

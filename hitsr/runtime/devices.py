@@ -9,7 +9,9 @@ from hitsr.specs.config import Device
 def pick_device(name: Device) -> torch.device:
     """The device of that name; `auto` means the current CUDA device if there is one, else the CPU.
 
-    Raises SpecError if `cuda` or `mps` (Apple's GPU) is asked for and torch finds none.
+    `plan.needs.available_device` asks this function without loading torch. Raises SpecError if
+    `mps` (Apple's GPU), `cuda` or the GPU of a number, such as `cuda:1`, is asked for and torch
+    does not find it.
     """
     if name == "mps":
         return _mps()
@@ -20,8 +22,12 @@ def pick_device(name: Device) -> torch.device:
         reason = (
             f"torch, built for CUDA {built}, finds no GPU" if built else "this torch is CPU-only"
         )
-        raise SpecError(f"device 'cuda': {reason}; check the driver and torch, or use 'cpu'")
-    return torch.device("cuda", torch.cuda.current_device())
+        raise SpecError(f"device {name!r}: {reason}; check the driver and torch, or use 'cpu'")
+    number = name.partition(":")[2]
+    if number and int(number) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise SpecError(f"device {name!r}: torch finds GPUs 0 to {last}; name one of them")
+    return torch.device("cuda", int(number) if number else torch.cuda.current_device())
 
 
 def _mps() -> torch.device:

@@ -1,11 +1,19 @@
 """A config names what to run; `runs` and `scaled_networks` resolve it into explicit values."""
 
+import re
 from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    field_validator,
+    model_validator,
+)
 
 from hitsr.base.errors import SpecError, did_you_mean, shortened
 from hitsr.base.files import sha256
@@ -17,7 +25,15 @@ from hitsr.specs.run import RunSpec, Seed, StartWeights
 from hitsr.specs.source import read_source
 from hitsr.specs.zoo import NETWORKS, find
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
+
+def check_device(name: str) -> str:
+    """The name, if it is one of a device; else ValueError."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise ValueError("must be auto, cpu, mps, cuda, or cuda:N for the GPU of that number")
+    return name
+
+
+Device = Annotated[str, AfterValidator(check_device)]
 Dtype = Literal["float32", "float16", "bfloat16"]
 Side = Annotated[Count, Field(ge=4)]  # of an output in pixels: one LR pixel at every scale
 Over = Literal["window", "picture"]  # what a cost grows with

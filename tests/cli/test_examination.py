@@ -110,7 +110,7 @@ def test_a_gpu_that_torch_cannot_use_fails_a_config_that_asks_for_it(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     train = config.train.model_copy(update={"device": "cuda"})
     (found,) = missing(config.model_copy(update={"train": train}))
-    assert "torch finds no GPU" in found.what
+    assert "finds no GPU" in found.what
 
 
 def _lose_set(config: Config) -> None:

@@ -1,10 +1,15 @@
 """What a config needs and does not find, and where it is to be had."""
 
+import os
+from collections.abc import Callable, Iterator
+from importlib.util import spec_from_file_location
 from pathlib import Path
 
 import pytest
 
+from hitsr.plan import needs
 from hitsr.plan.needs import available_device, missing_data, missing_weights
+from hitsr.runtime.devices import pick_device
 from hitsr.specs.config import load_config
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +89,55 @@ def test_a_config_that_trains_needs_no_released_weights() -> None:
     assert missing_weights(load_config(ROOT / "configs" / "demo.yaml"), SOURCES) is None
 
 
-def test_asked_device_is_taken_at_its_word() -> None:
-    assert available_device("mps") == "mps"
-    assert available_device("auto") in ("cpu", "cuda")
+@pytest.mark.parametrize("device", ["cpu", "mps", "cuda", "cuda:1"])
+def test_asked_device_is_taken_at_its_word(device: str) -> None:
+    assert available_device(device) == device
+
+
+@pytest.fixture
+def torch_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str, bool], None]]:
+    """A torch in the place of the installed one: built with these lines, with or without a GPU."""
+
+    def put(built: str, has_gpu: bool) -> None:
+        folder = tmp_path / "torch"
+        folder.mkdir()
+        (folder / "version.py").write_text(built)
+        (folder / "__init__.py").write_text(
+            "class device(str):\n"
+            "    def __new__(cls, kind, number=0): return super().__new__(cls, kind)\n"
+            "    type = property(str)\n"
+            "class cuda:\n"
+            f"    is_available = lambda: {has_gpu}\n"
+            "    current_device = lambda: 0\n"
+        )
+        found = spec_from_file_location("torch", folder / "__init__.py")
+        monkeypatch.setattr(needs, "find_spec", {"torch": found}.__getitem__)
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+
+    needs._picked.cache_clear()
+    yield put
+    needs._picked.cache_clear()
+
+
+@pytest.mark.parametrize("has_gpu", [True, False])
+def test_auto_is_what_torch_says_where_no_nvidia_driver_is(
+    has_gpu: bool, torch_of: Callable[[str, bool], None]
+) -> None:
+    torch_of("cuda: Optional[str] = None\nhip: Optional[str] = '6.4.1'\n", has_gpu)
+    assert available_device("auto") == ("cuda" if has_gpu else "cpu")
+
+
+def test_auto_asks_nobody_where_torch_is_built_for_cpus(
+    torch_of: Callable[[str, bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch_of("cuda: Optional[str] = None\nhip: Optional[str] = None\n", True)
+    monkeypatch.setattr(needs.subprocess, "run", None)
+    assert available_device("auto") == "cpu"
+
+
+def test_auto_is_what_the_verbs_pick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs, "_may_have_gpu", lambda: True)
+    needs._picked.cache_clear()
+    assert available_device("auto") == pick_device("auto").type

@@ -187,3 +187,21 @@ def plan_train(planned) -> dict[str, Any]:
     train = planned().config.train
     assert train is not None
     return train.model_dump()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:1", "mps"])
+def test_every_job_that_runs_a_network_uses_the_device_of_the_config(planned, device: str):
+    plan = planned({"train.device": device, "efficiency.latency.device": device,
+                    "scaling.samples": 2})  # fmt: skip
+    used = {(job.kind, job.device) for job in plan.jobs if hasattr(job, "device")}
+    kinds = {"train", "restore", "lam", "latency", "scaling_time"}
+    # The pictures of a control come from no network.
+    assert used == {(kind, device) for kind in kinds} | {("restore", "cpu")}
+    for job in plan.jobs:
+        if isinstance(job, RestoreJob):
+            assert job.device == ("cpu" if job.subject.kind == "control" else device)
+
+
+def test_a_device_that_cannot_be_is_told_with_those_that_can(planned):
+    with pytest.raises(SpecError, match=r"train.device: must be auto, cpu, mps, cuda, or cuda:N"):
+        planned({"train.device": "gpu"})

@@ -173,6 +173,26 @@ def test_released_weights_are_planned_without_them_and_train_nothing(copy: Path)
     assert "train" not in planned
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda:1", "mps"])
+def test_jobs_hold_a_gpu_exactly_where_they_use_one(copy: Path, device: str) -> None:
+    config = copy.parent / f"{copy.name}-devices.yaml"
+    latency = {**TINY["efficiency"]["latency"], "device": device}
+    efficiency = {**TINY["efficiency"], "latency": latency}
+    changes = {"train": {**TINY["train"], "device": device}, "efficiency": efficiency}
+    config.write_text(yaml.safe_dump({**TINY, **changes, "name": "devices"}))
+    told = snakemake(copy, "-n", "--quiet", "host", "--configfile", str(config))
+    held = {
+        (re.sub(r"_x2.*|_hit.*", "", rule), "name=bicubic" in job or "name=hr" in job, int(gpus))
+        for job in told.stdout.split("\n[")
+        for rule, gpus in re.findall(r"rule (\w+):.*gpu=(\d)", job, re.DOTALL)
+    }
+    used = int(device != "cpu")
+    assert held == {
+        ("restore", True, 0),  # a control: no network makes its pictures
+        *((kind, False, used) for kind in ("train", "restore", "lam", "latency")),
+    }
+
+
 def test_ablation_that_the_config_cannot_have_says_why(copy: Path) -> None:
     told = refused(copy, "-n", "ablation_heads")
     assert "ablations/heads.yaml: variants.heads_10: mixer.heads: 10 heads do not divide" in told

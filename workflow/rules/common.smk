@@ -79,7 +79,7 @@ def asked(kind):
 
 def gpus(kind):
     """How many GPUs a job takes."""
-    return lambda wildcards: int(job_of(kind, wildcards).device == "cuda")
+    return lambda wildcards: int(job_of(kind, wildcards).device != "cpu")
 
 
 def needed_jobs(rule):

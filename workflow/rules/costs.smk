@@ -55,7 +55,7 @@ for rule_name, verb, jobs in batches("latency", "scaling_time"):
             LAYOUT.log(jobs[0].kind, rule_name),
         threads: workflow.cores  # all cores, so that no other job runs beside a timing
         resources:
-            gpu=int(jobs[0].device == "cuda"),
+            gpu=int(jobs[0].device != "cpu"),
         params:
             verb=verb,
             jobs=job_flags,
