@@ -21,7 +21,7 @@ from hitsr.plan.needs import missing_data, missing_weights
 from hitsr.plan.picture_sets import has_hr_pictures
 from hitsr.plan.planning import Plan
 from hitsr.plan.subjects import find_weights
-from hitsr.records import DatasetRecord, TrainingRecord
+from hitsr.records import DatasetRecord, TrainingRecord, read_log
 from hitsr.specs.config import Config, Device, Weights, scaled_networks
 
 Status = Literal["ok", "note", "missing"]
@@ -297,6 +297,8 @@ def _weights(plan: Plan, reports: Path) -> Iterator[Found]:
             record = TrainingRecord.load(path, job_hash=job.hash)
             if sha256(weights) != record.weights_sha256:
                 yield Found("missing", f"{weights}: not the weights that the run trained", fix)
+            if record.log_sha256:
+                read_log(plan.layout.training_log(job.name), record)
         except (HitsrError, OSError) as error:
             yield Found("missing", str(error), fix)
     if jobs:

@@ -5,13 +5,14 @@ from pathlib import Path
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from hitsr.base.errors import RecordError, SpecError, shortened
+from hitsr.base.files import sha256
 from hitsr.base.reading import UTF_8, parse_json
 from hitsr.base.values import Value
 from hitsr.records.pictures import BICUBIC_LR
-from hitsr.records.record import Decibels, Record
+from hitsr.records.record import Decibels, Hash, Record
 from hitsr.specs.run import RunSpec
 
-_REMEDY = "delete the training’s folder and record, and rerun"
+_REMEDY = "delete the training’s folder, and rerun"
 
 
 class TrainingRecord(Record):
@@ -26,6 +27,7 @@ class TrainingRecord(Record):
     final_loss: NonNegativeFloat  # mean absolute error over the last logging interval, in [0, 1]
     final_validation_psnr_db: Decibels | None
     weights_sha256: str
+    log_sha256: str | None = None  # None: made before records named their logs
 
 
 class LogLine(Value):
@@ -36,17 +38,27 @@ class LogLine(Value):
     learning_rate: PositiveFloat
     seconds: NonNegativeFloat  # since the start
     validation_psnr_db: Decibels | None = None
+    job_hash: Hash | None = None  # of the training; None: made before logs named it
 
 
-def read_log(path: Path) -> list[LogLine]:
-    """All lines of a run's log.jsonl; RecordError names a line that is damaged."""
+def read_log(path: Path, record: TrainingRecord | None = None) -> list[LogLine]:
+    """All lines of a run's log.jsonl, which is the log of `record` if that is given.
+
+    RecordError names a line that is damaged, or says that the log is missing or of another training
+    than the record.
+    """
     try:
         text = path.read_text(encoding=UTF_8)
+        digest = sha256(path)
     except FileNotFoundError:
         raise RecordError(f"{path}: no such file; {_REMEDY}") from None
     except (OSError, UnicodeDecodeError) as error:
         problem = error.strerror if isinstance(error, OSError) else "not text"
         raise RecordError(f"{path}: cannot be read: {problem}; {_REMEDY}") from None
+    if record and record.log_sha256 not in (None, digest):
+        raise RecordError(
+            f"{path}: not the log of the training that {record.subject}’s record is of; {_REMEDY}"
+        )
     lines = []
     for number, line in enumerate(text.splitlines(), 1):
         where = f"{path}:{number}: damaged log line"

@@ -100,8 +100,8 @@ class Results:
 def gather(plan: Plan) -> Results:
     """Read the records of all jobs that the report of a config shows.
 
-    Timings of the same networks on other kinds of device, and what `make latency` added, are read where
-    they are there. A record that is damaged, of another job, or at odds with what lies beside it
+    Timings of the same networks on other kinds of device, and what `make latency` added, are read
+    where they are there. A record that is damaged, of another job, or at odds with what lies beside it
     counts as missing, with the reason.
     """
     there, strays = _job_files(plan.layout)
@@ -215,7 +215,8 @@ def _result(layout: Layout, job: Job) -> Result:
     record = RECORDS[job.kind].load(job.output, job_hash=job.hash)
     if not isinstance(job, TrainJob):
         return Result(job, record)
-    return Result(job, record, tuple(read_log(layout.training_log(job.name))))
+    assert isinstance(record, TrainingRecord)
+    return Result(job, record, tuple(read_log(layout.training_log(job.name), record)))
 
 
 def _doubts(layout: Layout, found: Sequence[Result]) -> dict[Path | None, str]:

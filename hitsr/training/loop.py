@@ -49,10 +49,11 @@ def train(
 ) -> TrainingRecord:
     """Train a freshly initialised `model` in place, and write all results into the folder `out`.
 
-    `log.jsonl` grows during training; `weights.safetensors` and `record.json` are written at its
-    end. `patches` must be seeded with `derive(run.seed, "patches")`. If the run starts from weights
-    (`run.start_from`), `start_from` is their file. The record carries `job_hash`, and
-    `degradation`: how the LR pictures were made.
+    `log.part.jsonl` grows during training. At its end it becomes `log.jsonl`, beside
+    `weights.safetensors` and, last, `record.json`; until then the results of an earlier training
+    stay whole. `patches` must be seeded with `derive(run.seed, "patches")`. If the run starts from
+    weights (`run.start_from`), `start_from` is their file. Record and log carry `job_hash`; the
+    record also `degradation`: how the LR pictures were made.
 
     Raises ValueError if the patches do not match the run, SpecError if `start_from` is missing or
     superfluous, WeightsError if its weights do not fit, and HitsrError if the loss is not finite.
@@ -63,9 +64,10 @@ def train(
         load_initial_weights(model, run, start_from)
     model.to(device).train()
     torch.manual_seed(derive(run.seed, "training"))
+    out.mkdir(parents=True, exist_ok=True)
+    log, weights = out / "log.part.jsonl", out / "weights.part.safetensors"
     with reproducible():
-        last = _train(model, run, patches, validate, out, device, quiet)
-    weights = out / "weights.safetensors"
+        last = _train(model, run, patches, validate, log, device, job_hash, quiet)
     subject = ScaledNetwork(network=run.network, scale=run.scale)
     save_weights(model, weights, metadata_of(subject, run=run.name, run_hash=run.hash))
     record = TrainingRecord(
@@ -79,7 +81,12 @@ def train(
         final_loss=last.loss,
         final_validation_psnr_db=last.validation_psnr_db,
         weights_sha256=sha256(weights),
+        log_sha256=sha256(log),
     )
+    # Without a record between, no old record ever stands beside new weights or a new log.
+    (out / "record.json").unlink(missing_ok=True)
+    weights.replace(out / "weights.safetensors")
+    log.replace(out / "log.jsonl")
     record.save(out / "record.json")
     return record
 
@@ -89,17 +96,17 @@ def _train(
     run: RunSpec,
     patches: Patches,
     validate: Validate,
-    out: Path,
+    log_file: Path,
     device: torch.device,
+    job_hash: str,
     quiet: bool,
 ) -> LogLine:
     """Train for all steps, with log and validation; returns the last line of the log."""
     recipe, started = run.recipe, time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
     losses: list[Tensor] = []
     with (
-        naming(out / "log.jsonl"),  # closing it tries a failed write again
-        (out / "log.jsonl").open("w", encoding="utf-8") as log,
+        naming(log_file),  # closing it tries a failed write again
+        log_file.open("w", encoding="utf-8") as log,
         Progress(f"train {run.name}", recipe.steps, "step", quiet) as progress,
         closing(_steps(model, recipe, patches, device)) as steps,  # ends its threads
     ):
@@ -114,6 +121,7 @@ def _train(
                     learning_rate=learning_rate(recipe, step),
                     validation_psnr_db=validate(model) if validates else None,
                     seconds=time.monotonic() - started,
+                    job_hash=job_hash,
                 )
                 print(line.model_dump_json(), file=log, flush=True)
                 progress.note(_summary(line))

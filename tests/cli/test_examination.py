@@ -62,10 +62,12 @@ def trained(config: Config) -> Path:
     (job,) = (job for job in plan_of(config).jobs if isinstance(job, TrainJob))
     folder = config.folder / "weights" / job.name
     write_text(folder / "weights.safetensors", "weights")
+    write_text(folder / "log.jsonl", "")
     TrainingRecord(
         subject=job.name, job_hash=job.hash, provenance=PROVENANCE, run=job.run, params=1,
         pictures=2, final_loss=0.1, final_validation_psnr_db=None,
         weights_sha256=sha256(folder / "weights.safetensors"),
+        log_sha256=sha256(folder / "log.jsonl"),
     ).save(folder / "record.json")  # fmt: skip
     return folder
 
@@ -138,6 +140,14 @@ def _lose_weights(config: Config) -> None:
     (trained(config) / "weights.safetensors").unlink()
 
 
+def _change_log(config: Config) -> None:
+    write_text(trained(config) / "log.jsonl", "others")
+
+
+def _lose_log(config: Config) -> None:
+    (trained(config) / "log.jsonl").unlink()
+
+
 def _damage_record(config: Config) -> None:
     write_text(trained(config) / "record.json", "{")
 
@@ -156,6 +166,8 @@ def _train_another_recipe(config: Config) -> None:
         (_lose_picture, "1 pictures of the last run are missing: emu"),
         (_change_weights, "not the weights that the run trained"),
         (_lose_weights, "weights.safetensors"),
+        (_change_log, "not the log of the training"),
+        (_lose_log, "log.jsonl"),
         (_damage_record, "not a record"),
         (_train_another_recipe, "the file belongs to job"),
     ],

@@ -298,7 +298,7 @@ class Folder:
             "train", run.name, TrainingRecord, subject=run.name, run=run,
             params=200_000, pictures=7, final_loss=0.01,
             final_validation_psnr_db=31.0,
-            weights_sha256="ab" * 32, **fields,
+            weights_sha256="ab" * 32, log_sha256=sha256(folder / "log.jsonl"), **fields,
         )  # fmt: skip
 
     def quality(

@@ -8,6 +8,7 @@ import pytest
 
 from hitsr.base.files import sha256
 from hitsr.records import AttributionSettings, LatencyRecord, QualityRecord
+from hitsr.report.csv_tables import collect
 from hitsr.report.gather import _read, gather, gather_folder
 from hitsr.specs.config import runs
 
@@ -79,7 +80,16 @@ def test_a_damaged_record_is_named(full, kind, damage):
 def test_a_damaged_log_line_is_named(full):
     with (full.path / "weights/hit_sir-x2-s1/log.jsonl").open("a") as log:
         log.write('{"step": 125, "lo')
+    full.edit("train", "hit_sir-x2-s1", log_sha256=None)  # made before records named their logs
     assert "log.jsonl:5" in refused(full, "train", "hit_sir-x2-s1")
+
+
+def test_the_log_of_another_training_is_not_used(full):
+    other = full.path / "weights/swinir_light-x2-s1/log.jsonl"
+    (full.path / "weights/hit_sir-x2-s1/log.jsonl").write_bytes(other.read_bytes())
+    told = "hit_sir-x2-s1/log.jsonl: not the log of the training"
+    assert told in refused(full, "train", "hit_sir-x2-s1")
+    assert any(told in problem for problem in collect(full.path).problems)
 
 
 def test_a_training_without_its_log_is_not_used(full):

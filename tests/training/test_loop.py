@@ -94,6 +94,8 @@ def test_writes_log_weights_and_record(tmp_path: Path):
     assert TrainingRecord.load(tmp_path / "record.json", job_hash="0").run == run == record.run
     assert (record.final_loss, record.final_validation_psnr_db) == (log[2].loss, 30.0)
     assert record.weights_sha256 == sha256(tmp_path / "weights.safetensors")
+    assert record.log_sha256 == sha256(tmp_path / "log.jsonl")
+    assert {line.job_hash for line in log} == {"0"}
     assert (record.pictures, record.provenance.seed) == (1, 1)
     with safe_open(tmp_path / "weights.safetensors", "pt") as file:
         assert json.loads(file.metadata()["hitsr"])["run_hash"] == run.hash
@@ -141,25 +143,59 @@ def test_a_loss_that_is_not_finite_raises_with_step_and_rate(tmp_path: Path):
     assert not (tmp_path / "record.json").exists()
 
 
-def test_an_interruption_leaves_only_the_log(tmp_path: Path):
+def _interrupted(run: RunSpec, out: Path) -> None:
     def interrupt(_: nn.Module) -> float:
         raise KeyboardInterrupt
 
-    run = _run()
+    model = create(TINY, 2)
     with pytest.raises(KeyboardInterrupt):
-        train(
-            create(TINY, 2), run, _patches(run), interrupt, tmp_path, CPU, job_hash="0", quiet=True
-        )
-    assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
-    assert [line.step for line in read_log(tmp_path / "log.jsonl")] == [2]
+        train(model, run, _patches(run), interrupt, out, CPU, job_hash="1", quiet=True)
+
+
+def test_an_interruption_leaves_only_the_log(tmp_path: Path):
+    _interrupted(_run(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["log.part.jsonl"]
+    (line,) = read_log(tmp_path / "log.part.jsonl")
+    assert (line.step, line.job_hash) == (2, "1")
+
+
+def test_an_interruption_leaves_the_results_of_an_earlier_training(tmp_path: Path):
+    _train(_run(), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    _interrupted(_run(learning_rate=2e-3), tmp_path)
+    (tmp_path / "log.part.jsonl").unlink()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("step", ["weights.part.safetensors", "log.part.jsonl", "record.json"])
+def test_a_kill_among_the_results_leaves_no_record_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+):
+    _train(_run(), tmp_path)
+    plain = Path.replace
+
+    def killed(path: Path, target: Path) -> Path:
+        if step in (path.name, target.name):
+            raise KeyboardInterrupt
+        return plain(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _train(_run(learning_rate=2e-3), tmp_path)
+    if (tmp_path / "record.json").exists():
+        record = TrainingRecord.load(tmp_path / "record.json", job_hash="0")
+        assert record.weights_sha256 == sha256(tmp_path / "weights.safetensors")
+        assert read_log(tmp_path / "log.jsonl", record)
+    else:
+        assert not list(tmp_path.glob("record*"))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
 def test_a_full_disk_names_the_log(tmp_path: Path):
-    (tmp_path / "log.jsonl").symlink_to("/dev/full")
+    (tmp_path / "log.part.jsonl").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left on device") as caught:
         _train(_run(), tmp_path)
-    assert caught.value.filename == str(tmp_path / "log.jsonl")
+    assert caught.value.filename == str(tmp_path / "log.part.jsonl")
 
 
 def test_starts_with_the_weights_of_another_scale(tmp_path: Path):
