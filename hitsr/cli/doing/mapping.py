@@ -5,7 +5,9 @@ import time
 import torch
 
 from hitsr.base.files import sha256
+from hitsr.base.writers import sole_writer
 from hitsr.cli.doing.building import build, explaining
+from hitsr.cli.options import say
 from hitsr.data.images import read_image
 from hitsr.data.sources import pairs
 from hitsr.measure.attribution_files import WindowTask, attribute
@@ -28,7 +30,7 @@ def map_windows(job: MapJob, threads: int, memory_bytes: int | None = None) -> A
     model = build(subject, weights=weights).to(device)
     if isinstance(subject, OwnNetwork):
         check_takes(model, subject.source, subject.scale, map(_size, places))
-    with explaining(subject):
+    with sole_writer(job.output.parent, say), explaining(subject):
         windows, left_out = attribute(
             model,
             places,

@@ -2,7 +2,9 @@
 
 import torch
 
+from hitsr.base.writers import sole_writer
 from hitsr.cli.doing.building import build, explaining
+from hitsr.cli.options import say
 from hitsr.data.images import read_image
 from hitsr.data.sources import pairs
 from hitsr.models.own import check_takes
@@ -19,12 +21,13 @@ def restore(job: RestoreJob, threads: int, options: UpscaleOptions) -> None:
     subject = job.subject
     assert job.output is not None
     if isinstance(subject, ControlMethod):
-        restore_control(subject.network_name, job.data, subject.scale, job.output)
+        with sole_writer(job.output, say):
+            restore_control(subject.network_name, job.data, subject.scale, job.output)
         return
     torch.set_num_threads(threads)
     model = build(subject, weights=job.inputs.get("weights")).to(pick_device(job.device))
     if isinstance(subject, OwnNetwork):
         sizes = [read_image(pair.lr).shape[:2] for pair in pairs(job.data, subject.scale)]
         check_takes(model, subject.source, subject.scale, sizes)
-    with explaining(subject):
+    with sole_writer(job.output, say), explaining(subject):
         restore_set(model, job.data, subject.scale, job.output, options)

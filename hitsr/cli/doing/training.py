@@ -1,8 +1,12 @@
 """Train one run."""
 
+from pathlib import Path
+
 import torch
 
 from hitsr.base.seeds import derive
+from hitsr.base.writers import sole_writer
+from hitsr.cli.options import say
 from hitsr.data.origins import degradation_of
 from hitsr.data.patches import Patches
 from hitsr.models.backbone import create
@@ -16,9 +20,28 @@ from hitsr.upscaling.inference import upscale
 
 
 def train(job: TrainJob, threads: int) -> TrainingRecord:
-    """Write weights, log and record into the folder of the job's output; return the record."""
-    run = job.run
+    """Write weights, log and record into the folder of the job's output; return the record.
+
+    One process at a time trains into a folder. If this one had to wait for another that did the
+    same job, that one's results are kept.
+    """
     assert job.output is not None
+    with sole_writer(job.output.parent, say) as has_waited:
+        if has_waited and (record := _trained_meanwhile(job, job.output)):
+            say(f"{job.output}: the other process trained this run; its results are kept")
+            return record
+        return _train(job, job.output.parent, threads)
+
+
+def _trained_meanwhile(job: TrainJob, output: Path) -> TrainingRecord | None:
+    if not output.is_file():
+        return None
+    record = TrainingRecord.load(output)
+    return record if record.job_hash == job.hash else None
+
+
+def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
+    run = job.run
     torch.set_num_threads(threads)
     patches = Patches.from_folder(
         job.data / run.data,
@@ -37,7 +60,7 @@ def train(job: TrainJob, threads: int) -> TrainingRecord:
         run,
         patches,
         validator(job.data / run.validation, run.scale, job.packs / run.validation, upscale),
-        job.output.parent,
+        out,
         pick_device(job.device),
         job_hash=job.hash,
         start_from=job.inputs.get("start_from"),
