@@ -28,8 +28,8 @@ lint: setup
 	$(RUN) mypy
 
 latency: setup ## x2, x3, x4 in the formulations of CONFIG, then the report anew
-	$(RUN) snakemake latency_all --configfile "$$CONFIG"
-	$(RUN) snakemake --forcerun report --configfile "$$CONFIG"
+	@$(RUN) snakemake latency_all --configfile "$$CONFIG" || status=1; \
+	$(RUN) snakemake --forcerun report --configfile "$$CONFIG" && exit $${status:-0}
 
 setup: .venv/installed
 

@@ -4,17 +4,21 @@
 to the verb. Plain `snakemake` builds the demo's report; `--configfile configs/paper.yaml` another.
 """
 
-import re
+import atexit
+import subprocess
 import sys
 from pathlib import Path
 
 from hitsr.base.errors import HitsrError
 from hitsr.base.files import sha256, visible
 from hitsr.base.streams import use_utf_8
-from hitsr.plan.batches import LATENCY, cost_batches
+from hitsr.base.writers import become_sole_user, has_user
+from hitsr.plan.batches import LATENCY, cost_batches, rule_name
 from hitsr.plan.command_line import config_file
+from hitsr.plan.failures import MARK, failure_lines
 from hitsr.plan.fingerprint import code_of
 from hitsr.plan.jobs import MapJob
+from hitsr.plan.kept import publish_kept
 from hitsr.plan.layout import FILE_NAME, file_name
 from hitsr.plan.needs import missing_data, missing_weights
 from hitsr.plan.planning import make_plan

@@ -45,7 +45,7 @@ def become_sole_user(folder: Path) -> Callable[[], None]:
     """
     lock = _lock(folder)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=1)  # longer than `has_user` of another process holds it
     except Timeout:
         raise HitsrError(
             f"{folder}: {_writer(folder)} is at work here; wait until it has ended, or end it, "

@@ -1,6 +1,5 @@
 """Verbs that measure what networks cost: complexity, latency, and how both grow with sizes."""
 
-from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
@@ -8,13 +7,14 @@ from typing import Annotated, Literal, cast, get_args
 import typer
 from typer import Option
 
-from hitsr.base.errors import HitsrError, SpecError
+from hitsr.base.errors import SpecError
 from hitsr.cli import options, tables
-from hitsr.cli.options import deliver, from_files, given, say
+from hitsr.cli.measuring import measure, one_by_one
+from hitsr.cli.options import from_files, given
 from hitsr.cli.subject import built, scaled
 from hitsr.plan.batches import time_name
 from hitsr.plan.jobs import CountJob, GrowthJob, TimeGrowthJob, TimeJob, UsedDevice
-from hitsr.records import LatencyRecord
+from hitsr.records import ComplexityRecord, LatencyRecord, ScalingRecord, ScalingTimeRecord
 from hitsr.specs.config import Device, Dtype, Over
 from hitsr.specs.network import Formulation
 
@@ -65,9 +65,14 @@ def complexity(
     from hitsr.cli.doing import counting
 
     table = {None: tables.total, "module": tables.by_module, "operator": tables.by_operator}[by]
-    for each in jobs:
-        record = counting.count(each, counter, depth)
-        deliver(record, each.output, as_json, table(record))
+    measure(
+        jobs,
+        ComplexityRecord,
+        one_by_one(lambda each: counting.count(each, counter, depth)),
+        lambda records: "\n".join(map(table, records.values())),
+        resumes=bool(job),
+        as_json=as_json,
+    )
 
 
 def scaling(
@@ -103,9 +108,14 @@ def scaling(
         ]
     from hitsr.cli.doing import counting
 
-    for each in jobs:
-        record = counting.grow(each)
-        deliver(record, each.output, as_json, tables.growth(record))
+    measure(
+        jobs,
+        ScalingRecord,
+        one_by_one(counting.grow),
+        lambda records: "\n".join(map(tables.growth, records.values())),
+        resumes=bool(job),
+        as_json=as_json,
+    )
 
 
 def latency(
@@ -172,36 +182,17 @@ def latency(
             called = time_name(made)
             file = out_dir / f"{called}.json" if out_dir else out
             jobs.append(made.model_copy(update={"name": called, "output": file}))
-    records = _timed(jobs, threads, quiet=as_json)
-    if as_json and records:
-        print(options.to_json(records))
-    if len(records) < len(jobs):
-        say(f"{len(jobs) - len(records)} of {len(jobs)} could not be measured")
-        raise typer.Exit(1)
-
-
-def _timed(jobs: Sequence[TimeJob], threads: int, quiet: bool) -> list[LatencyRecord]:
-    """Measure and save the jobs that can run; say why the others cannot; print unless `quiet`.
-
-    Records of jobs that took turns are saved as soon as all of these are measured.
-    """
     from hitsr.cli.doing import timing
 
-    records: list[LatencyRecord] = []
-    outputs = {job.name: job.output for job in jobs}
-    for outcomes in timing.time_in_turns(jobs, threads):
-        neighbours: dict[str, LatencyRecord] = {}
-        for called, outcome in outcomes.items():
-            if isinstance(outcome, HitsrError):
-                say(f"hitsr: {called}: {outcome}")
-                continue
-            neighbours[called] = outcome
-            if file := outputs[called]:
-                outcome.save(file)
-        records += neighbours.values()
-        if neighbours and not quiet:
-            print(tables.side_by_side(neighbours), flush=True)
-    return records
+    measure(
+        jobs,
+        LatencyRecord,
+        lambda those: timing.time_in_turns(those, threads),
+        tables.side_by_side,
+        resumes=bool(job),
+        as_json=as_json,
+        threads=threads,
+    )
 
 
 def scaling_time(
@@ -240,9 +231,15 @@ def scaling_time(
         ]
     from hitsr.cli.doing import timing
 
-    for each in jobs:
-        record = timing.time_growth(each, threads)
-        deliver(record, each.output, as_json, tables.time_growth(record))
+    measure(
+        jobs,
+        ScalingTimeRecord,
+        one_by_one(lambda each: timing.time_growth(each, threads)),
+        lambda records: "\n".join(map(tables.time_growth, records.values())),
+        resumes=bool(job),
+        as_json=as_json,
+        threads=threads,
+    )
 
 
 def _used(device: Device) -> UsedDevice:

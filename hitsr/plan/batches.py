@@ -1,5 +1,6 @@
 """Group jobs into batches, each for one process, and name the jobs of timings."""
 
+import re
 from collections.abc import Iterable
 
 from hitsr.plan.jobs import CountJob, GrowthJob, Job, TimeGrowthJob, TimeJob
@@ -41,6 +42,11 @@ def cost_batches(jobs: Iterable[Job]) -> dict[str, list[CostJob]]:
         if isinstance(job, CostJob):
             found.setdefault(_batch_name(job), []).append(job)
     return found
+
+
+def rule_name(batch: str) -> str:
+    """The name of a batch as that of its rule in the pipeline, and of its log."""
+    return re.sub(r"\W", "_", batch)
 
 
 def _batch_name(job: CostJob) -> str:

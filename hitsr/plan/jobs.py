@@ -48,11 +48,14 @@ class BaseJob(Value):
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    def is_saved(self, path: Path) -> bool:
+        """Whether the file holds this job."""
+        return path.is_file() and path.read_text(encoding="utf-8") == self.to_json()
+
     def save(self, path: Path) -> None:
         """Write the job file; an equal file is left alone, which keeps its time stamp."""
-        text = self.to_json()
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            write_text(path, text)
+        if not self.is_saved(path):
+            write_text(path, self.to_json())
 
 
 class PrepareJob(BaseJob):

@@ -73,6 +73,10 @@ class Plan:
     def by_output(self) -> Mapping[Path, Job]:
         return {job.output: job for job in self.jobs if job.output}
 
+    def makers(self, outputs: Iterable[str | Path]) -> list[Job]:
+        """The jobs whose records, or pictures, are among these files."""
+        return [self.by_output[path] for path in map(Path, outputs) if path in self.by_output]
+
     def find(self, output: str | Path) -> Job:
         """The job that makes a file; SpecError if no job does."""
         if Path(output) not in self.by_output:

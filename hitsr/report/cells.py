@@ -95,9 +95,10 @@ class Table:
         return list(dict.fromkeys(reason for reason in reasons if reason))
 
     @property
-    def absences(self) -> list[str]:
-        """Why some numbers are absent, each reason once."""
-        return list(dict.fromkeys(c.reason for c in self._cells if c.kind == "absent" and c.reason))
+    def absences(self) -> list[tuple[str, str]]:
+        """Why some numbers are absent: what their cells say, and the reason, each once."""
+        absent = (cell for cell in self._cells if cell.kind == "absent" and cell.reason)
+        return list(dict.fromkeys((cell.text, cell.reason) for cell in absent))
 
     @property
     def _cells(self) -> list[Cell]:

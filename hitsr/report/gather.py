@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 from hitsr.base.errors import RecordError, SpecError
 from hitsr.base.files import visible
 from hitsr.plan.batches import LATENCY
+from hitsr.plan.failures import failures
 from hitsr.plan.jobs import Job, TimeGrowthJob, TimeJob, TrainJob, device_kind, read_job
 from hitsr.plan.layout import Kind, Layout
 from hitsr.plan.planning import Plan
@@ -66,17 +67,23 @@ class Results:
     # By the output of a missing job: why it has none, as a sentence; only where that is known.
     reasons: Mapping[Path, str] = field(default_factory=dict)
     strays: tuple[str, ...] = ()  # files that belong to no job of the folder, as sentences
+    failed: Mapping[Path, str] = field(default_factory=dict)  # as `reasons`, of jobs that failed
 
     @property
     def problems(self) -> list[str]:
         """All that is wrong with files of the folder, as sentences."""
         return [*self.reasons.values(), *self.strays]
 
+    @property
+    def told(self) -> list[str]:
+        """What is said where a page is made: jobs that failed, and problems with files."""
+        return [*self.failed.values(), *self.problems]
+
     def why(self, job: Job) -> str:
         """Why a missing job has no result: its own reason, else that of a job it waits for."""
         assert job.output is not None
-        if job.output in self.reasons:
-            return self.reasons[job.output]
+        if known := self.reasons.get(job.output) or self.failed.get(job.output):
+            return known
         needed = (self._makers.get(path) for path in job.inputs.values())
         return next((words for other in needed if other and (words := self.why(other))), "")
 
@@ -101,8 +108,8 @@ def gather(plan: Plan) -> Results:
     """Read the records of all jobs that the report of a config shows.
 
     Timings of the same networks on other kinds of device, and what `make latency` added, are read
-    where they are there. A record that is damaged, of another job, or at odds with what lies beside it
-    counts as missing, with the reason.
+    where they are there. A record that is damaged, of another job, or at odds with what lies beside
+    it counts as missing, with the reason.
     """
     there, strays = _job_files(plan.layout)
     asked = {job.output: job for job in plan.reported}
@@ -128,7 +135,13 @@ def gather(plan: Plan) -> Results:
         if job.output in results.reasons
         or (job.output in asked and _but_for_device(job) not in timed)
     ]
-    return replace(results, missing=tuple(missing), strays=tuple(strays))
+    failed = failures(plan, [job for job in missing if job.output not in results.reasons])
+    return replace(
+        results,
+        missing=tuple(missing),
+        strays=tuple(strays),
+        failed={output: failure.words for output, failure in failed.items()},
+    )
 
 
 def gather_folder(folder: Path) -> Results:

@@ -217,8 +217,9 @@ def judged_print(
     hindrance = next((row.hindrance for row in rows if row.hindrance), "")
     if tolerance is None:
         hindrance = hindrance or "not judged: no tolerance was fixed for a training’s number"
-    if level is None and dataset is not None:
-        hindrance = absence(evidence, scale, dataset)
+    if level is None:
+        asked = absence(evidence, scale, dataset) if dataset is not None else ""
+        hindrance = evidence.why_absent(quantity, network, **where) or asked
     expected = near(printed, tolerance or 0.0, style.digits)
     here = None if level is None else _with_interval(*level)
     name = f"{label(network)}{f', {dataset}' if dataset else ''} ×{scale}"

@@ -47,7 +47,7 @@ def render(
     """Write `out`/index.html, *.csv, *.tex, figures/*.svg and *.pdf and, if need be, pictures/.
 
     Each is written whole or not at all, the page last. Returns the page, and a sentence about each
-    file of the results that cannot be used, which the page says too.
+    job that failed and each file of the results that cannot be used, which the page says too.
 
     `reports` holds templates/, published/ and claims.yaml; `ablations` are those of the plan's
     config, by name. What was not measured, or cannot be used, is shown as "not run". DataError for
@@ -66,7 +66,7 @@ def render(
     summary(page).save(out)
     write_beside(page.beside, out)
     write_text(out / "index.html", html)
-    return out / "index.html", evidence.results.problems
+    return out / "index.html", evidence.results.told
 
 
 def render_ablation(
@@ -85,7 +85,7 @@ def render_ablation(
     html = to_html(page, reports / "templates")
     _write_companions(shown, out)
     write_text(out / f"{name}.html", html)
-    return out / f"{name}.html", evidence.results.problems
+    return out / f"{name}.html", evidence.results.told
 
 
 class Page(NamedTuple):
@@ -122,6 +122,7 @@ def to_html(page: Page, templates: Path, comparisons: Sequence[str] = ()) -> str
         "config": page.evidence.config,
         "records": page.evidence.results.records,
         "problems": page.evidence.results.problems,
+        "failed": list(page.evidence.results.failed.values()),
         "beside": bool(page.beside),
         "comparisons": comparisons,
     }

@@ -210,6 +210,11 @@ def _name(claim: Claim, evidence: Evidence, pair: _Pair, place: ClaimPlace) -> s
 
 def _absence(evidence: Evidence, pair: _Pair, place: ClaimPlace) -> str:
     """Why there is nothing to compare."""
+    where = {"scale": place.scale} | ({"dataset": place.dataset} if place.dataset else {})
+    sides = (side.network for side in (pair.before, pair.after))
+    whys = (evidence.why_absent(place.quantity, network, **where) for network in sides)
+    if known := next(filter(None, whys), ""):
+        return known
     if pair.absent or place.quantity in ("params", "flops"):
         return pair.absent
     if place.quantity in PRINTED_SCORES and place.dataset:

@@ -111,7 +111,8 @@ def measured(
         shown = estimate(found, places)
         if not found:
             why = evidence.why_absent(quantity, network, **{**also, **where})
-            shown = replace(shown, reason=why)
+            has_failed = why in evidence.results.failed.values()
+            shown = replace(shown, reason=why, text="failed" if has_failed else shown.text)
         return shown if spread else replace(shown, spread="")
 
     return Shown(Column(head, unit, room="spread" if spread and has_room else ""), cell, is_ranked)

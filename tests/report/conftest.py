@@ -1,6 +1,7 @@
 """Small synthetic results folders, written as the pipeline writes them."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from PIL import Image
 
 from hitsr.base.files import sha256
 from hitsr.measure.scaling import fit_power_law
-from hitsr.plan.batches import time_name
+from hitsr.plan.batches import cost_batches, rule_name, time_name
+from hitsr.plan.failures import MARK
 from hitsr.plan.jobs import Job, PrepareJob, QualityJob, TimeJob
 from hitsr.plan.layout import Kind
 from hitsr.plan.planning import make_plan
@@ -122,6 +124,17 @@ class Folder:
     def output(self, kind: Kind, name: str) -> Path:
         """Where a job's record lies."""
         return self.plan.layout.output(kind, name)
+
+    def fail(self, kind: Kind, name: str, reason: str) -> Path:
+        """Let a job have failed: no output, and a log that says why, which is returned."""
+        job = self.job(kind, name)
+        shutil.rmtree(self.output(kind, name), ignore_errors=True)
+        self.output(kind, name).unlink(missing_ok=True)
+        shared = {rule_name(b): j for b, j in cost_batches(self.plan.jobs).items() if job in j}
+        log = self.plan.layout.log(kind, next(iter(shared), name))
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"hitsr: {f'{name}: ' if shared else ''}{reason}\n{MARK}1\n")
+        return log
 
     def edit(self, kind: Kind, name: str, **changes: object) -> None:
         """Change fields of a record that is there."""

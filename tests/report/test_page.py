@@ -246,6 +246,47 @@ def test_a_damaged_record_costs_its_own_numbers_only_and_is_told(full):
     assert "31.00" in page.text
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("train", "hit_sir-x2-s1"),
+        ("quality", "hit_sir-x2-s1.test"),
+        ("complexity", "hit_sir-x2"),
+        ("latency", "hit_sir-x2.cpu.fused"),
+    ],
+)
+def test_a_failed_job_is_told_with_reason_and_log_until_it_is_done(full, kind, name):
+    output = full.output(kind, name)
+    before, done = Page(html_of(full.render())).text, output.read_bytes()
+    log = full.fail(kind, name, "out of luck.")
+    if kind == "train":  # whose scores are then missing too
+        full.output("quality", f"{name}.test").unlink()
+        shutil.rmtree(full.output("restore", f"{name}.test"), ignore_errors=True)
+    page = Page(html_of(full.render()))
+    told = f"{kind} {name} failed: out of luck; its log is {log}"
+    assert "1 job failed. Numbers that need them are missing below." in page.text
+    assert page.text.count(told) >= 3  # at the top, below its table, and under Provenance
+    if kind == "train":
+        full.everything()
+    output.write_bytes(done)
+    assert Page(html_of(full.render())).text == before
+
+
+def test_a_job_that_was_stopped_with_the_pipeline_is_not_run(full):
+    log = full.fail("train", "hit_sir-x2-s1", "out of luck")
+    log.write_text("train hit_sir-x2-s1: 3/9 step\n")
+    page = Page(html_of(full.render()))
+    assert "failed" not in page.text
+    assert "train, 1 not run: hit_sir-x2-s1" in page.text
+
+
+def test_claims_say_which_failure_left_them_untested(full):
+    full.fail("complexity", "hit_sir-x2", "out of luck")
+    html = html_of(full.render())
+    claims = html[html.index('id="claims"') : html.index('id="quality"')]
+    assert "Complexity hit_sir-x2 failed: out of luck" in claims
+
+
 def test_a_broken_template_is_named(folder, reports, tmp_path):
     copy = tmp_path / "reports"
     shutil.copytree(reports, copy)

@@ -20,14 +20,24 @@ LAYOUT = PLAN.layout
 # Threads of one training, and of restoring and mapping; without training, all cores.
 THREADS = CONFIG.train.threads if CONFIG.train else workflow.cores
 
-# The end of a command whose output goes to its log; of a failure, the last lines are shown too.
-TO_LOG = " > {log:q} 2>&1 || {{ tail -n 20 {log:q} >&2; exit 1; }}"
+# The end of a command whose output goes to its log, and of one whose output is shown too. After a
+# failure the log ends with a line that says so, and the screen shows the last lines.
+FAILED = f'{{{{ status=$?; set +e; echo "{MARK}$status" >> {{log:q}}; '
+TO_LOG = f" > {{log:q}} 2>&1 || {FAILED} tail -n 20 {{log:q}} >&2; exit $status; }}}}"
+TO_LOG_AND_SCREEN = f" 2>&1 | tee {{log:q}} || {FAILED} exit $status; }}}}"
 
 # Job files must exist before Snakemake looks for them, since it caches which files exist. Only the
-# main process writes them.
+# main process writes them, and none that another pipeline is at work with.
 if workflow.is_main_process:
-    for each in PLAN.jobs:
-        noticed(each).save(LAYOUT.job(each.kind, each.name))
+    try:
+        is_in_use = has_user(LAYOUT.results)
+        JOBS = [noticed(job) for job in PLAN.jobs]
+        for each in JOBS:
+            file = LAYOUT.job(each.kind, each.name)
+            if not (is_in_use and file.is_file()):
+                each.save(file)
+    except OSError as error:
+        raise WorkflowError(f"cannot write job files: {error}") from None
 
 
 wildcard_constraints:
@@ -88,6 +98,16 @@ def needed_jobs(rule):
 
 
 onstart:
+    # Only now is it known that this is no dry run. The lock ends with this process: what a killed
+    # pipeline left is no obstacle.
+    try:
+        atexit.register(become_sole_user(LAYOUT.results))
+    except (HitsrError, OSError) as error:
+        raise WorkflowError(str(error)) from None
+    if any(not job.is_saved(LAYOUT.job(job.kind, job.name)) for job in JOBS):
+        raise WorkflowError(
+            f"{LAYOUT.results}: another pipeline changed job files meanwhile; repeat the command"
+        )
     # Report missing data before the first job; a dry run works without data.
     sources = REPORTS / "published/sources.csv"
     sets = {
@@ -99,3 +119,24 @@ onstart:
     ]
     if any(missing):
         raise WorkflowError("\n".join(filter(None, missing)))
+
+
+def write_late_pages(failed):
+    """Write the pages that were asked for, for the rest of the results."""
+    for job in workflow.dag.needrun_jobs():
+        if job.rule.name in PAGE_RULES and job not in failed:
+            workflow.persistence.started(job)  # incomplete: the next run writes it anew
+            Path(job.log[0]).parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["bash", "-c", job.shellcmd])
+
+
+onerror:
+    failed = workflow.scheduler.failed
+    if failed:  # not if a user stopped the pipeline
+        for job in failed:
+            publish_kept(PLAN.makers(job.output))
+        write_late_pages(failed)
+        said = failure_lines(
+            PLAN, [(job.name, job.log, job.output) for job in failed]
+        )
+        print(*said, sep="\n", file=sys.stderr)

@@ -5,7 +5,7 @@ def batches(*kinds):
     """Yield (rule name, verb, jobs) for each batch of these kinds of jobs."""
     for name, jobs in cost_batches(PLAN.jobs).items():
         if jobs[0].kind in kinds:
-            yield re.sub(r"\W", "_", name), jobs[0].kind.replace("_", "-"), jobs
+            yield rule_name(name), jobs[0].kind.replace("_", "-"), jobs
 
 
 def batch_inputs(jobs):
@@ -23,17 +23,17 @@ def job_flags(wildcards, input):
     return [word for file in input.jobs for word in ("--job", file)]
 
 
-for rule_name, verb, jobs in batches("complexity", "scaling"):
+for batch, verb, jobs in batches("complexity", "scaling"):
 
     rule:
         name:
-            rule_name
+            batch
         input:
             unpack(batch_inputs(jobs)),
         output:
             outputs(jobs),
         log:
-            LAYOUT.log(jobs[0].kind, rule_name),
+            LAYOUT.log(jobs[0].kind, batch),
         params:
             verb=verb,
             jobs=job_flags,
@@ -42,17 +42,17 @@ for rule_name, verb, jobs in batches("complexity", "scaling"):
             "hitsr {params.verb} {params.jobs:q}" + TO_LOG
 
 
-for rule_name, verb, jobs in batches("latency", "scaling_time"):
+for batch, verb, jobs in batches("latency", "scaling_time"):
 
     rule:
         name:
-            rule_name
+            batch
         input:
             unpack(batch_inputs(jobs)),
         output:
             outputs(jobs),
         log:
-            LAYOUT.log(jobs[0].kind, rule_name),
+            LAYOUT.log(jobs[0].kind, batch),
         threads: workflow.cores  # all cores, so that no other job runs beside a timing
         resources:
             gpu=int(jobs[0].device != "cpu"),
@@ -61,7 +61,8 @@ for rule_name, verb, jobs in batches("latency", "scaling_time"):
             jobs=job_flags,
             code=code_of(jobs[0].kind),
         shell:
-            "hitsr {params.verb} {params.jobs:q} --threads {threads} 2>&1 | tee {log:q}"
+            "hitsr {params.verb} {params.jobs:q} --threads {threads}"
+            + TO_LOG_AND_SCREEN
 
 
 rule latency_all:

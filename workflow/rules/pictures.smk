@@ -32,7 +32,7 @@ rule train:
     params:
         code=code_of("train"),
     shell:
-        "hitsr train --job {input.job:q} --threads {threads} 2>&1 | tee {log:q}"
+        "hitsr train --job {input.job:q} --threads {threads}" + TO_LOG_AND_SCREEN
 
 
 rule restore:

@@ -2,6 +2,7 @@
 
 TEMPLATES = [sha256(path) for path in visible(REPORTS, "**/*") if path.is_file()]
 ABLATION_PAGE = LAYOUT.ablation_page("{name}")
+PAGE_RULES = ("report", "ablation_page")
 
 
 rule report:

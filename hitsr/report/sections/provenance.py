@@ -112,16 +112,18 @@ def _sources(evidence: Evidence) -> list[str]:
 
 
 def _missing(evidence: Evidence) -> list[str]:
-    """Jobs of this report without a result, by their verb; then files that cannot be used."""
+    """Jobs that were not run, by their verb; those that failed; files that cannot be used."""
     by_kind: dict[str, list[str]] = {}
     for job in evidence.results.missing:
+        if job.output in evidence.results.failed:
+            continue
         by_kind.setdefault(job.kind.replace("_", "-"), []).append(job.name)
     lines = []
     for kind, names in by_kind.items():
         more = len(names) - _SHOWN
         shown = [*names[:_SHOWN], f"{more} more"] if more > 0 else names
         lines.append(f"{kind}, {len(names)} not run: {listed(shown)}")
-    lines += evidence.results.problems
+    lines += evidence.results.told
     return lines or ["nothing: every job of this report has its output"]
 
 
