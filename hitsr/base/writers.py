@@ -7,7 +7,7 @@ stays behind if that process is killed.
 import os
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def become_sole_user(folder: Path) -> Callable[[], None]:
         ) from None
     signature = _signature(folder)
     if signature.is_file() and not _writer(folder).endswith(f" on {platform.node()}"):
-        lock.release()
+        _give_back(lock)
         raise HitsrError(
             f"{folder}: {_writer(folder)} is at work here, or was killed; {platform.node()} cannot "
             f"tell; if it has ended, delete {signature}, then repeat the command"
@@ -69,7 +69,7 @@ def has_user(folder: Path) -> bool:
         lock.acquire(timeout=0)
     except Timeout:
         return True
-    lock.release()
+    _give_back(lock)
     return False
 
 
@@ -96,4 +96,11 @@ def _writer(target: Path) -> str:
 
 def _release(target: Path, lock: FileLock) -> None:
     _signature(target).unlink(missing_ok=True)
+    _give_back(lock)
+
+
+def _give_back(lock: FileLock) -> None:
+    """Release a lock and leave no file: whoever waits for a deleted one looks for it anew."""
+    with suppress(OSError):  # Windows does not delete an open file
+        Path(lock.lock_file).unlink()
     lock.release()

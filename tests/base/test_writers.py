@@ -88,3 +88,15 @@ def test_a_user_of_another_machine_is_not_taken_for_dead(
         become_sole_user(tmp_path / "runs")
     (tmp_path / ".runs.writer").unlink()
     become_sole_user(tmp_path / "runs")()
+
+
+def test_no_file_stays_and_nobody_writes_beside_another(start: Start, tmp_path: Path) -> None:
+    code = (
+        "for _ in range(20):\n"
+        "    with writers.sole_writer(target, lambda _: None):\n"
+        "        (target.parent / 'inside').touch(exist_ok=False)\n"
+        "        (target.parent / 'inside').unlink()\n"
+    )
+    writing = [start(code) for _ in range(4)]
+    assert [process.communicate()[1] for process in writing] == [""] * 4
+    assert not list(tmp_path.iterdir())
