@@ -31,7 +31,9 @@ def _picked() -> UsedDevice:
     if not _may_have_gpu():
         return "cpu"
     code = "from hitsr.runtime.devices import pick_device; print(pick_device('auto').type)"
-    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    asked = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8"
+    )
     if asked.returncode:
         reason = asked.stderr.strip().rpartition("\n")[2]
         raise HitsrError(f"device 'auto': torch cannot say what it stands for: {reason}; name one")
@@ -43,7 +45,7 @@ def _may_have_gpu() -> bool:
     torch = find_spec("torch")
     if torch is None or torch.origin is None:
         return False
-    built = (Path(torch.origin).parent / "version.py").read_text()
+    built = (Path(torch.origin).parent / "version.py").read_text(encoding="utf-8")
     if re.search(r"^hip\b.*= '", built, re.M):
         return True
     if not re.search(r"^cuda\b.*= '", built, re.M):

@@ -12,6 +12,7 @@ from typing import Any
 from hitsr.base.errors import shortened
 from hitsr.base.files import sha256
 from hitsr.plan.jobs import (
+    CountJob,
     Job,
     MapJob,
     PrepareJob,
@@ -19,6 +20,7 @@ from hitsr.plan.jobs import (
     TimeGrowthJob,
     TimeJob,
     TrainJob,
+    device_kind,
 )
 from hitsr.plan.layout import Layout
 from hitsr.plan.subjects import TrainedNetwork
@@ -47,9 +49,11 @@ def contradiction(job: Job, record: Record) -> str:
             return f"{path} is {shortened(found)}, but its job asks for {shortened(asked)}{_ANEW}"
     if isinstance(job, TimeJob | TimeGrowthJob):
         places = (job.device, record.provenance.device)
-        asked, found = (place.partition(":")[0] for place in places)  # cuda of cuda:0
+        asked, found = map(device_kind, places)
         if found != asked:
             return f"was measured on {found}, but its job asks for {asked}{_ANEW}"
+    if isinstance(job, CountJob) and job.subject.kind == "built" and not at(record, "params"):
+        return f"params is 0, which no network of hitsr has{_ANEW}"
     return ""
 
 
