@@ -284,8 +284,8 @@ def test_bad_argument_is_told_in_a_sentence(arguments: tuple[str, ...], told: st
     ("arguments", "told"),
     [
         (
-            ("complexity", "hit_sir", "-s", "4", "--output-size", "1x720"),
-            "output_size.0: must be at least 4 (got 1)",
+            ("complexity", "hit_sir", "-s", "4", "--output-size", "70000x720"),
+            "output_size.0: must be at most 65536 (got 70000)",
         ),
         (
             ("latency", "hit_sir", "-s", "2", "--samples", "9" * 30),
