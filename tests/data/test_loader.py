@@ -23,7 +23,7 @@ def test_batches_come_in_the_order_of_the_steps() -> None:
 
 
 def test_two_threads_make_batches_at_once() -> None:
-    together = threading.Barrier(2, timeout=5)
+    together = threading.Barrier(2, timeout=600)
 
     def make(step: int) -> int:
         together.wait()  # passes only if two threads wait at once
