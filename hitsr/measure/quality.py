@@ -5,7 +5,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ from hitsr.data.images import (
 from hitsr.measure.metrics import Channel, is_grey, psnr, signature, ssim
 from hitsr.records import ChannelScore, PictureScore
 
+_SCALE = re.compile(r"[xX]([2348])(?!\d)")  # in names of files: "_x2_SwinIR"
+Pattern = tuple[str, str]  # what stands before and after an HR picture's name, in those of SR
 Score = Callable[[Picture, Picture], float]  # (sr, hr), both without border -> value
 
 
@@ -82,11 +85,15 @@ def _matched(
         name: [s for s in (name, f"{name}x{scale}") if s in sr and (s == name or s not in hr)]
         for name in hr
     }
-    if not all(stems.values()) and (pattern := _shared_pattern(list(sr), list(hr), folder)):
-        before, after = pattern
-        stems = {name: [f"{before}{name}{after}"] for name in hr}
-        if not quiet:
-            print(f"{folder}: pictures are named {before}NAME{after}", file=sys.stderr)
+    if not all(stems.values()):
+        counts = _patterns(sr, hr)
+        if pattern := _shared_pattern(counts, hr, scale, folder):
+            before, after = pattern
+            stems = {name: [f"{before}{name}{after}"] for name in hr}
+            if not quiet:
+                print(f"{folder}: pictures are named {before}NAME{after}", file=sys.stderr)
+        elif not any(stems.values()):
+            _check_complete(counts, sr, hr, folder)
     unused = dict(sr)
     for name, found in stems.items():
         if len(found) > 1:
@@ -103,32 +110,62 @@ def _matched(
     return [(name, sr[found[0]], hr[name]) for name, found in stems.items()]
 
 
-def _shared_pattern(sr: list[str], hr: list[str], folder: Path) -> tuple[str, str] | None:
-    """What stands before and after the HR picture's name in all names of SR pictures.
-
-    None if nothing fits all HR pictures; DataError if several patterns do.
-    """
-    longest, known = max(hr, key=len), set(sr)
-    places = [
-        (stem[:start], stem[start + len(longest) :])
-        for stem in sr
-        for start in range(len(stem))
-        if stem.startswith(longest, start)
-    ]
-    fitting = [
+def _patterns(sr: Collection[str], hr: Collection[str]) -> Counter[Pattern]:
+    """The patterns in names of SR pictures, and how many HR pictures each fits."""
+    return Counter(
         (before, after)
-        for before, after in dict.fromkeys(places)
-        if all(
-            f"{before}{name}{after}" in known and _stands_apart(before, name, after, len(hr) > 1)
-            for name in hr
-        )
-    ]
+        for name in hr
+        for stem in sr
+        for before, after in _around(name, stem)
+        if _stands_apart(before, name, after, len(hr) > 1)
+    )
+
+
+def _shared_pattern(
+    counts: Counter[Pattern], hr: Collection[str], scale: int, folder: Path
+) -> Pattern | None:
+    """The pattern that fits all HR pictures; None if there is none.
+
+    DataError if there are several, or if it names another scale.
+    """
+    fitting = [pattern for pattern, count in counts.items() if count == len(hr)]
     if len(fitting) > 1:
-        names = " and ".join(f"{before}{longest}{after}" for before, after in fitting[:2])
+        first = next(iter(hr))
+        names = " and ".join(f"{before}{first}{after}" for before, after in fitting[:2])
         raise DataError(
-            f"{folder}: {names} both match {longest}; keep the SR pictures of one network"
+            f"{folder}: {names} both match {first}; keep the SR pictures of one network"
         )
-    return fitting[0] if fitting else None
+    if not fitting:
+        return None
+    before, after = fitting[0]
+    scales = {int(digit) for digit in _SCALE.findall(f"{before} {after}")}
+    if scales and scale not in scales:
+        raise DataError(
+            f"{folder}: pictures are named {before}NAME{after}, but the scale is {scale}; correct "
+            "--scale, or name another folder"
+        )
+    return fitting[0]
+
+
+def _check_complete(
+    counts: Counter[Pattern], sr: Collection[str], hr: Mapping[str, Path], folder: Path
+) -> None:
+    """Raise DataError, which names what is missing, if a pattern fits some HR pictures."""
+    for (before, after), count in counts.most_common():
+        missing = [name for name in hr if f"{before}{name}{after}" not in sr]
+        if all(_stands_apart(before, name, after, False) for name in hr if name not in missing):
+            raise DataError(
+                f"{folder}: no SR picture for {hr[missing[0]]}; it must be named "
+                f"{before}{missing[0]}{after}, as {count} of {len(hr)} are"
+            )
+
+
+def _around(name: str, stem: str) -> Iterator[Pattern]:
+    """What stands before and after each occurrence of a name in a longer one."""
+    start = stem.find(name)
+    while start >= 0:
+        yield stem[:start], stem[start + len(name) :]
+        start = stem.find(name, start + 1)
 
 
 def _stands_apart(before: str, name: str, after: str, is_set: bool) -> bool:

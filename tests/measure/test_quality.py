@@ -110,6 +110,21 @@ def test_one_name_within_another_keeps_its_own_picture(folders: tuple[Path, Path
     ]
 
 
+@pytest.mark.parametrize("after", ["x4", "_x4_net"])
+def test_pictures_named_by_another_scale_are_an_error(folders: tuple[Path, Path], after: str):
+    _renamed(folders[0], "", after)
+    with pytest.raises(DataError, match=f"named NAME{after}, but the scale is 2; correct --scale"):
+        _score(folders)
+
+
+def test_the_missing_one_of_pictures_named_alike_is_named(folders: tuple[Path, Path]):
+    _renamed(folders[0], "", "_net")
+    write_png(folders[1] / "longer.png", _picture(32, 32))
+    told = r"no SR picture for .*longer\.png; it must be named longer_net, as 2 of 3 are"
+    with pytest.raises(DataError, match=told):
+        _score(folders)
+
+
 def test_pictures_of_two_networks_are_an_error(folders: tuple[Path, Path]):
     _renamed(folders[0], "", "_one")
     for name in ("a", "b"):
