@@ -60,6 +60,8 @@ def upscale(
     tasks = [] if "-" in inputs else _tasks(inputs, out, chosen)
     if "-" in inputs:
         _check_stream(inputs, out, gallery)
+    if gallery:
+        _check_template()
     from hitsr.cli.doing import upscaling
 
     model = upscaling.load_on_device(subject, weights, device, threads, compiled, autocast)
@@ -87,6 +89,14 @@ def _check_stream(inputs: list[str], out: Path | None, gallery: bool) -> None:
         raise SpecError("-: stdin must be the only input; leave out the others")
     if out or gallery:
         raise SpecError("-: stdin goes to stdout; leave out --out and --gallery")
+
+
+def _check_template() -> None:
+    """Raise SpecError if the gallery's template, which only a checkout holds, is not there."""
+    from hitsr.upscaling.gallery import TEMPLATES
+
+    if not TEMPLATES.is_dir():
+        raise SpecError(f"--gallery: needs {TEMPLATES}, of hitsr's checkout; leave it out")
 
 
 def _tasks(inputs: list[str], out: Path | None, form: "FileFormat | None") -> "list[UpscaleTask]":

@@ -106,6 +106,27 @@ def test_every_bad_input_costs_only_itself(network: list[str], pictures: Path, t
     assert f"{pictures / 'four.gif'}: skipped, not a known picture format" in result.stderr
 
 
+def test_failures_are_told_even_if_there_is_no_room_for_the_gallery(
+    network: list[str], pictures: Path, tmp_path: Path
+):
+    (pictures / "bad.png").write_bytes(b"damaged")
+    (tmp_path / "out/gallery.html").mkdir(parents=True)
+    out = ["--out", str(tmp_path / "out"), "--gallery"]
+    result = RUNNER.invoke(app, ["upscale", str(pictures), *network, *out])
+    assert isinstance(result.exception, OSError)
+    assert "bad.png: truncated or damaged" in result.stderr
+
+
+def test_a_gallery_without_a_template_is_refused_before_any_work(
+    network: list[str], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("hitsr.upscaling.gallery.TEMPLATES", tmp_path / "none")
+    out = tmp_path / "out"
+    told = refused("upscale", str(pictures), *network, "--out", str(out), "--gallery")
+    assert told.startswith("--gallery: needs")
+    assert not out.exists()
+
+
 def test_a_file_is_no_folder_for_outputs(network: list[str], pictures: Path):
     taken = pictures / "deep.png"
     told = refused("upscale", str(pictures), *network, "--out", str(taken))

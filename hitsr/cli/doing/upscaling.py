@@ -52,17 +52,19 @@ def upscale_tasks(
     outcomes = upscale_files(model, tasks, options, overwrite=overwrite)
     finished = [outcome.task for outcome in outcomes if outcome.state != "failed"]
     failed = [outcome.reason for outcome in outcomes if outcome.state == "failed"]
-    problems = [*failed]
     kept = sum(outcome.state == "kept" for outcome in outcomes)
     for task in finished:
         typer.echo(os.fsencode(task.target))  # also names that are no UTF-8
-    if page and finished:
-        write_text(page, gallery(finished, f"Upscaled by {name}", tell=problems.append))
-        typer.echo(os.fsencode(page))
     if kept:
         say(f"{kept} of {len(tasks)} existed and were kept; --overwrite replaces them")
-    for problem in problems:
-        say(f"hitsr: {problem}")
+    for reason in failed:
+        say(f"hitsr: {reason}")
     if failed:
         say(f"{len(failed)} of {len(tasks)} pictures failed")
-    return not problems
+    unseen: list[str] = []
+    if page and finished:  # after the failures, as there may be no room for it
+        write_text(page, gallery(finished, f"Upscaled by {name}", tell=unseen.append))
+        typer.echo(os.fsencode(page))
+    for reason in unseen:
+        say(f"hitsr: {reason}")
+    return not failed and not unseen
