@@ -5,6 +5,7 @@ A prepared folder has the layout of HiT-SR's data sets, `HR/<name>.png` at full 
 HR cropped to a multiple of the scale; those that are given are used as they are.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,10 +90,24 @@ def find_pictures(folder: Path, scale: int) -> tuple[dict[str, Path], LrPictures
 
 
 def find_lr(folder: Path, scale: int, names: Collection[str]) -> LrPictures:
-    """LR pictures of the HR pictures with these names; their ending is that of most matches."""
+    """LR pictures of the HR pictures with these names; their ending is that of most matches.
+
+    Besides the usual endings it may be any that the LR of every HR picture has.
+    """
     lr = lr_folder(folder, scale)
     listed = list_pictures(lr) if lr else {}
     endings = [ending.format(scale=scale) for ending in _LR_ENDINGS]
+    first = min(names)
+    others = [stem.removeprefix(first) for stem in listed if stem.startswith(first)]
+    is_mixed = lr == hr_folder(folder, scale)  # then HR pictures are listed, too
+    endings += [
+        ending
+        for ending in others
+        # cat_wild.png may be the LR of cat.png, but cats.png is another picture.
+        if re.match(r"[\W_]|x\d", ending, re.IGNORECASE)
+        and not is_mixed
+        and all(f"{name}{ending}" in listed for name in names)
+    ]
     ending = max(endings, key=lambda ending: sum(f"{name}{ending}" in listed for name in names))
     stems = {f"{name}{ending}": name for name in names}
     files = {name: listed[stem] for stem, name in stems.items() if stem in listed}
@@ -108,17 +123,26 @@ def pairs(folder: Path, scale: int) -> list[Pair]:
     hr, lr = find_pictures(folder, scale)
     if not lr.files and not lr.strays:
         list_pictures(lr.folder)  # which says that there is no such folder, or nothing in it
+    _check_strays(hr, lr, lr.strays)
     missing = [name for name in hr if name not in lr.files]
-    for stem, path in lr.strays.items():
-        place = next(iter(hr.values())).parent
-        if stem in hr:
-            raise DataError(f"{path}: {lr.path(stem).name} is the LR of {hr[stem]} too; keep one")
-        hint = did_you_mean(stem, [f"{name}{lr.ending}" for name in missing or hr])
-        raise DataError(f"{path}: no picture in {place} belongs to it; {hint}")
     if missing:
         share = f"({len(missing)} of {len(hr)} are)"
         raise DataError(f"{lr.path(missing[0])}: missing {share}; {PREPARE_AGAIN}")
     return [Pair(name, lr.files[name], path) for name, path in hr.items()]
+
+
+def _check_strays(hr: Mapping[str, Path], lr: LrPictures, strays: Collection[str]) -> None:
+    """Raise DataError if some pictures in the folder of a set's LR pictures belong to no HR."""
+    for stem in strays:
+        path, place = lr.strays[stem], next(iter(hr.values())).parent
+        if stem in hr:
+            name = lr.path(stem).name
+            if stem in lr.files:
+                raise DataError(f"{path}: {name} is the LR of {hr[stem]} too; keep one")
+            raise DataError(f"{path}: here the LR of {hr[stem]} is to be called {name}; rename it")
+        missing = [name for name in hr if name not in lr.files]
+        hint = did_you_mean(stem, [f"{name}{lr.ending}" for name in missing or hr])
+        raise DataError(f"{path}: no picture in {place} belongs to it; {hint}")
 
 
 def read_pair(pair: Pair, scale: int) -> tuple[Picture, Picture]:
@@ -217,11 +241,16 @@ def _complete_lr(
     """Check the LR pictures of a set, and make those that are missing; how many were written."""
     lr = find_lr(out, scale, hr)
     known = read_origins(lr.folder).files
-    for path in lr.strays.values():
+    # In `out` may be more pairs than those that are prepared now.
+    hr_there, lr_there = find_pictures(out, scale)
+    strays = {stem: path for stem, path in lr_there.strays.items() if stem in lr.strays}
+    for stem, path in list(strays.items()):
         old = known.get(path.name)
         if old and old.origin != "given" and old.lr_sha256 == sha256(path):
             path.unlink()
             say(f"{path}: removed, since its HR picture is gone")
+            del strays[stem]
+    _check_strays(hr_there, lr_there, strays)
 
     def settle(name: str) -> tuple[Path, LrOrigin]:
         path = lr.files[name]

@@ -15,7 +15,8 @@ EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff")
 # Names of folders with full-size pictures; a set's first of these is used. BasicSR's GTmod12 comes
 # before `original`, since its LR pictures were made from GTmod12.
 _HR_NAMES = (r"HR", r"GTmod\d+", r"GT", r"original", r".+_HR")
-_SCALED = r"(LR)?[-_]?(bicubic|bic|BI)?[-_]?x{scale}"  # X2, x2, LRx2, LR_x2, LRbicx2
+# X2, x2, 2x, LRx2, LR_x2, LRbicx2
+_SCALED = r"(LR)?[-_]?(bicubic|bic|BI)?[-_]?(x{scale}|{scale}x)"
 
 
 def is_picture(name: str) -> bool:
@@ -60,7 +61,7 @@ def lr_folder(folder: Path, scale: int) -> Path | None:
     owner = re.fullmatch("(.+_)HR", hr.name, re.IGNORECASE) if hr else None
     prefix = re.escape(owner[1]) if owner else ""
     found = [*_subfolders(folder, prefix + _SCALED.format(scale=scale)), *_mixed(folder, scale)]
-    for parent in _subfolders(folder, prefix + r"LR((?!x\d$)[\w-])*"):
+    for parent in _subfolders(folder, prefix + r"(LQ|LR((?!x\d$)[\w-])*)"):
         inner = list(_of_scale(parent, scale, folder.name))
         found += inner or [parent]
     found = [each for each in {*found, made_lr_folder(folder, scale)} if holds_pictures(each)]

@@ -78,6 +78,11 @@ LAYOUTS = [
     ("{name}_SRF_2_HR.png", "{name}_SRF_2_LR.png"),
     ("HR/{name}_SRF_2_HR.png", "LR/X2/{name}_SRF_2_LR.png"),
     ("HR/{name}_HR.png", "LR/X2/{name}_LR2.png"),  # RealSR
+    ("GT/{name}.png", "LQ/{name}.png"),
+    ("DF2K_HR/{name}.png", "DF2K_bicubic_2x/{name}.png"),
+    ("HR/{name}.png", "LRBD/x2/{name}_LRBD_x2.png"),  # endings that no code lists
+    ("HR/{name}.png", "LR_mine/{name} (blurred).png"),
+    ("DIV2K_train_HR/{name}.png", "DIV2K_train_LR_wild/{name}x2w1.png"),
 ]
 
 
@@ -251,9 +256,39 @@ def test_a_given_lr_without_hr_picture_is_kept_and_told(folder: Path) -> None:
     lay(folder, *LAYOUTS[0], own)
     complete(folder)
     (folder / "HR/0001.png").unlink()
-    complete(folder)
-    with pytest.raises(DataError, match=r"0001x2\.png: no picture in .*HR belongs to it"):
-        pairs(folder, 2)
+    for read in (complete, lambda folder: pairs(folder, 2)):
+        with pytest.raises(DataError, match=r"0001x2\.png: no picture in .*HR belongs to it"):
+            read(folder)
+
+
+def test_nothing_is_made_beside_lr_pictures_of_other_names(folder: Path) -> None:
+    lay(folder, *LAYOUTS[0], own)
+    lr = folder / "LR_bicubic/X2"
+    (lr / "0001x2.png").rename(lr / "0001.png")
+    before = snapshot(folder)
+    with pytest.raises(
+        DataError, match=r"0001\.png: here the LR of .* is to be called 0001x2\.png"
+    ):
+        complete(folder)
+    (lr / "0001.png").rename(lr / "0001_x3.png")
+    with pytest.raises(DataError, match=r"0001_x3\.png: no picture in .*HR belongs to it; did you"):
+        complete(folder)
+    assert sorted(before.values()) == sorted(snapshot(folder).values())
+
+
+def test_the_lr_of_a_longer_name_is_not_taken_for_that_of_a_shorter_one(folder: Path) -> None:
+    for seed, name in enumerate(("cat", "dog")):
+        write_png(folder / f"HR/{name}.png", noise(seed))
+    write_png(folder / "LR/cat_2x2.png", bicubic(noise(2)))
+    with pytest.raises(DataError, match=r"cat_2x2\.png: no picture in .*HR belongs to it"):
+        complete(folder)
+
+
+def test_pictures_are_added_to_a_set_from_another_folder(folder: Path, tmp_path: Path) -> None:
+    lay(folder, *LAYOUTS[0])
+    write_png(tmp_path / "more/b.png", noise(9))
+    prepare({"b": tmp_path / "more/b.png"}, folder, (2,), lambda _: None)
+    assert len(pairs(folder, 2)) == 4
 
 
 def test_a_damaged_list_of_origins_is_told(folder: Path) -> None:
