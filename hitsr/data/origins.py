@@ -13,6 +13,7 @@ from pydantic import Field, PositiveInt, ValidationError
 from hitsr.base.errors import DataError
 from hitsr.base.files import write_text
 from hitsr.base.values import Value
+from hitsr.data.images import PREPARE_AGAIN
 from hitsr.plan.picture_sets import lr_folder
 from hitsr.records import BICUBIC_LR, Origin
 
@@ -50,6 +51,13 @@ def read_origins(lr: Path) -> Origins:
         return Origins()
     except (OSError, ValidationError) as error:
         raise DataError(f"{path}: cannot be read or is damaged; delete it") from error
+
+
+def check_hr(lr: Path, hr: Path, hr_sha256: str, origins: Origins) -> None:
+    """Raise DataError if an HR picture is another than its LR picture was prepared with."""
+    known = origins.files.get(lr.name)
+    if known and known.hr_sha256 != hr_sha256:
+        raise DataError(f"{hr}: was replaced since its LR {lr} was prepared; {PREPARE_AGAIN}")
 
 
 def write_origins(lr: Path, origins: Origins) -> None:

@@ -21,6 +21,7 @@ from safetensors.numpy import save
 from hitsr.base.errors import DataError
 from hitsr.base.files import write_bytes
 from hitsr.data.images import Picture, decode_image, read_bytes
+from hitsr.data.origins import Origins, check_hr, read_origins
 from hitsr.data.sources import Pair, check_sizes, pairs
 from hitsr.data.workers import on_all_cores
 
@@ -63,28 +64,39 @@ def packed_pairs(folder: Path, scale: int, packs: Path, *, quiet: bool = False) 
     picture per core is in memory. Raises DataError as `pairs` and `read_pair` do, and if a pack
     cannot be written.
     """
-    pack_path = partial(_pack_path, folder=folder, packs=packs)
-    pack = partial(_packed_pair, scale=scale, pack_path=pack_path)
-    return on_all_cores(f"pack {folder.name}", pack, pairs(folder, scale), quiet=quiet)
+    found = pairs(folder, scale)
+    pack = partial(
+        _packed_pair,
+        scale=scale,
+        pack_path=partial(_pack_path, folder=folder, packs=packs),
+        origins=read_origins(found[0].lr.parent),
+    )
+    return on_all_cores(f"pack {folder.name}", pack, found, quiet=quiet)
 
 
 def _pack_path(picture: Path, folder: Path, packs: Path) -> Path:
     return packs / picture.relative_to(folder).with_suffix(".safetensors")
 
 
-def _packed_pair(pair: Pair, scale: int, pack_path: Callable[[Path], Path]) -> PackedPair:
-    lr, hr = (_packed(picture, pack_path(picture)) for picture in (pair.lr, pair.hr))
+def _packed_pair(
+    pair: Pair, scale: int, pack_path: Callable[[Path], Path], origins: Origins
+) -> PackedPair:
+    (lr, _), (hr, hr_sha256) = (_packed(path, pack_path(path)) for path in (pair.lr, pair.hr))
+    check_hr(pair.lr, pair.hr, hr_sha256, origins)
     height, width = check_sizes(pair, lr.shape, hr.shape, scale)
     return PackedPair(pair, lr, hr.cropped(height, width))
 
 
-def _packed(picture: Path, path: Path) -> Packed:
-    """Open the pack of a picture file; make it first if it is missing, damaged or of other content.
+def _packed(picture: Path, path: Path) -> tuple[Packed, str]:
+    """Open the pack of a picture file, and give the file's SHA-256.
+
+    A pack that is missing, damaged or of other content is made first.
 
     Reading the picture's file and all of the pack costs a second per GB, once in a training.
     """
     data = read_bytes(picture)
-    made_from = {"version": _VERSION, "sha256": hashlib.sha256(data).hexdigest()}
+    digest = hashlib.sha256(data).hexdigest()
+    made_from: dict[str, object] = {"version": _VERSION, "sha256": digest}
     packed = _open_current(path, made_from)
     if packed is None:
         samples = decode_image(data, picture)
@@ -103,7 +115,7 @@ def _packed(picture: Path, path: Path) -> Packed:
         raise DataError(
             f"{path}: another program is packing a different {picture}; run one at a time"
         )
-    return packed
+    return packed, digest
 
 
 def _open_current(path: Path, made_from: dict[str, object]) -> Packed | None:

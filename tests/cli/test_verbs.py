@@ -110,6 +110,25 @@ def test_manifest_has_the_sizes_of_turned_photographs(tmp_path: Path) -> None:
         assert (found.hr_size, found.lr_size) == ((40, 48), (20, 24))
 
 
+def test_quality_refuses_hr_pictures_that_were_replaced_since_their_lr_was_made(
+    pictures: Path, tmp_path: Path
+) -> None:
+    folder, sr = tmp_path / "set", str(tmp_path / "sr")
+    run("prepare", str(pictures), "--out", str(folder), "-s", "2")
+    run("restore", "bicubic", "--data", str(folder), "-s", "2", "--out", sr)
+    hr = folder / "HR"
+    write_png(hr / "first.png", np.zeros((40, 48, 3), np.uint8))
+    message = refused("quality", "--sr", sr, "--hr", str(hr), "-s", "2")
+    assert "first.png: was replaced since its LR" in message
+    shutil.copytree(hr, tmp_path / "other")  # a folder that belongs to no LR pictures
+    assert "unstated" in run(
+        "quality", "--sr", sr, "--hr", str(tmp_path / "other"), "-s", "2", "--json"
+    )
+    assert "|lr:mine|" in run(
+        "quality", "--sr", sr, "--hr", str(hr), "-s", "2", "--lr", "mine", "--json"
+    )
+
+
 def test_record_says_how_lr_pictures_came_about_and_scores_repeat_it(
     pictures: Path, tmp_path: Path
 ) -> None:

@@ -79,6 +79,11 @@ def test_a_changed_picture_is_packed_again_and_the_others_stay(folder: Path) -> 
     stat, other = picture.stat(), noise(13, 22, 7)
     write_png(picture, other)
     os.utime(picture, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # the hash decides, not the date
+    with pytest.raises(
+        DataError, match=r"ant\.png: was replaced since its LR .*antx2\.png was prep"
+    ):
+        pack(folder)
+    (folder / "LR_bicubic/X2/prepared.json").unlink()  # then they are taken for a pair
     new = pack(folder)
     np.testing.assert_array_equal(new[0].hr[:, :], other[:12])
     # An open pack keeps its content: a running training goes on with the pictures it began with.

@@ -1,20 +1,22 @@
 """Score finished pictures against HR. Loads torch only for metrics beyond PSNR and SSIM."""
 
 import time
+from collections.abc import Sequence
 
-from hitsr.data.origins import degradation_of
+from hitsr.data.origins import UNSTATED, check_hr, degradation_of, read_origins
 from hitsr.data.sources import find_pictures
 from hitsr.measure.quality import score_folders, signatures
 from hitsr.plan.jobs import QualityJob
-from hitsr.records import DatasetRecord, QualityRecord
+from hitsr.plan.picture_sets import hr_folder
+from hitsr.records import DatasetRecord, PictureScore, QualityRecord
 from hitsr.records.provenance import provenance
 from hitsr.specs.config import Device
 
 
 def score(job: QualityJob, device: Device = "auto") -> QualityRecord:
     """PSNR and SSIM of every picture; the job's other metrics are computed on `device`."""
-    started = time.monotonic()
-    scores, taken, unavailable, place = {}, signatures(_degradation(job)), {}, "cpu"
+    started, degradation = time.monotonic(), _degradation(job)
+    scores, taken, unavailable, place = {}, signatures(degradation), {}, "cpu"
     if job.metrics:
         from hitsr.measure.perceptual import load_metrics
         from hitsr.runtime.devices import pick_device
@@ -26,6 +28,9 @@ def score(job: QualityJob, device: Device = "auto") -> QualityRecord:
     scale = job.subject.scale
     hr = job.inputs.get("hr") or find_pictures(job.data, scale)[0]
     pictures = score_folders(job.inputs["sr"], hr, scale, scores)
+    is_by_hand = "data" not in job.inputs and job.degradation is None
+    if is_by_hand and degradation != UNSTATED:
+        _check_hr(job, pictures)
     return QualityRecord(
         subject=job.subject.name,
         job_hash=job.hash,
@@ -38,6 +43,19 @@ def score(job: QualityJob, device: Device = "auto") -> QualityRecord:
         unavailable=unavailable,
         pictures=pictures,
     )
+
+
+def _check_hr(job: QualityJob, pictures: Sequence[PictureScore]) -> None:
+    """Raise DataError if HR pictures of a prepared set were replaced: the SR ones show others."""
+    place = hr_folder(job.data, job.subject.scale)
+    if place is None or not place.samefile(job.inputs["hr"]):
+        return
+    hr, lr = find_pictures(job.data, job.subject.scale)
+    origins, hashes = read_origins(lr.folder), {each.name: each.hr_sha256 for each in pictures}
+    for name, path in lr.files.items():
+        digest = hashes.get(hr[name].stem)
+        if digest:
+            check_hr(path, hr[name], digest, origins)
 
 
 def _degradation(job: QualityJob) -> str:
