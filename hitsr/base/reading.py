@@ -163,10 +163,11 @@ class _Loader(yaml.SafeLoader):
         is_whole = node.tag == f"{_TAG}int"
         construct = self.construct_yaml_int if is_whole else self.construct_yaml_float
         value = construct(node)
+        said = str(value)  # ValueError if 0x or 0b made a number of thousands of digits
         if _DOUBTFUL.match(node.value):
             raise _problem(
                 node,
-                f"{cut(node.value)} is {value} to YAML; write {value}, or put text in quotes",
+                f"{cut(node.value)} is {said} to YAML; write {said}, or put text in quotes",
             )
         return value
 

@@ -71,6 +71,8 @@ def test_yaml_is_read_as_it_looks(text: str, data: Any, tmp_path: Path):
         ("a: *b", "alias 'b' repeats no anchor (line 1)"),
         ("a: &a [*a]", "alias 'a' repeats what it is part of (line 1)"),
         ("a: " + "9" * 5000, "9' cannot be read as a value (line 1)"),
+        ("a: 0x" + "f" * 5000, "f' cannot be read as a value (line 1)"),
+        ("a: 0b" + "1" * 20_000, "1' cannot be read as a value (line 1)"),
         (r'a: "\ud800"', "cannot be read as a value (line 1)"),
         ("a: " + "[" * 3000, "values are nested more than 50 levels deep"),
         ("a: " + "[" * 3000 + "]" * 3000, "values are nested more than 50 levels deep"),
