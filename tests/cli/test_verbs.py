@@ -94,6 +94,29 @@ def test_prepare_then_restore_then_quality_scores_bicubic(pictures: Path, tmp_pa
     assert all(5 < picture["psnr_db"] < 30 for picture in scored["pictures"])
 
 
+def test_sets_whose_hr_names_have_an_ending_are_scored(pictures: Path, tmp_path: Path) -> None:
+    folder, sr = tmp_path / "set", tmp_path / "sr"
+    mixed = folder / "image_SRF_2"
+    mixed.mkdir(parents=True)
+    for path in pictures.iterdir():
+        write_png(mixed / f"{path.stem}_SRF_2_HR.png", read_image(path))
+        write_png(mixed / f"{path.stem}_SRF_2_LR.png", imresize(read_image(path), 0.5))
+    run("restore", "bicubic", "--data", str(folder), "-s", "2", "--out", str(sr))
+    score = ("quality", "--sr", str(sr), "--hr", str(mixed), "-s", "2", "--json")
+    scored = json.loads(run(*score))
+    assert [picture["name"] for picture in scored["pictures"]] == ["first", "second"]
+
+
+def test_scores_need_no_single_folder_of_lr_pictures(pictures: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    for name in ("HR", "LR_mild/X2", "LR_bicubic/X2"):
+        shutil.copytree(pictures, folder / name)
+    scored = json.loads(
+        run("quality", "--sr", str(pictures), "--hr", str(folder / "HR"), "-s", "2", "--json")
+    )
+    assert [picture["psnr_db"] for picture in scored["pictures"]] == [None, None]
+
+
 def test_manifest_has_the_sizes_of_turned_photographs(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x112] = 6

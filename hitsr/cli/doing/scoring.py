@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
+from hitsr.base.errors import DataError
 from hitsr.data.origins import UNSTATED, check_hr, degradation_of, read_origins
 from hitsr.data.sources import find_pictures
 from hitsr.measure.quality import score_folders, signatures
@@ -26,7 +28,7 @@ def score(job: QualityJob, device: Device = "auto") -> QualityRecord:
         scores, unavailable, place = loaded.scores, loaded.unavailable, str(torch_device)
         taken |= loaded.signatures
     scale = job.subject.scale
-    hr = job.inputs.get("hr") or find_pictures(job.data, scale)[0]
+    hr = _named(job, job.inputs["hr"]) if "hr" in job.inputs else find_pictures(job.data, scale)[0]
     pictures = score_folders(job.inputs["sr"], hr, scale, scores)
     is_by_hand = "data" not in job.inputs and job.degradation is None
     if is_by_hand and degradation != UNSTATED:
@@ -45,6 +47,16 @@ def score(job: QualityJob, device: Device = "auto") -> QualityRecord:
     )
 
 
+def _named(job: QualityJob, hr: Path) -> Path | dict[str, Path]:
+    """A folder of HR pictures; if it is a set's, its pictures by name, without endings as `_HR`."""
+    try:
+        place = hr_folder(job.data, job.subject.scale)
+        is_of_set = place is not None and hr.is_dir() and place.samefile(hr)
+        return find_pictures(job.data, job.subject.scale)[0] if is_of_set else hr
+    except DataError:  # several folders: `prepare` tells which
+        return hr
+
+
 def _check_hr(job: QualityJob, pictures: Sequence[PictureScore]) -> None:
     """Raise DataError if HR pictures of a prepared set were replaced: the SR ones show others."""
     place = hr_folder(job.data, job.subject.scale)
@@ -53,7 +65,7 @@ def _check_hr(job: QualityJob, pictures: Sequence[PictureScore]) -> None:
     hr, lr = find_pictures(job.data, job.subject.scale)
     origins, hashes = read_origins(lr.folder), {each.name: each.hr_sha256 for each in pictures}
     for name, path in lr.files.items():
-        digest = hashes.get(hr[name].stem)
+        digest = hashes.get(name)
         if digest:
             check_hr(path, hr[name], digest, origins)
 
