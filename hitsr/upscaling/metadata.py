@@ -19,8 +19,9 @@ from hitsr.upscaling.exif import (
     shorts,
 )
 
-_LIGHT = (b"mDCV", b"mDCv", b"cLLI", b"cLLi")  # brightness of HDR; small letters: drafts of PNG
-_COLOUR = (b"cICP", b"gAMA", b"cHRM", b"sRGB", *_LIGHT)
+# Brightness of HDR, and the bytes of each chunk; small letters: drafts of PNG.
+_LIGHT = {b"mDCV": 24, b"mDCv": 24, b"cLLI": 8, b"cLLi": 8}
+_COLOUR = {b"cICP": 4, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, **_LIGHT}
 _LARGEST_PROFILE = 64 * 2**20
 _METRES_PER_INCH = 0.0254
 _LARGEST_RESOLUTION = 2**16  # JPEG has room for no more
@@ -69,8 +70,10 @@ def read_metadata(data: bytes, image: ImageFile.ImageFile, turned: bool) -> Meta
     resolution = _from_container(image, beside.get(b"pHYs"))
     if resolution and turned:
         resolution = resolution._replace(x=resolution.y, y=resolution.x)
+    # Decoders ignore chunks of another length, or refuse the file.
+    colour = [name for name, size in _COLOUR.items() if len(beside.get(name, b"")) == size]
     return Metadata(
-        tuple(Chunk(name, beside[name]) for name in _COLOUR if name in beside),
+        tuple(Chunk(name, beside[name]) for name in colour),
         _sensible(resolution) or _sensible(_from_tags(exif)),
         exif,
     )

@@ -240,6 +240,16 @@ def test_a_png_keeps_the_chunks_about_its_colours(space: tuple[Chunk, ...]):
     assert max(names.index(chunk.name) for chunk in space) < names.index(b"IDAT")
 
 
+def test_chunks_of_a_wrong_length_are_dropped():
+    """Pillow takes a file with one for damaged."""
+    short = [Chunk(name, b"\1") for name in (b"gAMA", b"cICP", b"cHRM", b"mDCV")]
+    picture = decode(with_chunks(picture_bytes("png"), SRGB, *short), "a")
+    written = encode(picture, "png", "a")
+    assert set(chunks(written)) & {SRGB, *short} == {SRGB}
+    with Image.open(BytesIO(written)) as image:
+        image.load()
+
+
 @pytest.mark.parametrize("form", ["jpeg", "webp", "tiff", "bmp"])
 @pytest.mark.parametrize(
     "space", [(GAMMA,), (CICP,), (CHROMA,), (LEVELS,), (SRGB, CICP), (PROFILE, CICP)]
