@@ -108,6 +108,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def no_file(path: Path) -> str:
+    """Why a path, which is not that of a file, is none."""
+    return f"{path}: is a folder; name a file in it" if path.is_dir() else f"{path}: no such file"
+
+
 def _umask() -> int:
     """The process's umask; the only way to read it is to set it."""
     mask = os.umask(0)

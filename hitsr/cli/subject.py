@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hitsr.base.errors import SpecError, WeightsError
+from hitsr.base.files import no_file
 from hitsr.base.reading import read_yaml
 from hitsr.cli.options import check_scale, given
 from hitsr.plan.subjects import (
@@ -63,7 +64,7 @@ def weighted(network: str, scale: int | None, weights: Path) -> BuiltNetwork:
     Raises SpecError as `built` does. Loading refuses weights of another scale.
     """
     if not weights.is_file():
-        raise WeightsError(f"{weights}: no such file; check --weights")
+        raise WeightsError(f"--weights {no_file(weights)}")
     if scale is None and not is_source(network) and isinstance(_read(network), NetworkSpec):
         scale = _said(weights).get("scale")
         if scale is None:

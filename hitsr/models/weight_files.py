@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from hitsr.base.errors import WeightsError
+from hitsr.base.files import no_file
 
 _PICKLE, _ZIP = b"\x80", b"PK"
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # of PyTorch's format before zip
@@ -53,7 +54,7 @@ class WeightsFile(NamedTuple):
 def read_weights(path: Path) -> WeightsFile:
     """Read a file of weights; WeightsError says why it is none, or why it cannot be read."""
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file")
+        raise WeightsError(no_file(path))
     with path.open("rb") as file:
         head = file.read(64)
     if _is_safetensors(head):

@@ -6,7 +6,7 @@ from typing import get_args
 from torch import nn
 
 from hitsr.base.errors import WeightsError
-from hitsr.base.files import sha256
+from hitsr.base.files import no_file, sha256
 from hitsr.models.backbone import create
 from hitsr.models.checkpoints import load_weights
 from hitsr.specs.network import NetworkSpec, Scale
@@ -30,7 +30,7 @@ def load_initial_weights(model: nn.Module, run: RunSpec, weights: Path) -> tuple
         load_weights(source, weights)
     else:
         if not weights.is_file():
-            raise WeightsError(f"{weights}: no such file")
+            raise WeightsError(no_file(weights))
         if sha256(weights) != start.sha256:
             raise WeightsError(
                 f"{weights}: not the file {start.name} that {run.name} starts from "

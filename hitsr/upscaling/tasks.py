@@ -160,7 +160,8 @@ def _check_targets(tasks: list[UpscaleTask]) -> None:
         name = unicodedata.normalize("NFC", str(task.target)).casefold()
         if name in taken:
             first = taken[name]
-            unless = "" if first.target == task.target else " where capitals do not count"
+            same = first.target == task.target
+            unless = "" if same else " where capitals, or how accents are stored, do not count"
             raise DataError(
                 f"{shown(first.source)} and {shown(task.source)} would both become "
                 f"{shown(task.target)}{unless}; rename one"

@@ -404,7 +404,7 @@ def test_a_file_of_one_tensor_is_refused(tmp_path: Path):
 def test_missing_damaged_and_foreign_files_are_named(suffix: str, tmp_path: Path):
     file = tmp_path / f"weights{suffix}"
     _refused(file, f"{file}: no such file")
-    _refused(tmp_path, f"{tmp_path}: no such file")
+    _refused(tmp_path, f"{tmp_path}: is a folder; name a file in it")
 
     whole = io.BytesIO()
     torch.save(_small().state_dict(), whole)
