@@ -209,7 +209,9 @@ def _score(
             hr_sha256=hr_sha256,
         )
     except (ValueError, DataError) as error:
-        raise DataError(f"{sr_path}: cannot be scored: {error}") from None
+        raise DataError(
+            f"{sr_path}: cannot be scored: {error}; leave the picture out of both folders"
+        ) from None
 
 
 def _read(path: Path) -> tuple[Picture, str]:

@@ -146,7 +146,7 @@ def test_a_name_within_a_word_or_number_is_not_extended(tmp_path: Path, hr: str,
 def test_too_small_to_score_is_an_error(folders: tuple[Path, Path]):
     write_png(folders[0] / "a.png", _picture(12, 12))
     write_png(folders[1] / "a.png", _picture(12, 12))
-    with pytest.raises(DataError, match=r"a\.png: cannot be scored"):
+    with pytest.raises(DataError, match=r"a\.png: cannot be scored: .*; leave the picture out"):
         _score(folders)
 
 
