@@ -8,7 +8,7 @@ leaves sizes, time stamps and hashes; a picture is hashed again only if its size
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -20,6 +20,7 @@ from hitsr.base.files import sha256, write_text
 from hitsr.base.progress import Progress
 from hitsr.base.values import Value
 from hitsr.plan.jobs import BaseJob, PrepareJob
+from hitsr.plan.layout import Layout
 from hitsr.plan.picture_sets import hr_folder, is_picture, lr_folder
 
 J = TypeVar("J", bound=BaseJob)
@@ -91,6 +92,26 @@ def noticed(job: J) -> J:
         same = {path: files[path]._replace(stamp=today[path]) for path in touched}
         _write(job.seen, seen.model_copy(update={"files": files | same}))
     return job.model_copy(update={"content": seen.content})
+
+
+def lost(layout: Layout, page: Path, shown: Iterable[BaseJob]) -> str:
+    """A text that changes when results that a page shows were deleted since it was written.
+
+    To Snakemake such a page is finished, and the results would not be made anew. The text is kept
+    until results are deleted again. Where a whole folder such as `weights` is away, as beside
+    copied records, its results were not deleted.
+    """
+    results, kept = layout.results, layout.seen(f"pages/{page.stem}")
+    gone = [
+        str(job.output)
+        for job in shown
+        if job.output and not job.output.exists()
+        if (results / job.output.relative_to(results).parts[0]).is_dir()
+    ]
+    if gone and page.is_file():
+        text = json.dumps([page.stat().st_mtime_ns, *gone])
+        write_text(kept, hashlib.sha256(text.encode()).hexdigest())
+    return kept.read_text(encoding="utf-8") if kept.is_file() else ""
 
 
 def _any_other(job: PrepareJob, files: Mapping[str, SeenFile], touched: Sequence[str]) -> bool:

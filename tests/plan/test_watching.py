@@ -12,7 +12,8 @@ import hitsr.plan.watching as watching
 from hitsr.cli.doing.preparing import prepare
 from hitsr.data.images import write_png
 from hitsr.plan.jobs import PrepareJob
-from hitsr.plan.watching import noticed
+from hitsr.plan.layout import Layout
+from hitsr.plan.watching import lost, noticed
 
 
 def picture(path: Path, seed: int) -> None:
@@ -130,3 +131,34 @@ def test_damaged_memory_is_as_none(job: PrepareJob) -> None:
     assert job.seen is not None
     job.seen.write_text("{")
     assert noticed(job) == job
+
+
+def test_deleted_results_are_noticed_until_the_page_is_written_again(
+    tmp_path: Path, job: PrepareJob
+) -> None:
+    layout = Layout(tmp_path / "results")
+    page, records = layout.report / "index.html", layout.results / "records"
+    shown = [
+        job.model_copy(update={"output": layout.output("prepare", name)}) for name in ("a", "b")
+    ]
+
+    def write(*paths: Path | None) -> None:
+        for path in paths:
+            assert path is not None
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("{}")
+
+    assert lost(layout, page, shown) == ""  # nothing was made yet
+    write(page, *(each.output for each in shown))
+    assert lost(layout, page, shown) == ""
+    (records / "prepare/a.json").unlink()
+    first = lost(layout, page, shown)
+    assert first == lost(layout, page, shown) != ""
+    write(shown[0].output)
+    os.utime(page, ns=(10**18, 10**18))  # written again
+    assert lost(layout, page, shown) == first
+    (records / "prepare/a.json").unlink()
+    second = lost(layout, page, shown)
+    assert second != first
+    records.rename(tmp_path / "away")  # of a results folder, only some parts were copied
+    assert lost(layout, page, shown) == second

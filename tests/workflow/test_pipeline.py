@@ -353,6 +353,16 @@ def test_second_run_does_nothing(finished: Path) -> None:
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
+def test_deleted_record_is_made_anew(finished: Path) -> None:
+    command = ("--configfile", "config.yaml")
+    (finished / "results/tiny/records/quality/hr-x2.test.json").unlink()
+    assert jobs(snakemake(finished, "-n", *command)) == {"quality": 1, "report": 1, "all": 1}
+    done = snakemake(finished, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = snakemake(finished, "-n", *command)
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
 def test_same_values_in_another_file_rerun_nothing(finished: Path) -> None:
     shutil.copy(finished / "config.yaml", finished / "moved.yaml")
     again = snakemake(finished, "-n", "--configfile", "moved.yaml")

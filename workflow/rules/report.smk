@@ -3,6 +3,14 @@
 TEMPLATES = [sha256(path) for path in visible(REPORTS, "**/*") if path.is_file()]
 ABLATION_PAGE = LAYOUT.ablation_page("{name}")
 PAGE_RULES = ("report", "ablation_page")
+# Of each page, a text that changes when results that it shows were deleted.
+LOST = {
+    page: lost(LAYOUT, page, shown) if workflow.is_main_process else ""
+    for page, shown in (
+        (LAYOUT.report / "index.html", PLAN.reported),
+        *((LAYOUT.ablation_page(name), PLAN.asked_by(name)) for name in PLAN.ablations),
+    )
+}
 
 
 rule report:
@@ -19,6 +27,8 @@ rule report:
         ablations=[KNOWN_ABLATIONS[name].hash for name in CONFIG.ablations],
         code=code_of("report"),
         templates=TEMPLATES,
+        # Results that hitsr advises to delete are made anew, though the page is there.
+        lost=LOST[LAYOUT.report / "index.html"],
     shell:
         "hitsr report {CONFIG_FILE:q} --reports {REPORTS:q} --ablations {ABLATIONS:q}"
         + TO_LOG
@@ -46,6 +56,7 @@ rule ablation_page:
         ablation=lambda wildcards: KNOWN_ABLATIONS[wildcards.name].hash,
         code=code_of("report"),
         templates=TEMPLATES,
+        lost=lambda wildcards: LOST[LAYOUT.ablation_page(wildcards.name)],
     shell:
         "hitsr report {CONFIG_FILE:q} --reports {REPORTS:q} --ablations {ABLATIONS:q}"
         " --only {wildcards.name:q}" + TO_LOG + " && cat {log:q}"
