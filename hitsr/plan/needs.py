@@ -30,14 +30,39 @@ def available_device(asked: Device) -> UsedDevice:
 def _picked() -> UsedDevice:
     if not _may_have_gpu():
         return "cpu"
-    code = "from hitsr.runtime.devices import pick_device; print(pick_device('auto').type)"
+    kind, reason = _ask_torch("auto")
+    if reason:
+        raise HitsrError(f"device 'auto': torch cannot say what it stands for: {reason}; name one")
+    return kind
+
+
+def missing_devices(names: Iterable[UsedDevice]) -> str | None:
+    """A message about the devices that torch does not find on this machine; None if there are none.
+
+    Loads no torch: another process asks it.
+    """
+    reasons = [_ask_torch(name)[1] for name in sorted({*names} - {"cpu"})]
+    return "\n".join(filter(None, reasons)) or None
+
+
+def _ask_torch(name: Device) -> tuple[UsedDevice, str]:
+    """The kind of the device that another process picks by this name; or why it cannot."""
+    code = "\n".join(
+        [
+            "import sys",
+            "from hitsr.base.errors import SpecError",
+            "from hitsr.runtime.devices import pick_device",
+            "try: print(pick_device(sys.argv[1]).type)",
+            "except SpecError as error: sys.exit(str(error))",
+        ]
+    )
     asked = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8"
+        [sys.executable, "-c", code, name], capture_output=True, text=True, encoding="utf-8"
     )
     if asked.returncode:
-        reason = asked.stderr.strip().rpartition("\n")[2]
-        raise HitsrError(f"device 'auto': torch cannot say what it stands for: {reason}; name one")
-    return asked.stdout.split()[-1]
+        said = asked.stderr.strip().rpartition("\n")[2]
+        return "cpu", said or f"device {name!r}: torch ended with exit status {asked.returncode}"
+    return asked.stdout.split()[-1], ""
 
 
 def _may_have_gpu() -> bool:

@@ -6,9 +6,10 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 
 import pytest
+import torch
 
 from hitsr.plan import needs
-from hitsr.plan.needs import available_device, missing_data, missing_weights
+from hitsr.plan.needs import available_device, missing_data, missing_devices, missing_weights
 from hitsr.runtime.devices import pick_device
 from hitsr.specs.config import load_config
 
@@ -141,3 +142,19 @@ def test_auto_is_what_the_verbs_pick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(needs, "_may_have_gpu", lambda: True)
     needs._picked.cache_clear()
     assert available_device("auto") == pick_device("auto").type
+
+
+def test_devices_that_are_missing_are_told_before_any_is_used() -> None:
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("this machine has a GPU")
+    told = missing_devices(["mps", "cpu", "cuda:1", "cuda:1"]) or ""
+    assert [line.partition(": ")[0] for line in told.splitlines()] == [
+        "device 'cuda:1'",
+        "device 'mps'",
+    ]
+    assert "use 'cpu'" in told
+
+
+def test_the_cpu_is_never_missing_and_torch_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs.subprocess, "run", None)
+    assert missing_devices(["cpu", "cpu"]) is None

@@ -212,6 +212,14 @@ def test_run_without_weights_and_data_tells_both_and_where_they_are(copy: Path) 
     assert not (copy / "results/official/records").exists()
 
 
+def test_a_device_that_is_not_there_is_told_before_any_work(copy: Path) -> None:
+    config = copy.parent / f"{copy.name}-absent.yaml"
+    changes = {"name": "absent", "train": {**TINY["train"], "device": "cuda:99"}}
+    config.write_text(yaml.safe_dump({**TINY, **changes}))
+    assert "device 'cuda:99': " in refused(copy, "--configfile", str(config))
+    assert not (copy / "results/absent/records").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

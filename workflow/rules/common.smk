@@ -108,12 +108,18 @@ onstart:
         raise WorkflowError(
             f"{LAYOUT.results}: another pipeline changed job files meanwhile; repeat the command"
         )
-    # Report missing data before the first job; a dry run works without data.
+    # Report missing devices and data before the first job; a dry run works without either. Jobs that
+    # a cluster runs find devices of their own.
+    makers = PLAN.makers(
+        file for job in workflow.dag.needrun_jobs() for file in job.output
+    )
+    used = {getattr(job, "device", "cpu") for job in makers}
     sources = REPORTS / "published/sources.csv"
     sets = {
         job_of("prepare", job.wildcards).dataset for job in needed_jobs("prepare")
     }
     missing = [
+        missing_devices(used) if workflow.local_exec else None,
         missing_data(CONFIG, sources, sets) if sets else None,
         missing_weights(CONFIG, sources) if needed_jobs("restore") else None,
     ]
