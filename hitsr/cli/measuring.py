@@ -1,12 +1,16 @@
 """Carry out a batch of jobs that measure costs: one that fails costs the others nothing."""
 
+import platform
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TypeVar
 
 import typer
 
 from hitsr.base.errors import HitsrError
+from hitsr.base.writers import sole_writer
 from hitsr.cli.options import say, to_json
 from hitsr.plan.batches import CostJob
 from hitsr.plan.kept import forget_kept, is_kept, kept_file
@@ -31,23 +35,25 @@ def measure(
 
     `work` yields what came of groups of jobs, by their names; each is saved at once. With
     `resumes`, what the same jobs left when their batch failed or was killed is not measured again.
-    Exit status 1 if a job could not be measured. `threads` are those of timings.
+    Exit status 1 if a job could not be measured. `threads` are those of timings, of which only one
+    runs at a time.
     """
     by_name, records = {job.name: job for job in jobs}, dict[str, R]()
-    if resumes:
-        records = _left(jobs, kind, threads)
-    for group in work([job for job in jobs if job.name not in records]):
-        measured = {}
-        for name, outcome in group.items():
-            if isinstance(outcome, HitsrError):
-                lines = str(outcome).splitlines()
-                say("\n  ".join([f"hitsr: {name}: {lines[0]}", *lines[1:]]))
-                continue
-            measured[name] = outcome
-            _save(by_name[name], outcome, resumes)
-        records |= measured
-        if measured and not as_json:
-            print(show(measured), flush=True)
+    with _timing_alone(jobs[0].output if resumes and threads else None):
+        if resumes:
+            records = _left(jobs, kind, threads)
+        for group in work([job for job in jobs if job.name not in records]):
+            measured = {}
+            for name, outcome in group.items():
+                if isinstance(outcome, HitsrError):
+                    lines = str(outcome).splitlines()
+                    say("\n  ".join([f"hitsr: {name}: {lines[0]}", *lines[1:]]))
+                    continue
+                measured[name] = outcome
+                _save(by_name[name], outcome, resumes)
+            records |= measured
+            if measured and not as_json:
+                print(show(measured), flush=True)
     if as_json and records:
         print(to_json([records[job.name] for job in jobs if job.name in records]))
     if len(records) < len(jobs):
@@ -55,6 +61,16 @@ def measure(
         raise typer.Exit(1)
     if resumes:
         forget_kept(jobs)
+
+
+def _timing_alone(output: Path | None) -> AbstractContextManager[object]:
+    """Wait until no other process of this machine times for the results folder of a job's output.
+
+    A pipeline that was killed leaves its timing at work, which would slow down this one.
+    """
+    if output is None:
+        return nullcontext()
+    return sole_writer(output.parent.parent / f"timings-{platform.node()}", say)
 
 
 def one_by_one(

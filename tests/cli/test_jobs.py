@@ -1,5 +1,8 @@
 """Verbs on job files: the same records as from flags, and many jobs in one process."""
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from typer.testing import CliRunner
 import hitsr
 from hitsr.base.errors import HitsrError
 from hitsr.base.files import sha256
+from hitsr.base.writers import sole_writer
 from hitsr.cli import app
 from hitsr.data.images import write_png
 from hitsr.models.checkpoints import metadata_of, save_weights
@@ -232,6 +236,22 @@ def test_a_network_that_cannot_run_costs_the_others_nothing(
     assert "1 of 2 could not be measured" in result.stderr
     assert LatencyRecord.load(tmp_path / "good.json").session is None
     assert not (tmp_path / "bad.json").exists()
+
+
+def test_timings_wait_for_what_a_killed_pipeline_left_at_work(done: Plan, tmp_path: Path) -> None:
+    job = done.find("results/tiny/records/latency/own-x2.cpu.own.json")
+    out = tmp_path / "records/latency/own.json"
+    job.model_copy(update={"output": out}).save(tmp_path / "own.job")
+    with sole_writer(out.parent.parent / f"timings-{platform.node()}", print):
+        verb = [Path(sys.executable).with_name("hitsr"), "latency", "--job", tmp_path / "own.job"]
+        second = subprocess.Popen(verb, stderr=subprocess.PIPE, text=True)
+        assert second.stderr is not None
+        said = second.stderr.readline()
+        assert "waiting until that has ended" in said, said + second.stderr.read()
+        assert not out.exists()
+    second.communicate()
+    assert second.returncode == 0
+    assert LatencyRecord.load(out).subject == "own-x2"
 
 
 def test_a_network_without_parameters_costs_nothing(folder: Path, tmp_path: Path) -> None:
