@@ -23,7 +23,7 @@ from hitsr.plan.jobs import (
     device_kind,
 )
 from hitsr.plan.layout import Layout
-from hitsr.plan.subjects import TrainedNetwork
+from hitsr.plan.subjects import CONTROLS, TrainedNetwork
 from hitsr.records import (
     AttributionRecord,
     DatasetRecord,
@@ -123,6 +123,9 @@ def unlike_set(record: Record, sets: Mapping[tuple[str, Scale], DatasetRecord]) 
             some = ", ".join(sorted(names ^ known.keys())[:3])
             return f"not the pictures that {record.dataset} was prepared with ({some}){_ANEW}"
         for picture in record.pictures:
+            is_copy = picture.psnr_db is None and picture.sr_sha256 == picture.hr_sha256
+            if is_copy and record.method not in CONTROLS and picture.sr_sha256:
+                return f"{picture.name} is the HR picture itself; delete the SR pictures and rerun"
             if picture.hr_sha256 not in (None, known[picture.name].hr_sha256):
                 return f"{picture.name} was scored against another HR than the set has{_ANEW}"
             limit_db = most_psnr_db(*known[picture.name].hr_size)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from hitsr.base.files import sha256
-from hitsr.records import AttributionSettings, LatencyRecord, QualityRecord
+from hitsr.records import AttributionSettings, DatasetRecord, LatencyRecord, QualityRecord
 from hitsr.report.csv_tables import collect
+from hitsr.report.doubts import unlike_set
 from hitsr.report.gather import _read, gather, gather_folder
 from hitsr.specs.config import runs
 
@@ -288,6 +289,18 @@ def test_what_pictures_cannot_have_or_do_not_have_is_not_used(measured, kind, pl
         assert said in refused(measured, kind, "hit_sir-x2-s1.test")
     finally:
         path.write_bytes(original)
+
+
+@pytest.mark.parametrize(("method", "is_told"), [("hit_sir", True), ("bicubic", False)])
+def test_sr_that_was_the_hr_picture_when_it_was_scored_is_told(measured, method, is_told):
+    record = QualityRecord.load(measured.output("quality", "hit_sir-x2-s1.test"))
+    prepared = DatasetRecord.load(measured.output("prepare", "test-x2"))
+    first, *others = record.pictures
+    same = {"psnr_db": None, "ssim": 1.0, "sr_sha256": first.hr_sha256}
+    pictures = (first.model_copy(update=same), *others)
+    record = record.model_copy(update={"method": method, "pictures": pictures})
+    told = unlike_set(record, {("test", 2): prepared})
+    assert ("is the HR picture itself" in told) == is_told
 
 
 def test_a_picture_that_was_replaced_after_it_was_scored_costs_its_scores(full):

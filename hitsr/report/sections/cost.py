@@ -4,6 +4,7 @@ PSNR and cost of a point are of one network, never of its published size and its
 Printed numbers join the same panel on the paper's sets alone; else they have panels of their own.
 """
 
+import math
 from typing import NamedTuple
 
 from hitsr.report.budget import Budget
@@ -109,8 +110,8 @@ def _points(evidence: Evidence, setting: Setting, cost: Cost) -> list[Point]:
     for network in evidence.networks:
         psnr = evidence.level("psnr_db", network, dataset=setting.dataset, scale=setting.scale)
         spent = evidence.level(cost.quantity, network, scale=setting.scale, **cost.where)
-        # An own network without parameters has no place on a logarithmic axis.
-        if psnr and spent and spent.value > 0:
+        # Neither a perfect score nor an own network without parameters has a place on the axes.
+        if psnr and math.isfinite(psnr.value) and spent and spent.value > 0:
             points.append(Point(network, spent.value, psnr.value, psnr.half))
     return points
 
