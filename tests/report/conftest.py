@@ -335,7 +335,10 @@ class Folder:
             psnr_db = tuple(psnr_db + index for index in range(len(pictures)))
         folders = (self.output("restore", name), self.config.data.root / dataset / "HR")
         hashes = [
-            [self._picture(folder / f"{picture}.png", _SEEDS.get(picture, 2)) for folder in folders]
+            [  # of different files: an SR file that is a copy of the HR one is not believed
+                self._picture(folder / f"{picture}.png", _SEEDS.get(picture, 2), level=level)
+                for level, folder in zip((1, 6), folders)
+            ]
             for picture in pictures
         ]
         self.save(
@@ -369,11 +372,11 @@ class Folder:
             render(self.plan, reports, out, self.ablations)
         return out
 
-    def _picture(self, path: Path, seed: int, width: int = 60) -> str:
-        """Write a picture; returns its hash."""
+    def _picture(self, path: Path, seed: int, width: int = 60, level: int = 6) -> str:
+        """Write a picture, compressed at a level of PNG; returns the hash of the file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(seed).integers(0, 255, (40, width, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(path)
+        Image.fromarray(pixels).save(path, compress_level=level)
         return sha256(path)
 
 
