@@ -2,18 +2,15 @@
 
 import hashlib
 import math
-import os
 import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from hitsr.base.errors import DataError, did_you_mean, in_one_line
-from hitsr.base.progress import Progress
 from hitsr.data.images import (
     Picture,
     crop_to_multiple,
@@ -22,6 +19,7 @@ from hitsr.data.images import (
     read_bytes,
     size_text,
 )
+from hitsr.data.workers import on_all_cores
 from hitsr.measure.metrics import Channel, is_grey, psnr, signature, ssim
 from hitsr.records import ChannelScore, PictureScore
 
@@ -59,21 +57,13 @@ def score_folders(
     Pictures are matched by file name: `<name>.*` in `hr` with `<name>.*` or `<name>x<scale>.*` in
     `sr`; or else all names in `sr` share what stands before and after <name>, such as `_SwinIR`,
     which stderr then shows unless `quiet`. HR is cropped on the right and bottom to a multiple of
-    the scale. Raises DataError if a picture matches none or several, cannot be read, has another
-    size than the cropped HR, or is too small to score.
+    the scale. Raises DataError if a picture matches none or several; and one that names all that
+    cannot be read, have another size than the cropped HR, or are too small to score.
     """
     hr_pictures = hr if isinstance(hr, dict) else list_pictures(hr)
     matched = _matched(list_pictures(sr), hr_pictures, scale, sr, quiet)
     score = partial(_score, scale=scale, others=others or {})
-    with (
-        Progress(f"quality {sr.name}", len(matched), "picture", quiet) as progress,
-        ThreadPoolExecutor(os.cpu_count()) as workers,
-    ):
-        scores = []
-        for picture_score in workers.map(score, matched):
-            scores.append(picture_score)
-            progress.advance()
-    return tuple(scores)
+    return tuple(on_all_cores(f"quality {sr.name}", score, matched, quiet=quiet))
 
 
 def _matched(

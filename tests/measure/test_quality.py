@@ -221,3 +221,13 @@ def test_a_one_channel_file_stands_for_three_equal_channels(tmp_path: Path, grey
     assert score.rgb.ssim == ssim(pictures["sr"], pictures["hr"], 2, "rgb")
     assert (score.grey is None) == (grey_side == "sr")
     assert score.one_channel == (("sr", "hr") if grey_side == "both" else (grey_side,))
+
+
+def test_all_pictures_that_cannot_be_scored_are_named(folders: tuple[Path, Path]):
+    (folders[0] / "a.png").write_bytes(b"no picture")
+    write_png(folders[0] / "bx2.png", _picture(30, 30))
+    with pytest.raises(DataError) as told:
+        _score(folders)
+    first, second = str(told.value).splitlines()
+    assert str(folders[0] / "a.png") in first
+    assert str(folders[0] / "bx2.png") in second
