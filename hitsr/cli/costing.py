@@ -1,8 +1,9 @@
 """Verbs that measure what networks cost: complexity, latency, and how both grow with sizes."""
 
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal, cast, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 from typer import Option
@@ -13,10 +14,21 @@ from hitsr.cli.measuring import measure, one_by_one
 from hitsr.cli.options import from_files, given
 from hitsr.cli.subject import built, scaled
 from hitsr.plan.batches import time_name
-from hitsr.plan.jobs import CountJob, GrowthJob, TimeGrowthJob, TimeJob, UsedDevice
+from hitsr.plan.jobs import CountJob, GrowthJob, TimeGrowthJob, TimeJob, UsedDevice, device_kind
 from hitsr.records import ComplexityRecord, LatencyRecord, ScalingRecord, ScalingTimeRecord
-from hitsr.specs.config import Device, Dtype, Over
+from hitsr.specs.config import Device, Over
 from hitsr.specs.network import Formulation
+from hitsr.specs.steps import STEPS, Launch, Precision
+
+_PRECISION = (
+    "float32, tf32, float16, bfloat16 (weights and pictures too), autocast (products in bfloat16), "
+    "or several that take turns: float32,float16"
+)
+_LAUNCH = (
+    "eager, compiled (by torch.compile), graph (one CUDA graph), or several that take turns: "
+    "eager,graph"
+)
+_TAKEN_APART = "time every step from the released code to the fastest forward on this device"
 
 
 def complexity(
@@ -131,12 +143,14 @@ def latency(
     batch: Annotated[
         list[int] | None, Option(min=1, help="pictures in one forward; repeatable")
     ] = None,
-    dtype: Annotated[Dtype, Option(help="of weights and pictures")] = "float32",
+    precision: Annotated[str, Option(help=_PRECISION)] = "float32",
+    launch: Annotated[str, Option(help=_LAUNCH)] = "eager",
     channels_last: Annotated[
         bool, Option(help="memory layout of pictures and convolution weights")
     ] = False,
-    compiled: options.Compile = False,
-    autocast: options.Autocast = False,
+    compiled: Annotated[bool, Option("--compile", help="short for --launch compiled")] = False,
+    graph: Annotated[bool, Option("--graph", help="short for --launch graph")] = False,
+    taken_apart: Annotated[bool, Option("--taken-apart", help=_TAKEN_APART)] = False,
     warmup: Annotated[
         int, Option(min=0, help="most warm-up forwards; ends early once 5 times agree")
     ] = 10,
@@ -151,31 +165,42 @@ def latency(
 ) -> None:
     """Time single forwards, keep every sample, and measure peak memory above that at rest.
 
-    The default scale is the one in the network's file, else 2. All networks and formulations take
-    turns in one process; speed-ups are ratios of neighbouring forwards. Memory is measured in a
-    fresh process for each. Exit status 1 if any of them cannot run; the others are still recorded.
+    The default scale is the one in the network's file, else 2. All networks, formulations,
+    precisions and launches take turns in one process; speed-ups are ratios of neighbouring
+    forwards. Memory is measured in a fresh process for each. Exit status 1 if any of them cannot
+    run; the others are still recorded.
     """
     jobs = from_files(context, job, TimeJob)
     if not jobs:
         subject = built(given(network, "NETWORK"), scale, 2, name)
+        if taken_apart and not subject.spec:
+            raise SpecError("--taken-apart: your own network has one formulation; leave it out")
         size = options.size_of(output_size)
-        forms = _formulations(formulation) if subject.spec else (None,)
         batches = dict.fromkeys(batch or [1])
-        if out and (out_dir or len(batches) * len(forms) > 1):
+        steps: Sequence[tuple[Any, Any, Any]] = list(
+            product(
+                _listed(formulation, Formulation, "--formulation") if subject.spec else (None,),
+                _listed(precision, Precision, "--precision"),
+                _launches(launch, compiled, graph),
+            )
+        )
+        if out and (out_dir or taken_apart or len(batches) * len(steps) > 1):
             raise SpecError("--out names the file of one record; for more give --out-dir alone")
-        for pictures, form in product(batches, forms):
+        used = _used(device)
+        if taken_apart:
+            steps = STEPS[device_kind(used)]
+        for pictures, (form, precise, launched) in product(batches, steps):
             made = TimeJob(
                 name="",
                 output=out,
                 subject=subject,
                 output_size=size,
-                device=_used(device),
+                device=used,
                 formulation=form,
                 batch=pictures,
-                dtype=dtype,
+                precision=precise,
+                launch=launched,
                 channels_last=channels_last,
-                compiled=compiled,
-                autocast=autocast,
                 warmup=warmup,
                 samples=samples,
             )
@@ -250,16 +275,24 @@ def _used(device: Device) -> UsedDevice:
     return found.type if device == "auto" else device
 
 
-def _formulations(text: str) -> tuple[Formulation, ...]:
-    """The listed formulations in order, without repetitions."""
-    known = get_args(Formulation)
+def _launches(text: str, compiled: bool, graph: bool) -> tuple[Launch, ...]:
+    """What --launch lists, or its short forms."""
+    short = [name for name, is_on in (("compiled", compiled), ("graph", graph)) if is_on]
+    if short and text != "eager":
+        raise SpecError(f"--launch {text}: give it alone, without --compile and --graph")
+    return _listed(",".join(short) or text, Launch, "--launch")
+
+
+def _listed(text: str, known: Any, option: str) -> tuple[Any, ...]:
+    """The listed members of a Literal in order, without repetitions."""
+    names = get_args(known)
     parts = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     for part in parts:
-        if part not in known:
+        if part not in names:
             raise SpecError(
-                f"--formulation {text!r}: must be {' or '.join(known)}, or several; got {part!r}"
+                f"{option} {text!r}: must be {' or '.join(names)}, or several; got {part!r}"
             )
-    return cast(tuple[Formulation, ...], parts)
+    return parts
 
 
 def _sides(text: str) -> tuple[int, ...]:

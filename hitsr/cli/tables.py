@@ -104,8 +104,8 @@ def time_growth(record: ScalingTimeRecord) -> str:
 def side_by_side(records: Mapping[str, LatencyRecord]) -> str:
     """A line per record, by the name of its job; then the speed-ups.
 
-    A speed-up compares two formulations of one network: median and quartiles of the ratios of
-    neighbouring forwards. The last formulation is compared with each earlier one.
+    A speed-up compares two ways to compute one network: median and quartiles of the ratios of
+    neighbouring forwards. The last way is compared with each earlier one.
     """
     lines = [_times(name, record) for name, record in records.items()]
     by_subject: dict[str, list[LatencyRecord]] = {}
@@ -113,14 +113,20 @@ def side_by_side(records: Mapping[str, LatencyRecord]) -> str:
         by_subject.setdefault(record.subject, []).append(record)
     for *earlier, last in by_subject.values():
         for record in earlier:
-            ratios = record.over(last)
-            low, middle, high = _quartiles(ratios)
-            lines.append(
-                f"{last.subject}: {last.formulation} is {middle:.2f} times as fast as "
-                f"{record.formulation}; middle half of {len(ratios)} ratios: "
-                f"{low:.2f} to {high:.2f}"
-            )
+            if ratios := record.over(last):
+                low, middle, high = _quartiles(ratios)
+                lines.append(
+                    f"{last.subject}: {_way(last)} is {middle:.2f} times as fast as "
+                    f"{_way(record)}; middle half of {len(ratios)} ratios: {low:.2f} to {high:.2f}"
+                )
     return "\n".join(lines)
+
+
+def _way(record: LatencyRecord) -> str:
+    """How a forward was computed: "fused", "fused float16 graph"."""
+    unusual = (record.precision, "float32"), (record.launch, "eager")
+    parts = [record.formulation or "own", *(name for name, usual in unusual if name != usual)]
+    return " ".join(parts)
 
 
 def scores(record: QualityRecord) -> str:

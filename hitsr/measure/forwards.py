@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from hitsr.base.errors import HitsrError, SpecError
 from hitsr.runtime.compiling import check_compiler
 from hitsr.runtime.free_memory import is_out_of_memory
-from hitsr.specs.config import Dtype
+from hitsr.runtime.precision import computing, dtype_of
+from hitsr.specs.steps import Launch, Precision
 
 Clock = Literal["cuda_events", "wall"]
 _PROBE = 64  # pixels a side
@@ -28,10 +29,9 @@ class Work(NamedTuple):
     input_size: tuple[int, int]  # width, height
     device: torch.device
     batch: int = 1
-    dtype: Dtype = "float32"
+    precision: Precision = "float32"
+    launch: Launch = "eager"
     channels_last: bool = False
-    compiled: bool = False
-    autocast: bool = False  # to bfloat16
 
     @property
     def pictures(self) -> str:
@@ -42,8 +42,7 @@ class Work(NamedTuple):
     @property
     def words(self) -> str:
         """For error messages: "320x180 in float32 on cpu"."""
-        dtype = self.dtype + ", autocast" * self.autocast
-        return f"{self.pictures} in {dtype} on {self.device}"
+        return f"{self.pictures} in {self.precision} on {self.device}"
 
 
 class Forward(NamedTuple):
@@ -51,48 +50,38 @@ class Forward(NamedTuple):
 
     run: Callable[[], float]
     clock: Clock
-    compile_seconds: float | None
-
-
-class Autocast(nn.Module):
-    """A network whose convolutions and matrix products compute in bfloat16.
-
-    Converted weights are not cached between forwards.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """The output of the network."""
-        with torch.autocast(pictures.device.type, torch.bfloat16):
-            out: Tensor = self.model(pictures)
-            return out
+    preparation_seconds: float | None
 
 
 def ready(model: nn.Module, work: Work) -> Forward:
     """Move the model to device, dtype and layout in place, set eval mode, compile it if asked to.
 
     The pictures are noise with a fixed seed. Call `ready`, and the result's `run`, within
-    `conditions`. Raises SpecError if device, dtype or compiler cannot run the model.
+    `conditions`. Raises SpecError if device, precision, compiler or graph cannot run the model.
     """
-    if work.compiled:
+    if work.launch == "compiled":
         check_compiler()
+    if work.launch == "graph" and work.device.type != "cuda":
+        raise SpecError(f"{work.words}: only an NVIDIA GPU launches CUDA graphs; leave them out")
     model, pictures = _placed(model, work)
-    if work.autocast:
-        model = Autocast(model)
     clock, timed = _CLOCKS[work.device.type]
-    if work.dtype != "float32" or work.autocast or work.device.type == "mps":
+    if work.precision != "float32" or work.device.type == "mps":
         _check_runs(model, pictures, work)
-    compile_seconds = _compile(model, pictures, timed) if work.compiled else None
-    return Forward(partial(timed, model, pictures), clock, compile_seconds)
+    seconds = _compile(model, pictures, timed) if work.launch == "compiled" else None
+    return Forward(partial(timed, model, pictures), clock, seconds)
 
 
 @contextmanager
 def conditions(work: Work) -> Iterator[None]:
-    """Inference mode, with errors turned into SpecErrors as in `explaining`."""
-    with explaining(work), torch.inference_mode():
+    """Inference mode in the work's precision; errors become SpecErrors as in `explaining`.
+
+    Convolutions on a GPU use the fastest of cuDNN's algorithms, as the field's test code does.
+    """
+    with (
+        explaining(work),
+        torch.inference_mode(),
+        computing(work.precision, work.device, by_trial=True),
+    ):
         yield
 
 
@@ -112,8 +101,8 @@ def explaining(work: Work) -> Iterator[None]:
 
 
 def _placed(model: nn.Module, work: Work) -> tuple[nn.Module, Tensor]:
-    precision, pictures = _DTYPES[work.dtype], _noise(work.input_size, work.batch)
-    model, pictures = model.to(work.device, precision).eval(), pictures.to(work.device, precision)
+    dtype, pictures = dtype_of(work.precision), _noise(work.input_size, work.batch)
+    model, pictures = model.to(work.device, dtype).eval(), pictures.to(work.device, dtype)
     if not work.channels_last:
         return model, pictures
     layout = torch.channels_last
@@ -178,9 +167,4 @@ _CLOCKS: dict[str, tuple[Clock, _Timed]] = {
     "cpu": ("wall", _wall_ms),
     "cuda": ("cuda_events", _events_ms),
     "mps": ("wall", _mps_ms),
-}
-_DTYPES: dict[Dtype, torch.dtype] = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
 }

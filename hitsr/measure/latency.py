@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import nn
 
 from hitsr.base.errors import HitsrError, SpecError
@@ -17,6 +16,7 @@ from hitsr.measure.energy import start_meter
 from hitsr.measure.forwards import Forward, Work, conditions, ready
 from hitsr.measure.machine import machine_state
 from hitsr.records import Energy, Timing
+from hitsr.runtime.precision import settings
 
 # The warm-up ends early when a model's last five times lie within 5 % of each other.
 STABLE_FORWARDS, STABLE_SPREAD = 5, 0.05
@@ -25,26 +25,28 @@ STABLE_FORWARDS, STABLE_SPREAD = 5, 0.05
 class _Turn:
     """One of the models that take turns. A model that fails is dropped; its memory is freed."""
 
-    def __init__(self) -> None:
+    def __init__(self, work: Work) -> None:
+        self.work = work
         self.forward: Forward | None = None
         self.warmup_ms: list[float] = []
         self.samples_ms: list[float] = []
+        self.settings: dict[str, str] = {}
         self.error: SpecError | None = None
 
-    def make_ready(self, model: nn.Module, work: Work) -> None:
+    def make_ready(self, model: nn.Module) -> None:
         def make() -> None:
-            self.forward = ready(model, work)
+            self.forward, self.settings = ready(model, self.work), settings(self.work.device)
 
-        self._try(make, work)
+        self._try(make)
 
-    def take(self, times: list[float], work: Work) -> None:
+    def take(self, times: list[float]) -> None:
         forward = self.forward
         if forward is not None:
-            self._try(lambda: times.append(forward.run()), work)
+            self._try(lambda: times.append(forward.run()))
 
-    def _try(self, step: Callable[[], None], work: Work) -> None:
+    def _try(self, step: Callable[[], None]) -> None:
         try:
-            with conditions(work):
+            with conditions(self.work):
                 step()
         except HitsrError as error:
             # A copy without the traceback, which would keep the model's tensors alive.
@@ -54,9 +56,10 @@ class _Turn:
 def measure(
     models: Sequence[nn.Module], work: Work, *, warmup: int, samples: int, quiet: bool = False
 ) -> tuple[Timing, ...]:
-    """Like `measure_each`, but raises the SpecError of the first model that cannot run."""
+    """Like `measure_each`, of one work, but raises the SpecError of the first that cannot run."""
+    works = [(model, work) for model in models]
     timings = []
-    for found in measure_each(models, work, warmup=warmup, samples=samples, quiet=quiet):
+    for found in measure_each(works, warmup=warmup, samples=samples, quiet=quiet):
         if isinstance(found, SpecError):
             raise found
         timings.append(found)
@@ -64,42 +67,44 @@ def measure(
 
 
 def measure_each(
-    models: Sequence[nn.Module], work: Work, *, warmup: int, samples: int, quiet: bool = False
+    works: Sequence[tuple[nn.Module, Work]], *, warmup: int, samples: int, quiet: bool = False
 ) -> tuple[Timing | SpecError, ...]:
     """Time `samples` forwards of each model, in turns, after at most `warmup` untimed ones each.
 
-    Models run in eval and inference mode on noise with a fixed seed. They are moved to the work's
-    device, dtype and layout, and stay there. CUDA is timed with events, other devices with the wall
-    clock. The warm-up ends when the times of each model agree. Energy is measured only for a single
-    model: counters are too slow to separate models that take turns.
+    Models run in eval and inference mode on noise with a fixed seed. Each is moved to the device,
+    dtype and layout of its work, and stays there; pictures and device are the same for all. CUDA is
+    timed with events, other devices with the wall clock. The warm-up ends when the times of each
+    model agree. Energy is measured only for a single model: counters are too slow to separate
+    models that take turns.
 
-    A model that cannot run on the device, in the dtype, with the compiler or within memory has its
-    error in place of a timing; the other models are still timed. Raises ValueError for no model, no
-    sample, an empty batch or a negative warm-up.
+    A model that cannot run on the device, in the precision, with the compiler, as a graph or within
+    memory has its error in place of a timing; the other models are still timed. Raises ValueError
+    for no model, no sample, different pictures or devices, an empty batch or a negative warm-up.
     """
-    if samples < 1 or warmup < 0 or work.batch < 1 or not models:
+    alike = {(work.input_size, work.batch, work.device) for _, work in works}
+    if samples < 1 or warmup < 0 or len(alike) != 1 or works[0][1].batch < 1:
         raise ValueError(
-            f"needs models, samples and pictures in a batch, and no negative warm-up; "
-            f"got {len(models)}, {samples}, {work.batch}, {warmup}"
+            "needs models, samples, pictures in a batch, the same for all, and no negative "
+            f"warm-up; got {len(works)} models of {alike}, {samples}, {warmup}"
         )
-    before = machine_state(work.device)
-    turns = [_Turn() for _ in models]
-    for turn, model in zip(turns, models, strict=True):
-        turn.make_ready(model, work)
-    _warm_up(turns, warmup, work, quiet)
-    energy = _sample(turns, samples, work, quiet)
+    device, pictures = works[0][1].device, works[0][1].pictures
+    before = machine_state(device)
+    turns = [_Turn(work) for _, work in works]
+    for turn, (model, _) in zip(turns, works, strict=True):
+        turn.make_ready(model)
+    _warm_up(turns, warmup, pictures, quiet)
+    energy = _sample(turns, samples, pictures, quiet)
     finished = [turn.samples_ms for turn in turns if turn.forward]
     session = _session(finished) if len(finished) > 1 else None
-    after = machine_state(work.device)
+    after = machine_state(device)
 
     def timing(turn: _Turn, forward: Forward) -> Timing:
         return Timing(
-            dtype=work.dtype,
-            batch=work.batch,
-            channels_last=work.channels_last,
-            compiled=work.compiled,
-            compile_seconds=forward.compile_seconds,
-            autocast=work.autocast,
+            precision=turn.work.precision,
+            launch=turn.work.launch,
+            batch=turn.work.batch,
+            channels_last=turn.work.channels_last,
+            preparation_seconds=forward.preparation_seconds,
             clock=forward.clock,
             warmup=len(turn.warmup_ms),
             warmup_ms=tuple(turn.warmup_ms),
@@ -107,7 +112,7 @@ def measure_each(
             samples_ms=tuple(turn.samples_ms),
             session=session,
             energy=energy,
-            settings=_settings(work.device),
+            settings=turn.settings,
             before=before,
             after=after,
         )
@@ -120,14 +125,14 @@ def _running(turn: _Turn) -> Forward:
     return turn.forward
 
 
-def _warm_up(turns: Sequence[_Turn], limit: int, work: Work, quiet: bool) -> None:
+def _warm_up(turns: Sequence[_Turn], limit: int, pictures: str, quiet: bool) -> None:
     """Run forwards in turns until the last times of each model agree, at most `limit` each."""
-    with Progress(f"warm-up at {work.pictures}", limit, "forward", quiet) as progress:
+    with Progress(f"warm-up at {pictures}", limit, "forward", quiet) as progress:
         for _ in range(limit):
             if all(_agree(turn.warmup_ms) for turn in turns if turn.forward):
                 break
             for turn in turns:
-                turn.take(turn.warmup_ms, work)
+                turn.take(turn.warmup_ms)
             progress.advance()
 
 
@@ -136,13 +141,13 @@ def _agree(times: list[float]) -> bool:
     return len(last) == STABLE_FORWARDS and max(last) <= (1 + STABLE_SPREAD) * min(last)
 
 
-def _sample(turns: Sequence[_Turn], samples: int, work: Work, quiet: bool) -> Energy | None:
+def _sample(turns: Sequence[_Turn], samples: int, pictures: str, quiet: bool) -> Energy | None:
     """Time forwards in turns; returns the energy used if there is only one model."""
-    with Progress(f"latency at {work.pictures}", samples, "forward", quiet) as progress:
-        consumed = start_meter(work.device)
+    with Progress(f"latency at {pictures}", samples, "forward", quiet) as progress:
+        consumed = start_meter(turns[0].work.device)
         for _ in range(samples):
             for turn in turns:
-                turn.take(turn.samples_ms, work)
+                turn.take(turn.samples_ms)
             progress.advance()
         return consumed() if len(turns) == 1 else None
 
@@ -150,12 +155,3 @@ def _sample(turns: Sequence[_Turn], samples: int, work: Work, quiet: bool) -> En
 def _session(samples_ms: Sequence[Sequence[float]]) -> str:
     """A unique name of a measurement: the hash of all its times."""
     return hashlib.sha256(json.dumps(samples_ms).encode()).hexdigest()[:16]
-
-
-def _settings(device: torch.device) -> dict[str, str]:
-    """Settings of torch that trade exactness for speed, or let it choose kernels by trial."""
-    found = {"float32_matmul_precision": torch.get_float32_matmul_precision()}
-    if device.type == "cuda":
-        found["cudnn.allow_tf32"] = str(torch.backends.cudnn.allow_tf32)
-        found["cudnn.benchmark"] = str(torch.backends.cudnn.benchmark)
-    return found

@@ -13,19 +13,18 @@ CostJob = CountJob | TimeJob | GrowthJob | TimeGrowthJob
 
 
 def time_name(job: TimeJob) -> str:
-    """`hit_sir-x2.cuda.fused`, `hit_sir-x2.cpu.paper.b4.float16.compiled`.
+    """`hit_sir-x2.cuda.fused`, `hit_sir-x2.cuda.fused.b4.float16.graph`.
 
-    Default values (one picture, float32, no other layout, no compiling) are left out.
+    Default values (one picture, float32, eager, no other layout) are left out.
     """
     parts = (
         job.subject.name,
         job.device.replace(":", ""),
         job.formulation or "own",
         f"b{job.batch}" if job.batch > 1 else "",
-        job.dtype if job.dtype != "float32" else "",
+        job.precision if job.precision != "float32" else "",
+        job.launch if job.launch != "eager" else "",
         "channels_last" if job.channels_last else "",
-        "compiled" if job.compiled else "",
-        "autocast" if job.autocast else "",
     )
     return ".".join(filter(None, parts))
 
@@ -33,7 +32,7 @@ def time_name(job: TimeJob) -> str:
 def cost_batches(jobs: Iterable[Job]) -> dict[str, list[CostJob]]:
     """Group jobs of costs into batches, by name; one process measures a batch.
 
-    The config's jobs are grouped: latencies at one scale, batch and dtype take turns, so that they
+    The config's jobs are grouped: latencies at one scale and batch take turns, so that they
     can be compared as ratios of neighbouring forwards; counts share the start of a process. A job
     that only ablations request has its own batch, so that a changed variant reruns nothing else.
     """
@@ -55,8 +54,8 @@ def _batch_name(job: CostJob) -> str:
     scale = f"x{job.subject.scale}"
     match job:
         case TimeJob():
-            load = f".b{job.batch}.{job.dtype}" if (job.batch, job.dtype) != (1, "float32") else ""
-            return f"latency.{scale}.{job.device}{load}"
+            batch = f".b{job.batch}" if job.batch > 1 else ""
+            return f"latency.{scale}.{job.device}{batch}"
         case GrowthJob():
             return f"scaling.{scale}.{job.over}"
         case _:

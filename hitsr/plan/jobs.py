@@ -17,9 +17,10 @@ from hitsr.base.reading import read_json
 from hitsr.base.values import Count, CountOrNone, Value
 from hitsr.plan.layout import Kind
 from hitsr.plan.subjects import BuiltNetwork, Filled, Network, Scored, Upscaler
-from hitsr.specs.config import Device, Dtype, Over, Side
+from hitsr.specs.config import Device, Over, Side
 from hitsr.specs.network import Formulation, Scale
 from hitsr.specs.run import RunSpec
+from hitsr.specs.steps import Launch, Precision
 
 UsedDevice = Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:\d+)?)$")]
 
@@ -150,10 +151,9 @@ class TimeJob(BaseJob):
     device: UsedDevice
     formulation: Formulation | None  # None for a user's own network
     batch: Count = 1
-    dtype: Dtype = "float32"
+    precision: Precision = "float32"
+    launch: Launch = "eager"
     channels_last: StrictBool = False
-    compiled: StrictBool = False
-    autocast: StrictBool = False
     warmup: CountOrNone
     samples: Count
 

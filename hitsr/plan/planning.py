@@ -26,6 +26,7 @@ from hitsr.plan.jobs import (
     TimeJob,
     TrainJob,
     UsedDevice,
+    device_kind,
 )
 from hitsr.plan.layout import Layout, file_name
 from hitsr.plan.needs import available_device
@@ -43,10 +44,11 @@ from hitsr.plan.subjects import (
     weight_names,
 )
 from hitsr.specs.ablation import Ablation, AblationRow, ablation_rows
-from hitsr.specs.config import Config, Device, Dtype, runs, scaled_networks, start_file
+from hitsr.specs.config import Config, Device, runs, scaled_networks, start_file
 from hitsr.specs.network import Formulation, Scale
 from hitsr.specs.run import RunSpec
 from hitsr.specs.source import read_source
+from hitsr.specs.steps import STEPS, Launch, Precision
 
 J = TypeVar("J", bound=BaseJob)
 
@@ -188,7 +190,7 @@ class _Planner:
                     yield from self._scored(TrainedNetwork(run=run), dataset, name)
             yield self._counted(BuiltNetwork(**dict(row.network)), name)
             (timed,) = row.at_scales([min(config.efficiency.latency.scales)])
-            yield self._time(BuiltNetwork(**dict(timed)), "fused", 1, "float32", name)
+            yield self._time(BuiltNetwork(**dict(timed)), "fused", "float32", "eager", 1, name)
         control = ControlMethod(network_name="bicubic", scale=rows[0].network.scale)
         for dataset in config.data.test:
             yield from self._scored(control, dataset, name)
@@ -333,23 +335,28 @@ class _Planner:
         )
 
     def _timed(self, scales: tuple[Scale, ...], asker: str) -> Iterator[TimeJob]:
-        """Time every network in every formulation: one float32 picture, then batches and dtypes."""
+        """Time every network in every way that the config asks for."""
         latency = self.config.efficiency.latency
-        dtypes: tuple[Dtype, ...] = latency.dtypes or ("float32",)
-        loads: list[tuple[int, Dtype]] = [(1, "float32"), *product(latency.batches, dtypes)]
-        loads += [(1, dtype) for dtype in latency.dtypes]
+        precisions: tuple[Precision, ...] = latency.precisions or ("float32",)
+        launches: tuple[Launch, ...] = latency.launches or ("eager",)
+        usual: tuple[int, Precision, Launch] = (1, "float32", "eager")
+        loads = [usual, *product((1, *latency.batches), precisions, launches)]
         networks = [n for n in self._networks(scales, self.config.own) if n.scale in scales]
-        for network, (batch, dtype) in product(networks, dict.fromkeys(loads)):
-            formulations = latency.formulations if network.spec else (None,)
-            for formulation in formulations:
-                yield self._time(network, formulation, batch, dtype, asker)
+        for network, (batch, precision, launch) in product(networks, dict.fromkeys(loads)):
+            for formulation in latency.formulations if network.spec else (None,):
+                yield self._time(network, formulation, precision, launch, batch, asker)
+        steps = STEPS[device_kind(self.timing_device)] if latency.taken_apart else ()
+        for network, step in product(networks, steps):
+            if network.spec:
+                yield self._time(network, *step, 1, asker)
 
     def _time(
         self,
         network: Network,
         formulation: Formulation | None,
+        precision: Precision,
+        launch: Launch,
         batch: int,
-        dtype: Dtype,
         asker: str,
     ) -> TimeJob:
         latency = self.config.efficiency.latency
@@ -363,7 +370,8 @@ class _Planner:
             device=self.timing_device,
             formulation=formulation,
             batch=batch,
-            dtype=dtype,
+            precision=precision,
+            launch=launch,
             warmup=latency.warmup,
             samples=latency.samples,
         )

@@ -6,8 +6,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from hitsr.base.values import Value
 from hitsr.records.record import Record
-from hitsr.specs.config import Dtype
 from hitsr.specs.network import Formulation, Kernel, Scale
+from hitsr.specs.steps import Launch, Precision
 
 
 class MachineState(Value):
@@ -33,19 +33,18 @@ class Energy(Value):
 class Timing(Value):
     """Raw forward times of one batch on one device, and how they were measured.
 
-    Weights and pictures have `dtype`; with `channels_last` they have that memory layout. With
-    `autocast`, convolutions and matrix products compute in bfloat16 whatever `dtype` is. Clock
-    "wall" waits for the device to finish before it reads the time.
+    With `channels_last`, weights and pictures have that memory layout. Clock "wall" waits for the
+    device to finish before it reads the time.
     """
 
-    dtype: Dtype = "float32"
+    precision: Precision = "float32"
+    launch: Launch = "eager"
     batch: PositiveInt = 1  # pictures in one forward
     channels_last: bool = False
-    compiled: bool = False  # by torch.compile
-    compile_seconds: PositiveFloat | None = None  # of the first forward, which compiles
-    autocast: bool = False
+    # Of the first forward, which compiles or captures the graph; None for "eager".
+    preparation_seconds: PositiveFloat | None = None
     clock: Literal["cuda_events", "wall"]
-    warmup: NonNegativeInt  # forwards before the first sample, without the one that compiled
+    warmup: NonNegativeInt  # forwards before the first sample, after the preparation
     warmup_ms: tuple[PositiveFloat, ...] | None = None  # times of the warm-up
     warmup_stable: bool | None = None  # True: ended because times agreed; False: at its limit
     samples_ms: tuple[PositiveFloat, ...] = Field(min_length=1)  # of the whole batch

@@ -57,7 +57,7 @@ _TIMES = {
         """
     ),
 }
-_BATCHES = _TIMES | _columns("batch dtype channels_last compiled autocast")
+_BATCHES = _TIMES | _columns("batch precision launch channels_last")
 _TRAINING = _columns(
     """
     run=run.name network=run.network.name scale=run.scale seed=run.seed

@@ -241,17 +241,14 @@ def place_of(job: Job) -> dict[str, Any]:
 
 
 def load_words(record: LatencyRecord | TimeJob) -> str:
-    """ "batch 4, float16, compiled"; empty for one picture of 32-bit floats."""
+    """ "batch 4, float16, graph"; empty for one eager forward of a float32 picture."""
     extras = {
-        record.dtype: record.dtype != "float32",
+        f"batch {record.batch}": record.batch > 1,
+        record.precision: record.precision != "float32",
+        record.launch: record.launch != "eager",
         "channels last": record.channels_last,
-        "compiled": record.compiled,
-        "autocast to bfloat16": record.autocast,
     }
-    special = [name for name, is_on in extras.items() if is_on]
-    if record.batch == 1 and not special:
-        return ""
-    return ", ".join([f"batch {record.batch}", *special])
+    return ", ".join(name for name, is_on in extras.items() if is_on)
 
 
 def _growth(record: ScalingRecord) -> Iterator[Fact]:

@@ -26,7 +26,11 @@ FAMILIES = tuple(
     for conversion, baseline in BASELINE.items()
 )
 BICUBIC, HR = CONTROLS
-FORMULATIONS: dict[Formulation, str] = {"paper": "step by step", "fused": "fused"}
+FORMULATIONS: dict[Formulation, str] = {
+    "released": "as released",
+    "paper": "step by step",
+    "fused": "fused",
+}
 
 _LABELS = {
     BICUBIC: "Bicubic",

@@ -23,6 +23,7 @@ from hitsr.specs.network import Formulation, Scale, ScaledNetwork
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec, Seed, StartWeights
 from hitsr.specs.source import read_source
+from hitsr.specs.steps import Launch, Precision
 from hitsr.specs.zoo import NETWORKS, find
 
 
@@ -34,7 +35,6 @@ def check_device(name: str) -> str:
 
 
 Device = Annotated[str, AfterValidator(check_device)]
-Dtype = Literal["float32", "float16", "bfloat16"]
 Side = Annotated[Count, Field(ge=4)]  # of an output in pixels: one LR pixel at every scale
 Over = Literal["window", "picture"]  # what a cost grows with
 PHOTOGRAPHS = ("train", "test")  # sets of photographs in installed packages
@@ -127,9 +127,12 @@ class Latency(Value):
     warmup: CountOrNone = 1
     samples: Count = 5
     device: Device = "auto"
-    # Timed in addition to one float32 picture, which is always timed:
+    # Timed in addition to one eager forward of a float32 picture, which is always timed:
     batches: Distinct[Count] = ()  # pictures in one forward
-    dtypes: Distinct[Dtype] = ()
+    precisions: Distinct[Precision] = ()
+    launches: Distinct[Launch] = ()
+    # Every step from the released code to the fastest forward (`specs.steps.STEPS`):
+    taken_apart: StrictBool = False
 
 
 class AttributionPlan(Value):

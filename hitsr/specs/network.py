@@ -21,7 +21,7 @@ from hitsr.base.names import Name
 from hitsr.base.values import Count, Number, Value
 
 Scale = Literal[2, 3, 4]
-Formulation = Literal["paper", "fused"]
+Formulation = Literal["released", "paper", "fused"]
 Branch = Literal["spatial", "channel"]
 Features = Literal["dual", "linear", "conv"]
 Upsampler = Literal["one_step", "two_stage"]
@@ -240,7 +240,7 @@ def kernel_of(network: NetworkSpec, formulation: Formulation, in_tiles: bool = F
     in a few windows at a time, unless windows are large; used on CPUs (`in_tiles`). Two names: both
     are used, in different blocks or branches.
     """
-    if formulation == "paper":
+    if formulation != "fused":
         return "as written"
     match network.mixer:
         case (WindowAttention() | PermutedAttention()) as mixer:

@@ -135,10 +135,10 @@ def test_pictures_and_weights_are_as_asked_for():
             return x
 
     model = Looks()
-    work = SMALL._replace(batch=3, dtype="bfloat16", channels_last=True)
+    work = SMALL._replace(batch=3, precision="bfloat16", channels_last=True)
     found = _measure(model, work)
     assert model.shapes[-1] == (3, 3, 9, 17)
-    assert (found.batch, found.dtype, found.channels_last) == (3, "bfloat16", True)
+    assert (found.batch, found.precision, found.channels_last) == (3, "bfloat16", True)
 
 
 def test_autocast_is_the_products_dtype_and_not_the_weights():
@@ -153,8 +153,8 @@ def test_autocast_is_the_products_dtype_and_not_the_weights():
             assert out.dtype == torch.bfloat16
             return out
 
-    found = _measure(Looks(), SMALL._replace(autocast=True))
-    assert (found.dtype, found.autocast) == ("float32", True)
+    found = _measure(Looks(), SMALL._replace(precision="autocast"))
+    assert found.precision == "autocast"
 
 
 def test_what_cannot_run_is_told_before_long_work():
@@ -166,7 +166,7 @@ def test_what_cannot_run_is_told_before_long_work():
             return x @ torch.ones(x.shape[-1], 1)  # float32, whatever x is
 
     with pytest.raises(SpecError, match=r"float16 on cpu: cannot run.*use float32"):
-        _measure(Single(), Work((640, 360), CPU, dtype="float16"))
+        _measure(Single(), Work((640, 360), CPU, precision="float16"))
     assert seen == [(1, 3, 64, 64)]
 
 
@@ -191,7 +191,9 @@ def test_a_model_that_fails_costs_the_others_nothing(lasts: int):
             return x
 
     models = [nn.Identity(), Fails(), nn.Identity()]
-    first, failed, last = measure_each(models, SMALL, warmup=2, samples=2, quiet=True)
+    first, failed, last = measure_each(
+        [(model, SMALL) for model in models], warmup=2, samples=2, quiet=True
+    )
     assert isinstance(first, Timing)
     assert isinstance(last, Timing)
     assert len(first.samples_ms) == len(last.samples_ms) == 2
@@ -208,9 +210,9 @@ def test_compiling_is_timed_apart(monkeypatch: pytest.MonkeyPatch):
     _clocked(monkeypatch, [5000.0, 2.0, 1.0])
     asked = []
     monkeypatch.setattr(nn.Module, "compile", lambda _self, *, dynamic: asked.append(dynamic))
-    found = _measure(nn.Identity(), SMALL._replace(compiled=True), warmup=1, samples=1)
+    found = _measure(nn.Identity(), SMALL._replace(launch="compiled"), warmup=1, samples=1)
     assert asked == [False]
-    assert (found.compiled, found.compile_seconds) == (True, 5.0)
+    assert (found.launch, found.preparation_seconds) == ("compiled", 5.0)
     assert (found.warmup_ms, found.samples_ms) == ((2.0,), (1.0,))
 
 
@@ -220,7 +222,7 @@ def test_no_compiler_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(nn.Module, "compile", broken)
     with pytest.raises(SpecError, match=r"torch\.compile cannot .* no C\+\+ compiler found"):
-        _measure(nn.Identity(), SMALL._replace(compiled=True))
+        _measure(nn.Identity(), SMALL._replace(launch="compiled"))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +231,7 @@ def test_no_compiler_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch):
 )
 def test_no_samples_is_an_error(models: int, batch: int, warmup: int, samples: int):
     work = SMALL._replace(batch=batch)
-    with pytest.raises(ValueError, match="needs models, samples and pictures"):
+    with pytest.raises(ValueError, match="needs models, samples, pictures"):
         measure([Sleeper()] * models, work, warmup=warmup, samples=samples, quiet=True)
 
 

@@ -109,11 +109,11 @@ def test_ablations_of_networks_that_start_from_files_are_impossible(planned, tmp
         planned(changes)
 
 
-def test_formulations_batches_and_dtypes_are_timed_as_asked(planned):
+def test_formulations_batches_and_precisions_are_timed_as_asked(planned):
     one = {"efficiency.latency.formulations": ["fused"]}
     names = {job.name for job in planned(one).asked_by(CONFIG) if isinstance(job, TimeJob)}
     assert names == {"swinir_light-x2.cpu.fused", "hit_sir-x2.cpu.fused", "mine-x2.cpu.own"}
-    more = {**one, "efficiency.latency.batches": [4], "efficiency.latency.dtypes": ["bfloat16"]}
+    more = {**one, "efficiency.latency.batches": [4], "efficiency.latency.precisions": ["bfloat16"]}
     names = {job.name for job in planned(more).asked_by(CONFIG) if isinstance(job, TimeJob)}
     assert {name for name in names if name.startswith("hit_sir")} == {
         f"hit_sir-x2.cpu.fused{load}" for load in ("", ".bfloat16", ".b4.bfloat16")

@@ -44,9 +44,10 @@ from hitsr.report.ledger import rulings
 from hitsr.report.page import evidence_of
 from hitsr.report.ruling import Ruling
 from hitsr.specs.ablation import read_ablations
-from hitsr.specs.config import Config, Dtype, Over, runs, scaled_networks
+from hitsr.specs.config import Config, Over, runs, scaled_networks
 from hitsr.specs.network import Formulation
 from hitsr.specs.run import RunSpec
+from hitsr.specs.steps import Launch, Precision
 
 REPORTS = Path(__file__).parents[2] / "reports"
 ABLATIONS = Path(__file__).parents[2] / "ablations"
@@ -217,14 +218,18 @@ class Folder:
         network: str,
         median_ms: float = 0.0,
         batch: int = 1,
-        dtype: Dtype = "float32",
+        precision: Precision = "float32",
+        launch: Launch = "eager",
         formulation: Formulation = "fused",
         session: str | None = None,  # of forwards that took turns
         samples_ms: tuple[float, ...] = (),  # in place of three around the median
         device_name: str = "A CPU",  # any other is a GPU's
         **fields: object,
     ) -> None:
-        parts = ("cpu", formulation, f"b{batch}" * (batch > 1), dtype * (dtype != "float32"))
+        parts = (
+            "cpu", formulation, f"b{batch}" * (batch > 1), precision * (precision != "float32"),
+            launch * (launch != "eager"),
+        )  # fmt: skip
         job = self.job("latency", ".".join([f"{network}-x2", *filter(None, parts)]))
         assert isinstance(job, TimeJob)
         provenance = PROVENANCE.model_copy(update={"device_name": device_name})
@@ -239,7 +244,7 @@ class Folder:
             session=session, clock="wall", warmup=1,
             peak_memory_bytes=500_000_000, memory_kind="resident_set",
             samples_ms=samples_ms or (median_ms - 2, median_ms, median_ms + 6),
-            batch=batch, dtype=dtype, **fields,
+            batch=batch, precision=precision, launch=launch, **fields,
         ).save(self.output("latency", job.name))  # fmt: skip
 
     def scaling(self, network: str, over: Over, power: float) -> None:

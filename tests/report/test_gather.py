@@ -44,10 +44,10 @@ def test_an_empty_folder_has_no_records_and_misses_all(folder):
     assert list(results.missing) == folder.plan.reported
 
 
-def test_batches_dtypes_and_ablations_are_missed_too(configured):
+def test_batches_precisions_and_ablations_are_missed_too(configured):
     folder = configured(
         ablations=["window_schedule"],
-        efficiency__latency={"scales": [2], "batches": [4], "dtypes": ["bfloat16"]},
+        efficiency__latency={"scales": [2], "batches": [4], "precisions": ["bfloat16"]},
     ).everything()
     found = missing(folder)
     for name in ("b4.bfloat16", "bfloat16"):

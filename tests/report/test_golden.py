@@ -26,7 +26,7 @@ def folder(new_folder, tmp_path_factory):
             "scales": [2],
             "formulations": ["paper", "fused"],
             "batches": [4],
-            "dtypes": ["float32", "bfloat16"],
+            "precisions": ["float32", "bfloat16"],
         },
         lam={"sets": ["test"], "scales": [2]},
         scaling={"samples": 2},
@@ -39,7 +39,7 @@ def folder(new_folder, tmp_path_factory):
         folder.latency(network, paper_ms, formulation="paper", session=network)
         folder.latency(network, fused_ms, session=network)
     folder.latency("hit_sir", 900.0, batch=4)
-    folder.latency("hit_sir", 512.5, dtype="bfloat16")
+    folder.latency("hit_sir", 512.5, precision="bfloat16")
     for over, powers in {"window": (0.8, 0.0), "picture": (1.0, 1.0)}.items():
         for network, power in zip(folder.config.networks, powers):
             folder.scaling(network, over, power)

@@ -1,7 +1,7 @@
 """Time forwards of networks in turns, and fit how times grow with sizes."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -29,18 +29,21 @@ Outcome = LatencyRecord | HitsrError
 def time_in_turns(jobs: Sequence[TimeJob], threads: int) -> Iterator[dict[str, Outcome]]:
     """Time the jobs; yield a dict of records, by name of the job, per group that took turns.
 
-    Jobs with equal pictures, dtype and numbers of forwards take turns, so that their times can be
-    compared as ratios of neighbouring forwards. A job that cannot run has its error in place of a
-    record. Raises RecordError if a record of another device would be overwritten.
+    Jobs with equal pictures, device and numbers of forwards take turns, in every formulation,
+    precision and launch, so that their times can be compared as ratios of neighbouring forwards.
+    A job that cannot run has its error in place of a record. Raises RecordError if a record of
+    another device would be overwritten.
     """
     torch.set_num_threads(threads)
     for job in jobs:
         _refuse_another_device(job)
-    alike: dict[tuple[Work, int, int], list[TimeJob]] = {}
+    alike: dict[Hashable, list[TimeJob]] = {}
     for job in jobs:
-        alike.setdefault((_work(job), job.warmup, job.samples), []).append(job)
-    for (work, _, _), neighbours in alike.items():
-        yield _timed(neighbours, work, threads)
+        work = _work(job)
+        pictures = (work.input_size, work.batch, work.device)
+        alike.setdefault((pictures, job.warmup, job.samples), []).append(job)
+    for neighbours in alike.values():
+        yield _timed(neighbours, threads)
 
 
 def time_growth(job: TimeGrowthJob, threads: int) -> ScalingTimeRecord:
@@ -77,36 +80,36 @@ def _work(job: TimeJob) -> Work:
         input_size_for(job.output_size, job.subject.scale),
         pick_device(job.device),
         batch=job.batch,
-        dtype=job.dtype,
+        precision=job.precision,
+        launch=job.launch,
         channels_last=job.channels_last,
-        compiled=job.compiled,
-        autocast=job.autocast,
     )
 
 
-def _timed(jobs: Sequence[TimeJob], work: Work, threads: int) -> dict[str, Outcome]:
+def _timed(jobs: Sequence[TimeJob], threads: int) -> dict[str, Outcome]:
     """Outcomes of jobs that take turns; memory is measured first, while most of it is free."""
     started, found = time.monotonic(), dict[str, Outcome]()
-    peaks, models = dict[str, PeakMemory](), dict[str, nn.Module]()
+    peaks, works = dict[str, PeakMemory](), dict[str, tuple[nn.Module, Work]]()
     for job in jobs:
+        work = _work(job)
         make = partial(build, job.subject, job.formulation)
         try:
             peaks[job.name] = peak_in_fresh_process(make, work, threads, _IMPORTED)
             torch.manual_seed(0)  # the same weights in every formulation
             with explaining(work):
-                models[job.name] = make()
+                works[job.name] = make(), work
         except HitsrError as error:
             found[job.name] = error
-    if models:
+    if works:
         warmup, samples = jobs[0].warmup, jobs[0].samples
-        timings = measure_each(list(models.values()), work, warmup=warmup, samples=samples)
+        timings = measure_each(list(works.values()), warmup=warmup, samples=samples)
         # Divide the time among the records, so that their sum is the time spent.
         made = provenance(str(work.device), (time.monotonic() - started) / len(jobs))
-        for job, timing in zip((job for job in jobs if job.name in models), timings, strict=True):
+        for job, timing in zip((job for job in jobs if job.name in works), timings, strict=True):
             found[job.name] = (
                 timing
                 if isinstance(timing, HitsrError)
-                else _record(job, work, timing, peaks[job.name], made)
+                else _record(job, works[job.name][1], timing, peaks[job.name], made)
             )
     return {job.name: found[job.name] for job in jobs}
 
@@ -115,7 +118,7 @@ def _record(
     job: TimeJob, work: Work, timing: Timing, peak: PeakMemory, made: Provenance
 ) -> LatencyRecord:
     spec = job.subject.spec
-    plain = work.dtype == "float32" and not (work.compiled or work.autocast)
+    plain = work.precision == "float32" and work.launch != "compiled"
     in_tiles = plain and work.device.type == "cpu"
     return LatencyRecord(
         **timing.model_dump(),

@@ -90,7 +90,7 @@ def test_pairs_that_did_not_take_turns_are_named(folder):
 
 def test_throughput_counts_pictures_not_batches(configured):
     folder = configured(
-        efficiency__latency={"scales": [2], "batches": [4], "dtypes": ["float32", "bfloat16"]}
+        efficiency__latency={"scales": [2], "batches": [4], "precisions": ["float32", "bfloat16"]}
     )
     folder.latency("swinir_light", 1000.0)
     folder.latency("hit_sir", 400.0)
@@ -104,6 +104,6 @@ def test_throughput_counts_pictures_not_batches(configured):
     assert [cell.text for cell in baseline.cells] == ["1.000", "not run"]
     assert [cell.text for cell in conversion.cells] == ["2.500", "5.000"]
     assert "runs 2.00 times" in throughput_finding(evidence)
-    folder.latency("hit_sir", 800.0, batch=4, dtype="bfloat16")
+    folder.latency("hit_sir", 800.0, batch=4, precision="bfloat16")
     heads = [column.head for _, column in throughput_table(folder.evidence()).columns]
     assert heads == ["batch 1", "batch 4", "batch 4, bfloat16"]

@@ -36,10 +36,14 @@ def test_what_is_missing_is_listed_by_kind_with_batches_and_variants(measured):
     ],
 )
 def test_each_job_without_output_is_said(configured, kind, name, said):
-    latency = {"scales": [2], "batches": [4], "dtypes": ["float32", "bfloat16"]}
+    latency = {"scales": [2], "batches": [4], "precisions": ["float32", "bfloat16"]}
     folder = configured(efficiency__latency=latency, scaling={"samples": 2}).everything()
     for network in folder.config.networks:
-        for load in ({"batch": 4}, {"batch": 4, "dtype": "bfloat16"}, {"dtype": "bfloat16"}):
+        for load in (
+            {"batch": 4},
+            {"batch": 4, "precision": "bfloat16"},
+            {"precision": "bfloat16"},
+        ):
             folder.latency(network, 900.0, **load)
         for over in ("window", "picture"):
             folder.scaling(network, over, 1.0)
