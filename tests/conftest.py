@@ -8,8 +8,9 @@ import os
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from runpy import run_path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -76,3 +77,13 @@ def _noise(salt: int, key: str, n: int) -> np.ndarray:
     x *= np.uint32(0x846CA68B)
     x ^= x >> 16
     return x / 2**32 - 0.5
+
+
+@pytest.fixture
+def graphs_on_cpu(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Captures CUDA graphs on the CPU: the stand-in of `tests/graph_stand_in.py`."""
+    from hitsr.runtime import graphs
+
+    stand_in = run_path(str(Path(__file__).with_name("graph_stand_in.py")))["StandIn"]()
+    monkeypatch.setattr(graphs, "cuda", stand_in)
+    return stand_in

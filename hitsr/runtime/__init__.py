@@ -1,1 +1,1 @@
-"""Devices, the C++ compiler, free and peak memory, and conversion of pictures to tensors."""
+"""Devices, the C++ compiler, CUDA graphs, free and peak memory, pictures as tensors."""

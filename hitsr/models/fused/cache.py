@@ -2,7 +2,8 @@
 
 A value is kept only in eval mode and where no gradient is wanted. It is used again only while the
 parameters are the same objects with the same version, device and dtype, under the same autocast
-dtype. Writing through `.data` does not raise a parameter's version, so it goes unnoticed.
+dtype. Writing through `.data` does not raise a parameter's version, so it goes unnoticed. A CUDA
+graph that reads a value keeps it alive; nothing is kept that a capture only seems to compute.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from hitsr.runtime.graphs import held, is_capturing
 
 
 class EvalCache:
@@ -40,10 +43,11 @@ class EvalCache:
         if key in self._kept:
             before, value = self._kept[key]
             if before.same(state):
-                return value
+                return held(value)
         with torch.inference_mode(False), torch.no_grad():
             value = compute()
-        self._kept[key] = (state, value)
+        if not is_capturing():
+            self._kept[key] = (state, value)
         return value
 
     def __deepcopy__(self, memo: dict[int, object]) -> "EvalCache":

@@ -10,6 +10,7 @@ import hitsr
 from hitsr.models.attention import Attention
 from hitsr.models.backbone import SuperResolver
 from hitsr.models.fused.cache import EvalCache
+from hitsr.runtime.graphs import capture
 
 SMALL = {
     "depths": [2],
@@ -223,3 +224,51 @@ def test_autocast_is_part_of_what_a_value_was_computed_from():
             with torch.autocast("cpu", torch.bfloat16, enabled=on):
                 counted()
     assert counted.times == 3
+
+
+@pytest.mark.usefixtures("graphs_on_cpu")
+def test_a_graph_keeps_the_value_that_it_reads():
+    """Gradients and training empty the cache between replays, and free what it held."""
+    counted = Counted().eval()
+
+    def function(x: Tensor) -> Tensor:
+        counted()  # for a kernel of which torch's dispatcher does not know
+        return x.clone()
+
+    with torch.no_grad():
+        captured = capture(function, [torch.ones(3)])
+        kept = counted()
+    assert counted.times == 1
+    counted.train()()
+    assert any(each is kept for each in captured._kept_alive)
+
+
+@pytest.mark.usefixtures("graphs_on_cpu")
+def test_what_a_capture_only_seems_to_compute_is_not_kept():
+    counted = Counted().eval()
+
+    def function(x: Tensor) -> Tensor:
+        counted.cache._kept.clear()  # so that the capture has nothing to find
+        return x * counted()
+
+    with torch.no_grad():
+        captured = capture(function, [torch.ones(3)])
+        assert torch.equal(counted(), torch.full((3,), 2.0))
+        nn.init.constant_(counted.weight, 4)
+        assert torch.equal(captured.replay(torch.ones(3)), torch.full((3,), 8.0))
+
+
+@pytest.mark.usefixtures("graphs_on_cpu")
+def test_a_replayed_training_step_counts_at_once():
+    """A replay runs no Python: neither `train` nor a parameter's version tells the cache of it."""
+    counted = Counted().eval()
+
+    def step(x: Tensor) -> Tensor:
+        counted.weight.add_(x)
+        return x.clone()
+
+    with torch.no_grad():
+        captured = capture(step, [torch.ones(3)])
+        before = counted().clone()
+        captured.replay(torch.ones(3))
+        assert torch.equal(counted(), before + 2)

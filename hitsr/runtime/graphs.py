@@ -1,0 +1,276 @@
+"""Capture work of fixed shapes as a CUDA graph, and repeat it with one launch.
+
+A graph repeats the kernels of one run on the memory of that run. So inputs are copied into buffers
+of the graph, results are copied out of it, and whatever else the kernels read must stay where it
+is. `cuda` makes all calls of CUDA; tests put a stand-in for CPUs in its place.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from hitsr.base.errors import in_one_line
+from hitsr.runtime.capture_rules import CaptureError, CaptureRules
+
+T = TypeVar("T", bound=Tensor | tuple[Tensor, ...])
+Replay = Callable[[], None]
+Pool = Any  # what torch.cuda.graph_pool_handle returns
+
+WARM_UPS = 3  # cuBLAS, cuDNN and autotuners choose kernels and allocate workspaces in first runs
+# One capture may be under way in a process; and graphs of one pool share memory.
+_ONE_AT_A_TIME = threading.RLock()
+
+
+class Cuda:
+    """The calls of CUDA that capturing and replaying consist of."""
+
+    def __init__(self) -> None:
+        self._last: dict[torch.device, torch.cuda.Event] = {}  # end of the last replay
+
+    def has_graphs(self, device: torch.device) -> bool:
+        """Whether work on this device can be captured."""
+        return device.type == "cuda"
+
+    def is_capturing(self) -> bool:
+        """Whether this thread's work is being captured, by whomever."""
+        return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+
+    def new_pool(self) -> Pool:
+        """Memory for graphs that are never replayed at the same time."""
+        return torch.cuda.graph_pool_handle()
+
+    @contextmanager
+    def side_stream(self, device: torch.device) -> Iterator[None]:
+        """Put the block's work on a stream of its own; work before and after it stays in order.
+
+        Captures need such a stream. cuBLAS has workspaces for each stream, so that a warm-up must
+        run on the stream of the capture.
+        """
+        with torch.cuda.device(device):
+            current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+            side.wait_stream(current)
+            try:
+                # Leaves the stream too where a failed capture does not.
+                with torch.cuda.stream(side):
+                    yield
+            finally:
+                current.wait_stream(side)
+
+    def record(self, function: Callable[[], T], pool: Pool | None) -> tuple[Replay, T]:
+        """Capture on the current stream: a function that replays, and results not yet computed.
+
+        Other threads may go on using the device. The default generator of the device takes part by
+        itself: random numbers go on from replay to replay as they do without a graph.
+        """
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        with torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
+            results = function()
+        return graph.replay, results
+
+    @contextmanager
+    def in_turn(self, device: torch.device) -> Iterator[None]:
+        """Start the block's work after that of earlier such blocks, on whatever streams."""
+        stream = torch.cuda.current_stream(device)
+        if device in self._last:
+            stream.wait_event(self._last[device])
+        yield
+        with torch.cuda.device(device):
+            self._last.setdefault(device, torch.cuda.Event()).record(stream)
+
+
+cuda = Cuda()
+
+
+class Captured(Generic[T]):
+    """A captured function; made by `capture`.
+
+    `inputs` are the graph's buffers: who writes into them may pass them to `replay`, which then
+    copies nothing.
+    """
+
+    def __init__(
+        self, inputs: tuple[Tensor, ...], results: T, replay: Replay, seen: "_Capturing"
+    ) -> None:
+        self.inputs = inputs
+        self._results, self._replay = results, replay
+        self._kept_alive = [*seen.outside(), *seen.held]
+        self._changed = seen.changed()
+
+    def replay(self, *inputs: Tensor) -> T:
+        """The function's results for other inputs of the same shapes and types, in new memory.
+
+        Inputs may lie on another device. Later replays do not touch the results. Whatever the
+        function changes in place, such as weights in a training step, counts as changed anew.
+        Raises ValueError for other inputs than those that were captured.
+        """
+        if _kinds(inputs) != _kinds(self.inputs):
+            raise ValueError(
+                f"captured for {_kinds(self.inputs)}, called with {_kinds(inputs)}; "
+                "capture a graph for these"
+            )
+        with _ONE_AT_A_TIME, torch.no_grad(), cuda.in_turn(self.inputs[0].device):
+            for buffer, given in zip(self.inputs, inputs, strict=True):
+                if given is not buffer:
+                    buffer.copy_(given, non_blocking=True)
+            self._replay()
+            results = _each(self._results, Tensor.clone)
+        if self._changed:
+            torch.autograd.graph.increment_version(self._changed)
+        return results
+
+
+def capture(
+    function: Callable[..., T],
+    inputs: Sequence[Tensor],
+    *,
+    warm_ups: int = WARM_UPS,
+    pool: Pool | None = None,
+) -> Captured[T]:
+    """Capture `function(*inputs)`, which returns a tensor or a tuple of tensors.
+
+    Inputs are one or more tensors on a CUDA device; copies of them become the graph's buffers.
+    Before the capture, `function` runs `warm_ups` times for real: what it changes in place, such as
+    weights, it changes then, and must be put back by the caller, in place. The capture itself
+    computes nothing. All tensors that it reads are kept alive with the graph. Parameters must stay
+    where they are: a graph goes on with the memory that they had. `pool`: memory shared with other
+    graphs. The mode of gradients is the caller's; the cache of autocast is off, as what it holds
+    would be lost.
+
+    Errors of `function` in a warm-up pass through. Raises CaptureError, which names the operator or
+    error, for what cannot be captured.
+    """
+    device, grad = inputs[0].device, torch.is_grad_enabled()
+    if not cuda.has_graphs(device):
+        raise CaptureError(f"the input is on {device}; CUDA graphs need a CUDA device")
+    # Torch keeps its random state's buffers from the first capture on: they must not be tensors of
+    # inference mode, which other captures could not write to.
+    with (
+        _ONE_AT_A_TIME,
+        torch.inference_mode(False),
+        torch.set_grad_enabled(grad),
+        _without_autocast_cache(),
+        cuda.side_stream(device),
+    ):
+        with torch.no_grad():
+            buffers = tuple(_buffer(x) for x in inputs)
+        for _ in range(warm_ups - 1):
+            function(*buffers)
+        with CaptureRules(device.type):
+            _check_type(function(*buffers))
+        return _captured(function, buffers, pool)
+
+
+def is_capturing() -> bool:
+    """Whether what now runs computes nothing, but is captured for later."""
+    return _capturing.now is not None or cuda.is_capturing()
+
+
+def held(value: Tensor) -> Tensor:
+    """The value itself, which a graph that is being captured keeps alive from now on.
+
+    For values that are computed once and read by kernels that torch's dispatcher does not see.
+    """
+    if _capturing.now is not None:
+        _capturing.now.held.append(value)
+    return value
+
+
+class _Capturing(CaptureRules):
+    """Notes tensors from outside that operators read, and which of them they change."""
+
+    def __init__(self, device_type: str) -> None:
+        super().__init__(device_type)
+        self.held: list[Tensor] = []
+        self._outside: dict[int, tuple[Tensor, int]] = {}  # by address, with the first version
+        self._made: set[int] = set()  # addresses
+
+    def before(self, given: Sequence[Tensor]) -> None:
+        """Note tensors that no operator of this block has made."""
+        for tensor in given:
+            address = tensor.untyped_storage().data_ptr()
+            if address not in self._made:
+                version = 0 if tensor.is_inference() else tensor._version
+                self._outside.setdefault(address, (tensor, version))
+
+    def after(self, made: Sequence[Tensor]) -> None:
+        """Note tensors that an operator made."""
+        addresses = {tensor.untyped_storage().data_ptr() for tensor in made}
+        self._made |= addresses - self._outside.keys()
+
+    def outside(self) -> list[Tensor]:
+        """All tensors from outside that were read."""
+        return [tensor for tensor, _ in self._outside.values()]
+
+    def changed(self) -> list[Tensor]:
+        """Those of them that were changed in place."""
+        known = self._outside.values()
+        return [x for x, version in known if not x.is_inference() and x._version != version]
+
+
+class _Now(threading.local):
+    now: _Capturing | None = None
+
+
+_capturing = _Now()
+
+
+def _captured(
+    function: Callable[..., T], buffers: tuple[Tensor, ...], pool: Pool | None
+) -> Captured[T]:
+    seen = _Capturing(buffers[0].device.type)
+    failures: list[Exception] = []
+
+    def run() -> T:
+        try:
+            with seen:
+                return function(*buffers)
+        except Exception as error:
+            failures.append(error)
+            raise
+
+    _capturing.now = seen
+    try:
+        replay, results = cuda.record(run, pool)
+    except Exception as error:
+        # Once a capture has failed, its end fails too, with an error that tells nothing.
+        raise CaptureError(in_one_line(next(iter(failures), error))) from error
+    finally:
+        _capturing.now = None
+    return Captured(buffers, _each(results, Tensor.detach), replay, seen)
+
+
+@contextmanager
+def _without_autocast_cache() -> Iterator[None]:
+    before = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(before)
+
+
+def _buffer(x: Tensor) -> Tensor:
+    """A copy in memory of its own: channels last if x is, else contiguous."""
+    last = torch.channels_last
+    is_last = x.ndim == 4 and x.is_contiguous(memory_format=last) and not x.is_contiguous()
+    return x.detach().clone(memory_format=last if is_last else torch.contiguous_format)
+
+
+def _kinds(tensors: Sequence[Tensor]) -> list[tuple[tuple[int, ...], torch.dtype]]:
+    return [(tuple(x.shape), x.dtype) for x in tensors]
+
+
+def _check_type(results: object) -> None:
+    parts = results if isinstance(results, tuple) else (results,)
+    if not all(isinstance(part, Tensor) for part in parts):
+        raise CaptureError(f"returns {type(results).__name__}; only tensors can be captured")
+
+
+def _each(results: T, change: Callable[[Tensor], Tensor]) -> T:
+    if isinstance(results, Tensor):
+        return cast(T, change(results))
+    return cast(T, tuple(change(each) for each in results))
