@@ -7,6 +7,8 @@ Shapes: b batch, h height, w width, c channels.
 """
 
 import math
+from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +56,7 @@ class SuperResolver(nn.Module):
         self.autocast = autocast
         width = network.width
         self.multiple = math.lcm(*network.multiples) if network.padding == "picture" else 1
-        self.register_buffer("mean", torch.tensor(network.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", _mean(network), persistent=False)
         self.first = nn.Conv2d(3, width, 3, padding=1)
         self.first_norm = nn.LayerNorm(width)
         rates = iter(_drop_rates(network))
@@ -68,6 +70,12 @@ class SuperResolver(nn.Module):
         self.last = nn.Conv2d(width, width, 3, padding=1)
         self.upsample = upsampler(network.upsampler, width, scale)
         self.apply(_initialise)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Convert weights, such as to a dtype or device; the mean is rounded anew from the spec."""
+        super()._apply(fn, recurse)
+        self.mean = _mean(self.network).to(self.mean)
+        return self
 
     @property
     def subject(self) -> ScaledNetwork:
@@ -123,6 +131,11 @@ def convolve(conv: nn.Conv2d, x_bhwc: Tensor) -> Tensor:
     """A convolution on channels-last features: (b, h, w, c) -> (b, h, w, c')."""
     out: Tensor = conv(x_bhwc.permute(0, 3, 1, 2))
     return out.permute(0, 2, 3, 1)
+
+
+def _mean(network: NetworkSpec) -> Tensor:
+    """Mean of each channel of the training pictures: (1, 3, 1, 1) in [0, 1]."""
+    return torch.tensor(network.mean).view(1, 3, 1, 1)
 
 
 def _drop_rates(network: NetworkSpec) -> list[float]:

@@ -207,3 +207,10 @@ def test_no_compiler_is_told_before_anything_is_compiled(monkeypatch: pytest.Mon
     monkeypatch.setenv("CXX", "none")
     with pytest.raises(SpecError, match="CXX is 'none'"):
         hitsr.create("hit_sir", 2, compile=True)
+
+
+def test_a_network_that_was_in_16_bit_has_its_exact_mean_again():
+    model = hitsr.create("hit_sir", 2)
+    exact = model.mean.clone()
+    assert torch.equal(model.half().mean, exact.half())
+    assert torch.equal(model.float().mean, exact)
