@@ -11,6 +11,7 @@ Shapes: b batch, h height, w width, c channels, n windows, t tokens of a window,
 import torch
 from torch import Tensor, nn
 
+from hitsr.models import released
 from hitsr.models.fused import attention as fused
 from hitsr.models.fused.cache import EvalCache
 from hitsr.models.fused.cpu.strips import Strip
@@ -26,6 +27,9 @@ class Attention(nn.Module):
     `shift` is in pixels, 0 for none. `positions`: whether scores have a bias for the offset between
     query and key.
     """
+
+    bias_index: Tensor  # both of the released formulation alone
+    patch_mask: Tensor | None
 
     def __init__(
         self,
@@ -50,31 +54,56 @@ class Attention(nn.Module):
             self.bias_table = nn.Parameter(torch.empty((2 * (window // fold) - 1) ** 2, heads))
             nn.init.trunc_normal_(self.bias_table, std=0.02)
         self.cache = EvalCache()
+        if formulation == "released":
+            released.prepare_attention(self)
 
     def forward(self, x_bhwc: Tensor, strip: Strip | None = None) -> Tensor:
         """Mix tokens within windows. `strip` is for the fused formulation (`fused.attention`)."""
         if self.context is not None:
             x_bhwc = self.context(x_bhwc)
-        if self.formulation == "fused":
-            return fused.attention(self, x_bhwc, strip)
-        return self._paper(x_bhwc)
+        match self.formulation:
+            case "released":
+                return released.attention(self, x_bhwc)
+            case "paper":
+                return self._paper(x_bhwc)
+            case "fused":
+                return fused.attention(self, x_bhwc, strip)
 
     def _paper(self, x_bhwc: Tensor) -> Tensor:
         _, h, w, _ = x_bhwc.shape
-        q, k, v = self.split_heads(self.qkv(split(roll(x_bhwc, -self.shift), self.window)))
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-        if self.bias_table is not None:
-            scores = scores + table_bias(self.bias_table, self.window, self.fold)
-        if self.shift:
-            mask = self.mask(h, w, x_bhwc.device)  # (windows of a picture, t, s)
-            scores = (scores.unflatten(0, (-1, mask.shape[0])) + mask[:, None]).flatten(0, 1)
-        mixed = scores.softmax(-1) @ v
+        qkv = self.split_heads(self.qkv(split(roll(x_bhwc, -self.shift), self.window)))
+        table, bias = self.bias_table, None
+        if table is not None:
+            bias = table_bias(table, self.window, self.fold)
+        mask = self.mask(h, w, x_bhwc.device) if self.shift else None
+        return self.attend(*qkv, bias, mask, h, w)
+
+    def attend(
+        self,
+        q_nmtd: Tensor,
+        k_nmsd: Tensor,
+        v_nmsd: Tensor,
+        bias_mts: Tensor | None,
+        mask_nts: Tensor | None,
+        h: int,
+        w: int,
+    ) -> Tensor:
+        """Attention of windows, with what is added to their scores; `mask` is of one picture."""
+        scores = (q_nmtd * q_nmtd.shape[-1] ** -0.5) @ k_nmsd.transpose(-2, -1)
+        if bias_mts is not None:
+            scores = scores + bias_mts
+        if mask_nts is not None:
+            scores = (scores.unflatten(0, (-1, len(mask_nts))) + mask_nts[:, None]).flatten(0, 1)
+        mixed = scores.softmax(-1) @ v_nmsd
         merged = merge(self.proj(mixed.transpose(1, 2).flatten(2)), self.window, h, w)
         return roll(merged, self.shift)
 
     def split_heads(self, qkv_ntc: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (n, m, t, d), keys and values (n, m, s, d) of windows' qkv features."""
-        q, k, v = qkv_ntc.split(self.widths, -1)
+        return self.in_heads(*qkv_ntc.split(self.widths, -1))
+
+    def in_heads(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Divide features into heads: (n, t, c) of queries, (n, t, c / fold²) of keys, values."""
         heads = (x.unflatten(-1, (self.heads, -1)) for x in (q, self._fold(k), self._fold(v)))
         q, k, v = (x.transpose(1, 2) for x in heads)
         return q, k, v

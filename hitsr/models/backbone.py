@@ -8,12 +8,13 @@ Shapes: b batch, h height, w width, c channels.
 
 import math
 from collections.abc import Callable
-from typing import Self
+from typing import Self, get_args
 
 import torch
 from torch import Tensor, nn
 
 from hitsr.base.errors import SpecError
+from hitsr.models import released
 from hitsr.models.block import Block
 from hitsr.models.upsample import upsampler
 from hitsr.models.windows import extend
@@ -25,14 +26,15 @@ from hitsr.specs.zoo import find
 class Group(nn.Module):
     """Residual group: blocks, then a convolution, added to x: (b, h, w, c) -> (b, h, w, c)."""
 
-    def __init__(self, blocks: list[Block], width: int) -> None:
+    def __init__(self, blocks: list[Block], width: int, formulation: Formulation) -> None:
         super().__init__()
+        self.formulation = formulation
         self.blocks = nn.Sequential(*blocks)
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """Features of the same shape."""
-        return x_bhwc + convolve(self.conv, self.blocks(x_bhwc))
+        return convolve(self.conv, self.blocks(x_bhwc), self.formulation) + x_bhwc
 
 
 class SuperResolver(nn.Module):
@@ -62,7 +64,11 @@ class SuperResolver(nn.Module):
         rates = iter(_drop_rates(network))
         self.groups = nn.Sequential(
             *(
-                Group([Block(network, i, next(rates), formulation) for i in range(depth)], width)
+                Group(
+                    [Block(network, i, next(rates), formulation) for i in range(depth)],
+                    width,
+                    formulation,
+                )
                 for depth in network.depths
             )
         )
@@ -73,7 +79,7 @@ class SuperResolver(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Convert weights, such as to a dtype or device; the mean is rounded anew from the spec."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.mean = _mean(self.network).to(self.mean)
         return self
 
@@ -92,9 +98,9 @@ class SuperResolver(nn.Module):
     def _upscaled(self, lr: Tensor) -> Tensor:
         h, w = lr.shape[-2:]
         x = extend((lr - self.mean).permute(0, 2, 3, 1), self.multiple)
-        shallow = convolve(self.first, x)
+        shallow = convolve(self.first, x, self.formulation)
         deep = self.last_norm(self.groups(self.first_norm(shallow)))
-        features = shallow + convolve(self.last, deep)
+        features = shallow + convolve(self.last, deep, self.formulation)
         hr: Tensor = self.upsample(features.permute(0, 3, 1, 2)) + self.mean
         return hr[..., : h * self.scale, : w * self.scale]
 
@@ -109,7 +115,8 @@ def create(
 ) -> SuperResolver:
     """Build a network by name or spec, with fresh weights drawn from torch's global generator.
 
-    `formulation` is "fused" (fast) or "paper" (the textbook formula); both compute one function.
+    All formulations compute one function: "fused" is fast, "paper" the textbook formula, and
+    "released" does what the published code does, also where it builds masks on the CPU.
     `compile` uses torch.compile, which compiles at the first forward of each picture size, for at
     most eight sizes. `autocast` computes convolutions and matrix products in bfloat16, on weights
     of any type. docs/speed.md has measured speed-ups and differences of both.
@@ -117,8 +124,8 @@ def create(
     Raises SpecError for an unknown name or formulation, a scale other than 2, 3 and 4, or with
     `compile` if no C++ compiler is found.
     """
-    if formulation not in ("paper", "fused"):
-        raise SpecError(f"formulation {formulation!r}: must be 'paper' or 'fused'")
+    if formulation not in (known := get_args(Formulation)):
+        raise SpecError(f"formulation {formulation!r}: must be {' or '.join(map(repr, known))}")
     checked = ScaledNetwork.parse({"network": find(network), "scale": scale}, "create")
     made = SuperResolver(checked.network, checked.scale, formulation, autocast)
     if compile:
@@ -127,8 +134,10 @@ def create(
     return made
 
 
-def convolve(conv: nn.Conv2d, x_bhwc: Tensor) -> Tensor:
+def convolve(conv: nn.Conv2d, x_bhwc: Tensor, formulation: Formulation) -> Tensor:
     """A convolution on channels-last features: (b, h, w, c) -> (b, h, w, c')."""
+    if formulation == "released":
+        return released.convolve(conv, x_bhwc)
     out: Tensor = conv(x_bhwc.permute(0, 3, 1, 2))
     return out.permute(0, 2, 3, 1)
 

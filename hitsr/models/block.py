@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from hitsr.models import released
 from hitsr.models.attention import Attention
 from hitsr.models.correlation import Correlation
 from hitsr.models.ffn import FeedForward
@@ -54,7 +55,11 @@ class Block(nn.Module):
     def mix(self, x_bhwc: Tensor) -> Tensor:
         """The mixer, on features extended to whole windows (to pairs of them for n-grams)."""
         _, h, w, _ = x_bhwc.shape
-        mixed: Tensor = self.mixer(extend(x_bhwc, self.multiple))
+        if self.formulation == "released" and self.pads_mixer:
+            x_bhwc = released.padded(x_bhwc, self.multiple)
+        else:
+            x_bhwc = extend(x_bhwc, self.multiple)
+        mixed: Tensor = self.mixer(x_bhwc)
         return mixed[:, :h, :w]
 
     def _drop(self, branch: Tensor) -> Tensor:

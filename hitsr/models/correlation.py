@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hitsr.models import released
 from hitsr.models.fused import correlation as fused
 from hitsr.models.fused.cache import EvalCache
 from hitsr.models.fused.cpu.strips import Strip
@@ -27,9 +28,14 @@ class DualFeatures(nn.Module):
     For an ablation, kind "conv" or "linear" has that branch alone.
     """
 
-    def __init__(self, width: int, kind: spec.Features = "dual") -> None:
+    def __init__(
+        self,
+        width: int,
+        kind: spec.Features = "dual",
+        formulation: spec.Formulation = "fused",
+    ) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind, self.formulation = kind, formulation
         narrow = width // 5
         if kind != "linear":
             self.squeeze = nn.Conv2d(width, narrow, 1)
@@ -40,6 +46,8 @@ class DualFeatures(nn.Module):
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """Features of each pixel from its 3x3 neighbourhood ("linear": from the pixel alone)."""
+        if self.formulation == "released":
+            return released.features(self, x_bhwc)
         if self.kind == "linear":
             return _pointwise(self.gate, x_bhwc)
         x = F.leaky_relu(_pointwise(self.squeeze, x_bhwc), 0.2)
@@ -75,7 +83,7 @@ class Correlation(nn.Module):
         self.channel = "channel" in mixer.branches
         self.ratio = window // min(window, base)  # a window below the base is its own base
         self.formulation = formulation
-        self.features = DualFeatures(width, mixer.features)
+        self.features = DualFeatures(width, mixer.features, formulation)
         self.context = context
         self.position = _position(mixer, window)
         self.to_base = nn.Linear(self.ratio**2, 1) if "spatial" in mixer.branches else None
@@ -86,9 +94,13 @@ class Correlation(nn.Module):
 
     def forward(self, x_bhwc: Tensor, strip: Strip | None = None) -> Tensor:
         """Mix tokens and channels within windows. `strip` is for the fused formulation."""
-        if self.formulation == "fused":
-            return fused.correlation(self, x_bhwc, strip)
-        return self._paper(x_bhwc)
+        match self.formulation:
+            case "released":
+                return released.correlation(self, x_bhwc)
+            case "paper":
+                return self._paper(x_bhwc)
+            case "fused":
+                return fused.correlation(self, x_bhwc, strip)
 
     def _paper(self, x_bhwc: Tensor) -> Tensor:
         """Equations 3 to 6, step by step."""
@@ -108,7 +120,7 @@ class Correlation(nn.Module):
     def _spatial(self, q_ntc: Tensor, v_ntc: Tensor) -> Tensor:
         """S-SC. Divides by d, not sqrt(d): the released weights were trained that way."""
         q = q_ntc.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        v = self._base_cells(v_ntc).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        v = self.base_cells(v_ntc).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         correlation = q @ v.transpose(-2, -1) / q.shape[-1]
         if self.position is not None:
             correlation = correlation + averaged_bias(self.position(self.window), self.ratio)
@@ -122,14 +134,16 @@ class Correlation(nn.Module):
         correlation = q_ntc.transpose(-2, -1) @ v_ntc / q_ntc.shape[1]
         return (correlation @ v_ntc.transpose(-2, -1)).transpose(-2, -1)
 
-    def _base_cells(self, v_ntc: Tensor) -> Tensor:
-        """Project values to the base window by a linear layer: (n, t, c) -> (n, s, c)."""
+    def base_cells(self, v_ntc: Tensor) -> Tensor:
+        """Project values to the base window by a linear layer: (n, t, c) -> (n, s, c).
+
+        Also (n, m, t, c) -> (n, m, s, c).
+        """
         assert self.to_base is not None
-        n, _, c = v_ntc.shape
         side = self.window // self.ratio
-        blocks = v_ntc.reshape(n, side, self.ratio, side, self.ratio, c)
-        blocks = blocks.permute(0, 1, 3, 5, 2, 4).reshape(n, side * side, c, self.ratio**2)
-        projected: Tensor = self.to_base(blocks)
+        blocks = v_ntc.unflatten(-2, (side, self.ratio, side, self.ratio))
+        blocks = blocks.transpose(-4, -3).movedim(-1, -3)  # (..., side, side, c, ratio, ratio)
+        projected: Tensor = self.to_base(blocks.flatten(-2).flatten(-4, -3))
         return projected.squeeze(-1)
 
 

@@ -6,6 +6,7 @@ Shapes: b batch, h height, w width, c channels.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hitsr.models import released
 from hitsr.models.fused import ffn as fused
 from hitsr.specs.network import Formulation
 
@@ -33,7 +34,13 @@ class FeedForward(nn.Module):
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """Mix channels, and with a depthwise convolution neighbouring pixels too."""
-        return self.paper(x_bhwc) if self.formulation == "paper" else fused.forward(self, x_bhwc)
+        match self.formulation:
+            case "released":
+                return released.feed_forward(self, x_bhwc)
+            case "paper":
+                return self.paper(x_bhwc)
+            case "fused":
+                return fused.forward(self, x_bhwc)
 
     def paper(self, x_bhwc: Tensor) -> Tensor:
         """Step by step."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hitsr.models import released
 from hitsr.models.fused import ngram as fused
 from hitsr.models.position import table_bias
 from hitsr.specs.network import Formulation
@@ -21,6 +22,8 @@ class NgramContext(nn.Module):
     second pass to those on the left and above; beyond the last window neighbours are reflected.
     Both averages are concatenated and merged. `shared`: one filter embeds all pairs, not one each.
     """
+
+    bias_index: Tensor  # of the released formulation alone
 
     def __init__(
         self,
@@ -42,13 +45,19 @@ class NgramContext(nn.Module):
         self.bias_table = nn.Parameter(torch.empty((2 * grams - 1) ** 2, heads))
         nn.init.trunc_normal_(self.bias_table, std=0.02)
         self.merge = nn.Conv2d(width, width, 1)
+        if formulation == "released":
+            released.prepare_biases(self, grams, 1)
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """Features plus their window's context."""
-        if self.formulation == "fused":
-            return fused.add_context(self, x_bhwc)
-        context, side = self.context_of(self._unigrams(x_bhwc)), self.window
-        return x_bhwc + context.repeat_interleave(side, 1).repeat_interleave(side, 2)
+        match self.formulation:
+            case "released":
+                return released.add_context(self, x_bhwc)
+            case "paper":
+                context, side = self.context_of(self._unigrams(x_bhwc)), self.window
+                return x_bhwc + context.repeat_interleave(side, 1).repeat_interleave(side, 2)
+            case "fused":
+                return fused.add_context(self, x_bhwc)
 
     def _unigrams(self, x_bhwc: Tensor) -> Tensor:
         """Embed windows: (b, h, w, c) -> (b, rows, columns, c / 2)."""
@@ -74,11 +83,16 @@ class NgramContext(nn.Module):
         padded = _reflect_ends(x_bhwc, n - 1, backward)
         grams = padded.unfold(1, n, 1).unfold(2, n, 1)  # (b, rows, columns, c, n, n)
         tokens = grams.permute(0, 1, 2, 4, 5, 3).flatten(3, 4).flatten(0, 2)  # (windows, n², c)
+        mixed = self.attend(tokens, table_bias(self.bias_table, n, 1))
+        return mixed.mean(1).view(*x_bhwc.shape)
+
+    def attend(self, tokens: Tensor, bias: Tensor) -> Tensor:
+        """Attention among the embeddings of n x n windows: (squares, n², c), same shape."""
         q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-        mixed = (scores + table_bias(self.bias_table, n, 1)).softmax(-1) @ v
+        mixed = (scores + bias).softmax(-1) @ v
         projected: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
-        return projected.mean(1).view(*x_bhwc.shape)
+        return projected
 
 
 def _reflect_ends(x_bhwc: Tensor, extra: int, backward: bool) -> Tensor:

@@ -24,9 +24,13 @@ class DynamicPosition(nn.Module):
 
     def forward(self, side: int) -> Tensor:
         """Biases of every offset within a window: (m, 2 side - 1, 2 side - 1)."""
+        return self.by_offset(side).t().view(-1, 2 * side - 1, 2 * side - 1)
+
+    def by_offset(self, side: int) -> Tensor:
+        """Biases of every offset within a window, row by row: ((2 side - 1)², m)."""
         offsets = cells(2 * side - 1, self.embed.weight.device) - (side - 1)
         table: Tensor = self.layers(self.embed(offsets.to(self.embed.weight.dtype)))
-        return table.t().view(-1, 2 * side - 1, 2 * side - 1)
+        return table
 
 
 class TablePosition(nn.Module):
@@ -39,7 +43,11 @@ class TablePosition(nn.Module):
 
     def forward(self, side: int) -> Tensor:
         """Biases of every offset within a window: (m, 2 side - 1, 2 side - 1); `side` as made."""
-        return self.bias_table.t().view(-1, 2 * side - 1, 2 * side - 1)
+        return self.by_offset(side).t().view(-1, 2 * side - 1, 2 * side - 1)
+
+    def by_offset(self, side: int) -> Tensor:  # noqa: ARG002
+        """Biases of every offset within a window, row by row: ((2 side - 1)², m)."""
+        return self.bias_table
 
 
 def averaged_bias(table: Tensor, ratio: int) -> Tensor:
@@ -62,8 +70,12 @@ def table_bias(table: Tensor, side: int, fold: int) -> Tensor:
     A key stands for fold x fold tokens, so a window has keys = side / fold of them a side (s =
     keys²), and offsets are between keys.
     """
-    device, keys = table.device, side // fold
+    return table[table_index(side, fold, table.device)].permute(2, 0, 1)
+
+
+def table_index(side: int, fold: int, device: torch.device) -> Tensor:
+    """The entry of `table_bias`'s table for each token and key: (t, s) integers."""
+    keys = side // fold
     queries = torch.div(cells(side, device), fold, rounding_mode="floor")
     offset = queries[:, None, :] - cells(keys, device)[None, :, :] + keys - 1
-    index = offset[..., 0] * (2 * keys - 1) + offset[..., 1]
-    return table[index].permute(2, 0, 1)
+    return offset[..., 0] * (2 * keys - 1) + offset[..., 1]

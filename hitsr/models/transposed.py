@@ -48,7 +48,7 @@ class TransposedAttention(nn.Module):
         if self.context is not None:
             x_bhwc = self.context(x_bhwc)
         qkv = split(roll(self.qkv(x_bhwc), -self.shift), self.window)
-        mixed = self._paper(qkv) if self.formulation == "paper" else fused.attention(self, qkv)
+        mixed = fused.attention(self, qkv) if self.formulation == "fused" else self._paper(qkv)
         return roll(merge(mixed, self.window, h, w), self.shift)
 
     def _paper(self, qkv_ntc: Tensor) -> Tensor:

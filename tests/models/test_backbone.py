@@ -1,4 +1,4 @@
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,13 +48,18 @@ def test_output_is_exactly_scale_times_the_input(name: str, scale: int):
 
 @pytest.mark.parametrize("name", hitsr.NETWORKS)
 def test_formulations_agree_at_any_size(name: str):
-    paper, fused = (_reduced(name, formulation=way) for way in get_args(Formulation))
+    paper, *others = (_reduced(name, formulation=way) for way in ("paper", "released", "fused"))
     for parameter in paper.parameters():
         nn.init.normal_(parameter, std=0.05)  # no bias or norm at its neutral start
-    fused.load_state_dict(paper.state_dict())
+    for other in others:
+        other.load_state_dict(paper.state_dict())
     with torch.inference_mode():
-        for size in SIZES:
-            assert (paper(_picture(*size)) - fused(_picture(*size))).abs().max() < 1e-5
+        pictures = [_picture(*size) for size in [*SIZES, (64, 64)]]  # the training patch, too
+        for lr in [*pictures, _picture(9, 31, batch=2)]:
+            expected = paper(lr)
+            for other in others:
+                difference = (expected - other(lr)).abs().max()
+                assert difference < 1e-5, (other.formulation, lr.shape)
 
 
 @pytest.mark.parametrize("name", hitsr.NETWORKS)
@@ -126,10 +131,12 @@ def test_initial_weights_are_the_published_ones(name: str):
             assert weight.std() == pytest.approx(bound * 3**-0.5, rel=0.1)
 
 
-def test_one_seed_gives_one_network_in_both_formulations():
-    paper, fused = (_reduced("hit_sng", formulation=way).state_dict() for way in ("paper", "fused"))
-    assert list(paper) == list(fused)
-    assert all(torch.equal(paper[key], fused[key]) for key in paper)
+@pytest.mark.parametrize("name", ["swinir_ng", "hit_sng"])
+@pytest.mark.parametrize("way", ["released", "fused"])
+def test_one_seed_gives_one_network_in_all_formulations(name: str, way: Formulation):
+    paper, other = (_reduced(name, formulation=each).state_dict() for each in ("paper", way))
+    assert list(paper) == list(other)
+    assert all(torch.equal(paper[key], other[key]) for key in paper)
 
 
 def test_stochastic_depth_rises_linearly_to_its_rate():
@@ -162,7 +169,7 @@ def test_an_unknown_network_names_the_nearest():
 
 def test_an_unknown_formulation_is_an_error():
     formulation: Any = "fusd"
-    with pytest.raises(SpecError, match=r"'fusd': must be 'paper' or 'fused'"):
+    with pytest.raises(SpecError, match=r"'fusd': must be 'released' or 'paper' or 'fused'"):
         hitsr.create("hit_sir", 2, formulation=formulation)
 
 

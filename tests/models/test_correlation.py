@@ -148,7 +148,7 @@ def test_a_softmax_makes_averages_of_base_cells(
     mixer.features = nn.Identity()
     x = torch.randn(1, 4, 4, WIDTH, dtype=torch.float64)
     q, v = x.flatten(1, 2).chunk(2, -1)
-    cells = mixer._base_cells(v)[0].unflatten(-1, (HEADS, -1))
+    cells = mixer.base_cells(v)[0].unflatten(-1, (HEADS, -1))
     queries, width = q[0].unflatten(-1, (HEADS, -1)), WIDTH // 2 // HEADS
     table = mixer.position(4)
     expected = torch.empty(16, HEADS, width, dtype=torch.float64)

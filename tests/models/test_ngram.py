@@ -1,4 +1,5 @@
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -62,7 +63,7 @@ def _by_hand(context: NgramContext, x: Tensor, window: int, shared: bool) -> Ten
     return out
 
 
-@pytest.mark.parametrize("formulation", ["paper", "fused"])
+@pytest.mark.parametrize("formulation", get_args(Formulation))
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize(("window", "rows", "columns"), [(2, 3, 4), (3, 2, 2), (1, 4, 3)])
 def test_what_is_added_is_the_context_of_the_definition(

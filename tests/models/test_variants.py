@@ -62,14 +62,15 @@ def _title(network: NetworkSpec) -> str:
     return f"{network.name}-{network.hash[:4]}-{network.mixer.kind}"
 
 
-def _pair(network: NetworkSpec) -> tuple[SuperResolver, SuperResolver]:
+def _pair(network: NetworkSpec, way: Formulation) -> tuple[SuperResolver, SuperResolver]:
+    """The network in the paper formulation and in another, with equal weights."""
     torch.manual_seed(0)
-    paper, fused = (hitsr.create(network, 2, formulation=way) for way in get_args(Formulation))
+    paper, other = (hitsr.create(network, 2, formulation=each) for each in ("paper", way))
     with torch.no_grad():
         for parameter in paper.parameters():
             parameter += 0.05 * torch.randn_like(parameter)  # no bias or norm at its neutral start
-    fused.load_state_dict(paper.state_dict())
-    return paper.eval(), fused.eval()
+    other.load_state_dict(paper.state_dict())
+    return paper.eval(), other.eval()
 
 
 def _picture(height: int, width: int) -> Tensor:
@@ -80,22 +81,24 @@ def test_no_two_variants_are_one():
     assert len({network.hash for network in NETWORKS}) == len(NETWORKS)
 
 
+@pytest.mark.parametrize("way", ["released", "fused"])
 @pytest.mark.parametrize("network", NETWORKS, ids=_title)
-def test_formulations_agree_at_any_size(network: NetworkSpec):
-    paper, fused = _pair(network)
+def test_formulations_agree_at_any_size(network: NetworkSpec, way: Formulation):
+    paper, other = _pair(network, way)
     with torch.inference_mode():
         for height, width in [(1, 1), (1, 7), (5, 3), (9, 20)]:
-            sr = fused(_picture(height, width))
+            sr = other(_picture(height, width))
             assert sr.shape == (2, 3, 2 * height, 2 * width)
             assert (paper(_picture(height, width)) - sr).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("way", ["released", "fused"])
 @pytest.mark.parametrize("network", NETWORKS, ids=_title)
-def test_gradients_agree_and_reach_every_parameter(network: NetworkSpec):
-    paper, fused = _pair(network)
-    for model in (paper, fused):
+def test_gradients_agree_and_reach_every_parameter(network: NetworkSpec, way: Formulation):
+    paper, other = _pair(network, way)
+    for model in (paper, other):
         model(_picture(9, 8)).square().mean().backward()
-    for (name, a), b in zip(paper.named_parameters(), fused.parameters(), strict=True):
+    for (name, a), b in zip(paper.named_parameters(), other.parameters(), strict=True):
         assert (b.grad != 0).any(), name
         assert (a.grad - b.grad).abs().max() < 1e-4 * max(1, a.grad.abs().max()), name
 

@@ -99,7 +99,7 @@ def _bias(mixer: "Correlation") -> Tensor | None:
 
 
 def _base_cells(mixer: "Correlation", v_ntc: Tensor) -> Tensor:
-    """`Correlation._base_cells` as a weighted sum of each cell's tokens: (n, t, c) -> (n, s, c).
+    """`Correlation.base_cells` as a weighted sum of each cell's tokens: (n, t, c) -> (n, s, c).
 
     The channels of a token stay together in memory.
     """
