@@ -19,6 +19,7 @@ from hitsr.models.block import Block
 from hitsr.models.upsample import upsampler
 from hitsr.models.windows import extend
 from hitsr.runtime.compiling import check_compiler
+from hitsr.runtime.graphed import Graphs
 from hitsr.specs.network import Formulation, NetworkSpec, Scale, ScaledNetwork
 from hitsr.specs.zoo import find
 
@@ -41,7 +42,8 @@ class SuperResolver(nn.Module):
     """A network for one upscaling factor: (b, 3, h, w) in [0, 1] -> (b, 3, h*scale, w*scale).
 
     Any h, w >= 1. Outputs are not clamped. With `autocast`, convolutions and matrix products
-    compute in bfloat16; weights, input and output stay as they are.
+    compute in bfloat16; weights, input and output stay as they are. With `graph`, forwards are
+    replayed as CUDA graphs where that is possible (`runtime.graphed.Graphed`).
     """
 
     mean: Tensor
@@ -52,10 +54,12 @@ class SuperResolver(nn.Module):
         scale: Scale,
         formulation: Formulation,
         autocast: bool = False,
+        graph: bool = False,
     ) -> None:
         super().__init__()
         self.network, self.scale, self.formulation = network, scale, formulation
         self.autocast = autocast
+        self.graphs = Graphs() if graph else None
         width = network.width
         self.multiple = math.lcm(*network.multiples) if network.padding == "picture" else 1
         self.register_buffer("mean", _mean(network), persistent=False)
@@ -79,6 +83,8 @@ class SuperResolver(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Convert weights, such as to a dtype or device; the mean is rounded anew from the spec."""
+        if self.graphs is not None:
+            self.graphs.clear()  # what moves the network frees its graphs' memory too
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.mean = _mean(self.network).to(self.mean)
         return self
@@ -90,6 +96,12 @@ class SuperResolver(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         """Upscale a batch of pictures."""
+        if self.graphs is None:
+            return self._plain(lr)
+        hr: Tensor = self.graphs.run(self, self._plain, lr)
+        return hr
+
+    def _plain(self, lr: Tensor) -> Tensor:
         if not self.autocast:
             return self._upscaled(lr)
         with torch.autocast(lr.device.type, torch.bfloat16):
@@ -112,6 +124,7 @@ def create(
     formulation: Formulation = "fused",
     compile: bool = False,
     autocast: bool = False,
+    graph: bool = False,
 ) -> SuperResolver:
     """Build a network by name or spec, with fresh weights drawn from torch's global generator.
 
@@ -119,15 +132,25 @@ def create(
     "released" does what the published code does, also where it builds masks on the CPU.
     `compile` uses torch.compile, which compiles at the first forward of each picture size, for at
     most eight sizes. `autocast` computes convolutions and matrix products in bfloat16, on weights
-    of any type. docs/speed.md has measured speed-ups and differences of both.
+    of any type. docs/speed.md has measured speed-ups and differences of both. `graph` launches
+    forwards without gradients on a CUDA device as one CUDA graph, from the second of a size on, for
+    at most eight sizes; elsewhere a warning says once that it runs plainly, and why.
 
-    Raises SpecError for an unknown name or formulation, a scale other than 2, 3 and 4, or with
-    `compile` if no C++ compiler is found.
+    Raises SpecError for an unknown name or formulation, a scale other than 2, 3 and 4, with
+    `compile` if no C++ compiler is found, and for `graph` together with `compile` or with the
+    formulation "released".
     """
     if formulation not in (known := get_args(Formulation)):
         raise SpecError(f"formulation {formulation!r}: must be {' or '.join(map(repr, known))}")
     checked = ScaledNetwork.parse({"network": find(network), "scale": scale}, "create")
-    made = SuperResolver(checked.network, checked.scale, formulation, autocast)
+    if compile and graph:
+        raise SpecError("compile and graph: each replaces how a forward is launched; choose one")
+    if graph and formulation == "released":
+        raise SpecError(
+            "graph: no CUDA graph holds the formulation 'released', which makes masks on the CPU in "
+            "each forward; use 'paper' or 'fused'"
+        )
+    made = SuperResolver(checked.network, checked.scale, formulation, autocast, graph)
     if compile:
         check_compiler()
         made.compile(dynamic=False)

@@ -40,15 +40,15 @@ class CaptureRules(TorchDispatchMode):
         given = _tensors((args, kwargs))
         if any(tensor.device.type == self.device_type for tensor in given):
             _check_results(func, args)
-        self.before(given)
+        self.before(given, _written(func, args, kwargs))
         made = func(*args, **kwargs)
         results = _tensors(made)
         self._check_devices(func, given, results)
         self.after(results)
         return made
 
-    def before(self, given: Sequence[Tensor]) -> None:
-        """Called with the tensors that an operator is given, before it runs."""
+    def before(self, given: Sequence[Tensor], written: Sequence[Tensor]) -> None:
+        """Called before an operator runs, with all tensors given to it and those it will change."""
 
     def after(self, made: Sequence[Tensor]) -> None:
         """Called with the tensors that an operator returned."""
@@ -78,6 +78,15 @@ def _check_results(func: Any, args: tuple[Any, ...]) -> None:
     ):
         return
     raise CaptureError(f"{func} gives a result, or a size of one, that the host must wait for")
+
+
+def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """Tensors that an operator changes in place; some, as Adam's, do not raise their versions."""
+    names = [argument.name for argument in func._schema.arguments]
+    by_name = {**dict(zip(names, args, strict=False)), **kwargs}
+    infos = {argument.name: argument.alias_info for argument in func._schema.arguments}
+    written = [value for name, value in by_name.items() if infos[name] and infos[name].is_write]
+    return _tensors(written)
 
 
 def _tensors(tree: Any) -> list[Tensor]:

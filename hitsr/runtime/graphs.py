@@ -22,7 +22,7 @@ Pool = Any  # what torch.cuda.graph_pool_handle returns
 
 WARM_UPS = 3  # cuBLAS, cuDNN and autotuners choose kernels and allocate workspaces in first runs
 # One capture may be under way in a process; and graphs of one pool share memory.
-_ONE_AT_A_TIME = threading.RLock()
+ONE_AT_A_TIME = threading.RLock()
 
 
 class Cuda:
@@ -97,8 +97,12 @@ class Captured(Generic[T]):
     ) -> None:
         self.inputs = inputs
         self._results, self._replay = results, replay
-        self._kept_alive = [*seen.outside(), *seen.held]
-        self._changed = seen.changed()
+        self._kept_alive = [*seen.outside.values(), *seen.held]
+        self._changed, self._checks = list(seen.changed.values()), seen.checks
+
+    def is_current(self) -> bool:
+        """Whether no value that was computed beforehand (`hold`) has been given up since."""
+        return all(check() for check in self._checks)
 
     def replay(self, *inputs: Tensor) -> T:
         """The function's results for other inputs of the same shapes and types, in new memory.
@@ -112,7 +116,7 @@ class Captured(Generic[T]):
                 f"captured for {_kinds(self.inputs)}, called with {_kinds(inputs)}; "
                 "capture a graph for these"
             )
-        with _ONE_AT_A_TIME, torch.no_grad(), cuda.in_turn(self.inputs[0].device):
+        with ONE_AT_A_TIME, torch.no_grad(), cuda.in_turn(self.inputs[0].device):
             for buffer, given in zip(self.inputs, inputs, strict=True):
                 if given is not buffer:
                     buffer.copy_(given, non_blocking=True)
@@ -144,24 +148,28 @@ def capture(
     error, for what cannot be captured.
     """
     device, grad = inputs[0].device, torch.is_grad_enabled()
-    if not cuda.has_graphs(device):
-        raise CaptureError(f"the input is on {device}; CUDA graphs need a CUDA device")
+    check_graphs(device)
     # Torch keeps its random state's buffers from the first capture on: they must not be tensors of
     # inference mode, which other captures could not write to.
     with (
-        _ONE_AT_A_TIME,
+        ONE_AT_A_TIME,
         torch.inference_mode(False),
         torch.set_grad_enabled(grad),
         _without_autocast_cache(),
-        cuda.side_stream(device),
     ):
-        with torch.no_grad():
-            buffers = tuple(_buffer(x) for x in inputs)
-        for _ in range(warm_ups - 1):
-            function(*buffers)
-        with CaptureRules(device.type):
-            _check_type(function(*buffers))
-        return _captured(function, buffers, pool)
+        buffers = tuple(map(_buffer, inputs))
+        with cuda.side_stream(device):
+            for _ in range(warm_ups - 1):
+                function(*buffers)
+            with CaptureRules(device.type):
+                _check_type(function(*buffers))
+            return _captured(function, buffers, pool)
+
+
+def check_graphs(device: torch.device) -> None:
+    """Raise CaptureError if the device has no CUDA graphs."""
+    if not cuda.has_graphs(device):
+        raise CaptureError(f"the device is {device}; CUDA graphs need a CUDA device")
 
 
 def is_capturing() -> bool:
@@ -169,14 +177,21 @@ def is_capturing() -> bool:
     return _capturing.now is not None or cuda.is_capturing()
 
 
-def held(value: Tensor) -> Tensor:
-    """The value itself, which a graph that is being captured keeps alive from now on.
+def hold(value: Tensor, is_current: Callable[[], bool]) -> None:
+    """If a graph is being captured, have it keep a value that was computed beforehand.
 
-    For values that are computed once and read by kernels that torch's dispatcher does not see.
+    `is_current` says whether a forward without a graph would still use the value.
     """
     if _capturing.now is not None:
         _capturing.now.held.append(value)
-    return value
+        _capturing.now.checks.append(is_current)
+
+
+def layout_of(x: Tensor) -> torch.memory_format:
+    """Layout of the buffer for an input: channels last if x is, else contiguous."""
+    last = torch.channels_last
+    is_last = x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=last)
+    return last if is_last else torch.contiguous_format
 
 
 class _Capturing(CaptureRules):
@@ -185,30 +200,25 @@ class _Capturing(CaptureRules):
     def __init__(self, device_type: str) -> None:
         super().__init__(device_type)
         self.held: list[Tensor] = []
-        self._outside: dict[int, tuple[Tensor, int]] = {}  # by address, with the first version
-        self._made: set[int] = set()  # addresses
+        self.checks: list[Callable[[], bool]] = []
+        self.outside: dict[int, Tensor] = {}  # by address
+        self.changed: dict[int, Tensor] = {}
+        self._made: set[int] = set()
 
-    def before(self, given: Sequence[Tensor]) -> None:
+    def before(self, given: Sequence[Tensor], written: Sequence[Tensor]) -> None:
         """Note tensors that no operator of this block has made."""
-        for tensor in given:
-            address = tensor.untyped_storage().data_ptr()
-            if address not in self._made:
-                version = 0 if tensor.is_inference() else tensor._version
-                self._outside.setdefault(address, (tensor, version))
+        for tensors, known in ((given, self.outside), (written, self.changed)):
+            for tensor in tensors:
+                if _address(tensor) not in self._made:
+                    known.setdefault(_address(tensor), tensor)
 
     def after(self, made: Sequence[Tensor]) -> None:
         """Note tensors that an operator made."""
-        addresses = {tensor.untyped_storage().data_ptr() for tensor in made}
-        self._made |= addresses - self._outside.keys()
+        self._made |= set(map(_address, made)) - self.outside.keys()
 
-    def outside(self) -> list[Tensor]:
-        """All tensors from outside that were read."""
-        return [tensor for tensor, _ in self._outside.values()]
 
-    def changed(self) -> list[Tensor]:
-        """Those of them that were changed in place."""
-        known = self._outside.values()
-        return [x for x, version in known if not x.is_inference() and x._version != version]
+def _address(x: Tensor) -> int:
+    return x.untyped_storage().data_ptr()
 
 
 class _Now(threading.local):
@@ -254,10 +264,7 @@ def _without_autocast_cache() -> Iterator[None]:
 
 
 def _buffer(x: Tensor) -> Tensor:
-    """A copy in memory of its own: channels last if x is, else contiguous."""
-    last = torch.channels_last
-    is_last = x.ndim == 4 and x.is_contiguous(memory_format=last) and not x.is_contiguous()
-    return x.detach().clone(memory_format=last if is_last else torch.contiguous_format)
+    return x.detach().clone(memory_format=layout_of(x))
 
 
 def _kinds(tensors: Sequence[Tensor]) -> list[tuple[tuple[int, ...], torch.dtype]]:

@@ -1,3 +1,5 @@
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -221,3 +223,89 @@ def test_a_network_that_was_in_16_bit_has_its_exact_mean_again():
     exact = model.mean.clone()
     assert torch.equal(model.half().mean, exact.half())
     assert torch.equal(model.float().mean, exact)
+
+
+def _graphed(name: str, formulation: Formulation = "fused") -> SuperResolver:
+    """A network with CUDA graphs; under autocast a CPU computes as other devices do, in one go."""
+    torch.manual_seed(0)
+    network = hitsr.NETWORKS[name].patch(REDUCED)
+    return hitsr.create(network, 2, formulation=formulation, autocast=True, graph=True).eval()
+
+
+def _agrees_with_plain(model: SuperResolver, lr: Tensor) -> None:
+    """Replays give what a network gives that has these weights, and no graphs and caches."""
+    network, scale, formulation = model.network, model.scale, model.formulation
+    plain = hitsr.create(network, scale, formulation=formulation, autocast=True).eval()
+    plain.load_state_dict(model.state_dict())
+    plain.to(next(model.parameters()).dtype)
+    with torch.inference_mode():
+        for _ in range(3):
+            assert torch.equal(model(lr), plain(lr))
+
+
+@pytest.mark.parametrize("formulation", ["paper", "fused"])
+@pytest.mark.parametrize("name", hitsr.NETWORKS)
+def test_a_network_replayed_as_a_graph_gives_the_same(name: str, formulation, graphs_on_cpu):
+    model = _graphed(name, formulation)
+    for size in [(5, 3), (17, 40)]:
+        _agrees_with_plain(model, _picture(*size, batch=2))
+    assert graphs_on_cpu.captures == 2
+
+
+@pytest.mark.parametrize("name", ["swinir_light", "hit_sir"])
+def test_weights_changed_after_a_capture_count_at_once(name: str, graphs_on_cpu):
+    model, lr = _graphed(name), _picture(9, 31)
+    _agrees_with_plain(model, lr)
+    tables = [p for key, p in model.named_parameters() if "bias_table" in key or "position" in key]
+    nn.init.normal_(tables[0])  # what is cached depends on it
+    _agrees_with_plain(model, lr)
+    model.load_state_dict({key: value * 1.5 for key, value in model.state_dict().items()})
+    _agrees_with_plain(model, lr)
+    model.train()
+    with pytest.warns(RuntimeWarning, match="training mode"):
+        model(lr).square().mean().backward()
+    torch.optim.Adam(model.parameters(), lr=0.1, fused=True).step()
+    model.eval()
+    _agrees_with_plain(model, lr)
+    assert graphs_on_cpu.captures == 4
+
+
+@pytest.mark.usefixtures("graphs_on_cpu")
+def test_gradients_between_replays_leave_the_graph_what_it_reads():
+    """Such a forward empties the caches that the graph was captured with."""
+    model, lr = _graphed("swinir_light"), _picture(9, 31)
+    _agrees_with_plain(model, lr)
+    with pytest.warns(RuntimeWarning, match="gradients are wanted"):
+        model(lr.requires_grad_()).sum().backward()
+    assert lr.grad is not None
+    _agrees_with_plain(model, lr.detach())
+
+
+def test_a_network_with_graphs_is_copied_pickled_saved_and_moved_as_another(graphs_on_cpu):
+    model, lr = _graphed("hit_sir"), _picture(9, 31)
+    _agrees_with_plain(model, lr)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        nn.init.normal_(other.last.weight)
+        _agrees_with_plain(other, lr)
+    _agrees_with_plain(model, lr)
+    assert list(model.state_dict()) == list(_reduced("hit_sir").state_dict())
+    model.double()
+    assert not model.graphs._kept
+    _agrees_with_plain(model, lr.double())
+    assert graphs_on_cpu.captures == 4
+
+
+def test_without_cuda_a_network_with_graphs_says_that_it_runs_plainly():
+    model = hitsr.create(hitsr.NETWORKS["hit_sir"].patch(REDUCED), 2, graph=True).eval()
+    with torch.inference_mode(), pytest.warns(RuntimeWarning, match="device is cpu; CUDA graphs"):
+        assert model(_picture(8, 8)).shape == (1, 3, 16, 16)
+
+
+def test_graph_and_compile_together_are_an_error():
+    with pytest.raises(SpecError, match=r"compile and graph.*choose one"):
+        hitsr.create("hit_sir", 2, compile=True, graph=True)
+
+
+def test_no_graph_holds_the_released_formulation():
+    with pytest.raises(SpecError, match="no CUDA graph holds .*released.*use 'paper' or 'fused'"):
+        hitsr.create("hit_sir", 2, formulation="released", graph=True)

@@ -84,12 +84,14 @@ def test_all_that_a_graph_reads_lives_as_long_as_it():
     kept = {"seen": torch.ones(1), "held": torch.ones(1)}
 
     def function(x: Tensor) -> Tensor:
-        graphs.held(kept["held"])
+        graphs.hold(kept["held"], lambda: bool(kept))
         return x + kept["seen"].view(1, 1)
 
     captured = capture(function, [torch.zeros(1, 1)])
     addresses = [each.data_ptr() for each in kept.values()]
+    assert captured.is_current()
     kept.clear()
+    assert not captured.is_current()
     gc.collect()
     assert {*addresses} <= {x.data_ptr() for x in captured._kept_alive}
     assert captured.replay(torch.zeros(1, 1)).item() == 1
@@ -218,7 +220,7 @@ def test_other_results_than_tensors_are_refused():
 
 def test_a_cpu_has_no_graphs(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(graphs, "cuda", graphs.Cuda())
-    with pytest.raises(CaptureError, match="input is on cpu; CUDA graphs need"):
+    with pytest.raises(CaptureError, match="device is cpu; CUDA graphs need"):
         capture(_double, [torch.ones(2)])
 
 
@@ -270,7 +272,7 @@ def _trained(batches: Tensor, rates: list[float], graph: bool) -> list[list[floa
         optimizer.step()
         return loss
 
-    run = step
+    run, versions = step, []
     if graph:
         initial = [parameter.detach().clone() for parameter in model.parameters()]
         run = capture(step, [torch.rand(8, 4), torch.rand(8, 4)]).replay
@@ -282,6 +284,8 @@ def _trained(batches: Tensor, rates: list[float], graph: bool) -> list[list[floa
     for batch, now in zip(batches, rates):
         rate.fill_(now)
         losses.append(run(*batch).item())
+        versions.append(model[0].weight._version)
+    assert not graph or versions == sorted(set(versions))  # each step counts as a change
     return [losses, *(parameter.flatten().tolist() for parameter in model.parameters())]
 
 

@@ -7,24 +7,26 @@ graph that reads a value keeps it alive; nothing is kept that a capture only see
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from hitsr.runtime.graphs import held, is_capturing
+from hitsr.runtime.graphs import hold, is_capturing
 
 
 class EvalCache:
     """One value per key. Not in the state dict; empty in deep copies and pickles."""
 
     def __init__(self) -> None:
+        # Replaced when values are given up: a graph knows the one that it was captured with.
         self._kept: dict[str, tuple[_State, Tensor]] = {}
 
     def get(self, owner: nn.Module, key: str, compute: Callable[[], Tensor]) -> Tensor:
         """`compute()`, which depends on parameters of `owner` alone: kept, or computed anew."""
         if owner.training:
-            self._kept.clear()
+            self._kept = {}
             return compute()
         if not torch.compiler.is_compiling():  # importing the compiler takes 1 s and 160 MB
             return self._find(owner, key, compute)
@@ -36,19 +38,24 @@ class EvalCache:
         parameters = list(_parameters(owner))
         wanted = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
         if wanted or any(p.is_inference() for p in parameters):
-            self._kept.clear()
+            self._kept = {}
             return compute()
         versions = [(p._version, p.device, p.dtype) for p in parameters]
         state = _State(parameters, versions, _autocast_dtype(parameters[0].device.type))
         if key in self._kept:
             before, value = self._kept[key]
             if before.same(state):
-                return held(value)
+                hold(value, partial(self._is, self._kept))
+                return value
         with torch.inference_mode(False), torch.no_grad():
             value = compute()
         if not is_capturing():
             self._kept[key] = (state, value)
         return value
+
+    def _is(self, kept: dict[str, tuple["_State", Tensor]]) -> bool:
+        """Whether nothing was given up since: optimizers may not raise parameters' versions."""
+        return self._kept is kept
 
     def __deepcopy__(self, memo: dict[int, object]) -> "EvalCache":
         return EvalCache()
