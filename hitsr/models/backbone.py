@@ -147,8 +147,8 @@ def create(
         raise SpecError("compile and graph: each replaces how a forward is launched; choose one")
     if graph and formulation == "released":
         raise SpecError(
-            "graph: no CUDA graph holds the formulation 'released', which makes masks on the CPU in "
-            "each forward; use 'paper' or 'fused'"
+            "graph: no CUDA graph holds the formulation 'released', which makes masks on the CPU "
+            "in each forward; use 'paper' or 'fused'"
         )
     made = SuperResolver(checked.network, checked.scale, formulation, autocast, graph)
     if compile:

@@ -307,5 +307,5 @@ def test_graph_and_compile_together_are_an_error():
 
 
 def test_no_graph_holds_the_released_formulation():
-    with pytest.raises(SpecError, match="no CUDA graph holds .*released.*use 'paper' or 'fused'"):
+    with pytest.raises(SpecError, match=r"no CUDA graph holds .*released.*use 'paper' or 'fused'"):
         hitsr.create("hit_sir", 2, formulation="released", graph=True)

@@ -53,6 +53,14 @@ def test_a_forward_of_training_on_cuda_neither_waits_nor_copies(on_cuda, name: s
             assert model(lr).requires_grad
 
 
+def test_the_released_formulation_copies_masks_in_each_forward(on_cuda):
+    with FakeTensorMode(), torch.no_grad():
+        model, lr = on_cuda("swinir_light", "released").eval(), torch.empty(1, 3, 9, 9).to("cuda")
+        model(lr)
+        with CaptureRules(), pytest.raises(CaptureError, match=r"_to_copy.* between host and"):
+            model(lr)
+
+
 @pytest.mark.parametrize("formulation", ["paper", "fused"])
 @pytest.mark.parametrize("name", hitsr.NETWORKS)
 def test_no_gradient_waits_for_a_value(name: str, formulation):
