@@ -102,11 +102,14 @@ def explaining(work: Work) -> Iterator[None]:
 
 def _placed(model: nn.Module, work: Work) -> tuple[nn.Module, Tensor]:
     dtype, pictures = dtype_of(work.precision), _noise(work.input_size, work.batch)
-    model, pictures = model.to(work.device, dtype).eval(), pictures.to(work.device, dtype)
-    if not work.channels_last:
-        return model, pictures
-    layout = torch.channels_last
-    return model.to(memory_format=layout), pictures.to(memory_format=layout)
+    # Weights that inference mode moves are tensors of that mode: torch counts no changes of them,
+    # so that networks keep nothing that they compute from them.
+    with torch.inference_mode(False), torch.no_grad():
+        model, pictures = model.to(work.device, dtype).eval(), pictures.to(work.device, dtype)
+        if not work.channels_last:
+            return model, pictures
+        layout = torch.channels_last
+        return model.to(memory_format=layout), pictures.to(memory_format=layout)
 
 
 def _check_runs(model: nn.Module, pictures: Tensor, work: Work) -> None:

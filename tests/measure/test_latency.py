@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import hitsr
 from hitsr.base.errors import SpecError
 from hitsr.measure import energy, forwards
 from hitsr.measure.forwards import Work
@@ -139,6 +140,14 @@ def test_pictures_and_weights_are_as_asked_for():
     found = _measure(model, work)
     assert model.shapes[-1] == (3, 3, 9, 17)
     assert (found.batch, found.precision, found.channels_last) == (3, "bfloat16", True)
+
+
+def test_a_network_that_was_moved_keeps_its_position_biases():
+    """Else each forward of the fused formulation would compute them anew, and be timed so."""
+    small = {"depths": [1], "width": 12, "mixer.heads": 2, "windows.ratios": [1]}
+    model = hitsr.create(hitsr.NETWORKS["swinir_light"].patch(small), 2)
+    _measure(model, SMALL._replace(precision="bfloat16"))
+    assert model.groups[0].blocks[0].mixer.cache._kept
 
 
 def test_autocast_is_the_products_dtype_and_not_the_weights():
