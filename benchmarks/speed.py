@@ -27,7 +27,9 @@ from torch.nn import functional as F
 
 import hitsr
 from benchmarks.machine import Clock, machine, quartiles, seconds
-from hitsr.measure.attribution import PUBLISHED, BlurPath, objective
+from hitsr.measure.attribution import PUBLISHED
+from hitsr.measure.attribution_batches import objective
+from hitsr.measure.attribution_path import BlurPath
 from hitsr.models.backbone import SuperResolver
 from hitsr.runtime.memory import watching
 

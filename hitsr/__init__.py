@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hitsr.api import complexity
     from hitsr.data.bicubic import imresize
-    from hitsr.measure.attribution import local_attribution
+    from hitsr.measure.attribution import local_attribution, local_attributions
     from hitsr.measure.metrics import psnr, ssim
     from hitsr.models.backbone import create
     from hitsr.models.checkpoints import load_weights
@@ -31,6 +31,7 @@ _HOME = {
     "imresize": "hitsr.data.bicubic",
     "load_weights": "hitsr.models.checkpoints",
     "local_attribution": "hitsr.measure.attribution",
+    "local_attributions": "hitsr.measure.attribution",
     "psnr": "hitsr.measure.metrics",
     "ssim": "hitsr.measure.metrics",
     "to_hierarchical": "hitsr.specs.convert",
@@ -46,6 +47,7 @@ __all__ = [
     "imresize",
     "load_weights",
     "local_attribution",
+    "local_attributions",
     "psnr",
     "ssim",
     "to_hierarchical",

@@ -45,7 +45,7 @@ def lam(
     ] = False,
     memory_gib: Annotated[
         float | None,
-        Option(min=0, help="memory of a batch; default: 2, on CUDA half of the free memory"),
+        Option(min=0, help="memory of a batch; default: 0.6, on CUDA half of the free memory"),
     ] = None,
     name: options.NameOption = None,
     device: options.DeviceOption = "auto",

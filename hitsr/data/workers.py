@@ -1,8 +1,9 @@
-"""Work through many pictures on all cores, and report all that are bad in one error."""
+"""Work through many pictures in threads: on all cores, or behind a network."""
 
 import os
-from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from hitsr.base.errors import DataError
@@ -47,3 +48,13 @@ def on_all_cores(
         told = [*errors[:_MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]
         raise DataError("\n".join(told))
     return results
+
+
+def results(waiting: deque[Future[Result]], most: int) -> Iterator[Result]:
+    """The results of the oldest, until at most `most` wait and the next is not ready.
+
+    For work behind a network, such as encoding and writing: the network goes on meanwhile. Raises
+    what the work raised.
+    """
+    while waiting and (len(waiting) > most or waiting[0].done()):
+        yield waiting.popleft().result()

@@ -1,42 +1,32 @@
 """Local attribution maps (LAM): which LR pixels the detail in an SR window depends on.
 
 LAM (Gu and Dong, CVPR 2021) integrates the gradient of the window's detail along a path of pictures
-from blurred to sharp. The steps of the path are independent of each other. They run in batches as
-large as memory allows, and gradients are computed for the pictures only, not for the parameters.
+from blurred to sharp. The steps of a path are independent of each other, and so are the windows:
+both run in batches as large as memory allows.
 
-Shapes: n pictures or sigmas on the path, b pictures, c channels, h height, w width.
+Shapes: c channels, h height, w width.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hitsr.base.errors import DataError, WeightsError
+from hitsr.base.errors import DataError, HitsrError, WeightsError
 from hitsr.base.progress import Progress
 from hitsr.data.images import described
 from hitsr.measure import attribution_maps as maps
+from hitsr.measure.attribution_batches import Batches, Integral, Window
+from hitsr.measure.attribution_path import Array, BlurPath
 from hitsr.records import AttributionSettings
-from hitsr.runtime.tensors import evaluating, home_of
-
-Window = tuple[int, int, int]  # x, y, side, in HR pixels
-Array = NDArray[np.float64]
+from hitsr.runtime.tensors import home_of
 
 PUBLISHED = AttributionSettings()
 REFINED_ERROR = 0.01  # largest completeness error of a refined path
-# Blur kernels that spread less than this share of a pixel (1/20 of an 8-bit level) count as the
-# identity, and the steps between them are merged into one. This saves 9 of the 50 steps that the
-# field uses, and changes measured maps by 1e-7. Merging one step more would change them by 9e-6 for
-# networks with piecewise linear activations.
-_IDENTITY_SPREAD = 2e-4
 _MAX_REFINEMENTS = 7
-# Two steps of 64x64 pixels. Larger batches leave the cache: in one of 8, a step takes 10 % longer.
-_CPU_BYTES = 640 * 2**20
 
 
 @dataclass(frozen=True)
@@ -46,6 +36,7 @@ class Attribution:
     channels: Array  # (3, h, w), signed contributions
     change: float  # of the objective between the blurred and the sharp picture
     settings: AttributionSettings  # as used: refining changes `steps` and `quadrature`
+    batch: int  # the most steps, of all windows, that went through the network with one of these
 
     @property
     def map(self) -> Array:
@@ -87,8 +78,8 @@ def local_attribution(
     before.
 
     With `refine`, gradients are taken at the midpoints of steps, and the number of steps doubles
-    until the completeness error is below 1 %. `memory_bytes` limits the tensors that one batch of
-    steps saves for the backward pass: by default 640 MiB, on CUDA half of the free memory.
+    until the completeness error is below 1 %. `memory_bytes` limits what one batch of steps needs:
+    by default 640 MiB of tensors saved for the backward pass, on CUDA half of the free memory.
     `progress` advances `len(BlurPath(...))` times, once per step before any doubling.
 
     Follows LAM_Demo (X-Lowlevel-Vision) with one difference. Where two neighbouring pixels are
@@ -96,198 +87,129 @@ def local_attribution(
     gradient of that pixel.
 
     Raises ValueError for another shape, range or dtype, for a window outside the SR picture and for
-    a model of several devices or types, DataError if blurring does not change the window or the
-    refined path does not converge, and WeightsError if the gradients are not finite.
+    a model of several devices or types, DataError if blurring does not change the window, if the
+    refined path does not converge or if memory does not suffice for one step, and WeightsError if
+    the gradients are not finite.
     """
-    _check(model, lr, window)
-    settings = settings.model_copy(update={"quadrature": "midpoint"}) if refine else settings
-    for _ in range(_MAX_REFINEMENTS):
-        found = _integrate(model, lr, window, settings, memory_bytes, progress)
-        if not refine or found.completeness_error < REFINED_ERROR:
-            return found
-        settings = settings.model_copy(update={"steps": 2 * settings.steps})
-        progress = None
-    raise DataError(
-        f"window {window}: completeness error is still {found.completeness_error:.1%} at "
-        f"{found.settings.steps} steps; choose a window with more detail"
+    (found,) = local_attributions(
+        model,
+        [(lr, window)],
+        settings=settings,
+        refine=refine,
+        memory_bytes=memory_bytes,
+        progress=progress,
     )
+    if isinstance(found, DataError):
+        raise found
+    return found
 
 
-def objective(sr: Tensor, window: Window) -> Tensor:
-    """The detail in a window, i.e. the sum of gradient magnitudes: (b, c, h, w) -> (b,).
-
-    As in LAM_Demo, the gradient is the forward differences to the next pixels down and right;
-    pixels in the last row and column of the picture have none and are left out.
-    """
-    x, y, side = window
-    part = sr[..., y : y + side + 1, x : x + side + 1]
-    pixels = part[..., :-1, :-1]
-    slopes = torch.stack((part[..., 1:, :-1] - pixels, part[..., :-1, 1:] - pixels))
-    detail: Tensor = torch.linalg.vector_norm(slopes, dim=0).sum((1, 2, 3))
-    return detail
-
-
-class BlurPath:
-    """The path of integration: pictures from blurred to sharp, with sigma falling linearly.
-
-    `edges` are the sigmas between steps, `nodes` those at which gradients are taken: the sharper
-    end of each step ("right", as in LAM_Demo) or its middle ("midpoint").
-    """
-
-    def __init__(self, picture: Array, settings: AttributionSettings) -> None:
-        self.picture, self.kernel = picture, settings.kernel  # (c, h, w)
-        sigmas = np.linspace(settings.sigma, 0, settings.steps + 1)
-        spread = 1 - _weights(sigmas, self.kernel).max(1) ** 2  # weight outside the centre pixel
-        self.edges = np.append(sigmas[spread > _IDENTITY_SPREAD], 0.0)
-        middles = (self.edges[1:] + self.edges[:-1]) / 2
-        self.nodes = self.edges[1:] if settings.quadrature == "right" else middles
-
-    def __len__(self) -> int:
-        """The number of steps."""
-        return len(self.nodes)
-
-    def steps(self, start: int, stop: int) -> tuple[Array, Array]:
-        """For n steps, pictures at the nodes and changes over the steps: 2 x (n, c, h, w)."""
-        stop = min(stop, len(self))
-        changes = np.diff(self.at(self.edges[start : stop + 1]), axis=0)
-        return self.at(self.nodes[start:stop]), changes
-
-    def at(self, sigmas: Array) -> Array:
-        """The picture blurred by each sigma, mirrored at its borders: (n, c, h, w)."""
-        weights = _weights(sigmas, self.kernel)
-        down, right = (_blur(weights, side) for side in self.picture.shape[-2:])
-        blurred: Array = down[:, None] @ self.picture @ right[:, None].swapaxes(-1, -2)
-        return blurred
-
-
-def _weights(sigmas: Array, kernel: int) -> Array:
-    """Normalised Gaussian weights along one axis, one row per sigma: (n, kernel)."""
-    reach = kernel // 2
-    # LAM_Demo adds 1e-5, with which sigma 0 gives the identity.
-    offsets = np.arange(-reach, reach + 1)
-    weights: Array = np.exp(-(offsets**2) / (2 * (sigmas[:, None] + 1e-5) ** 2))
-    weights /= weights.sum(1, keepdims=True)
-    return weights
-
-
-def _blur(weights: Array, side: int) -> Array:
-    """Blurring along an axis of `side` pixels as matrices: (n, kernel) -> (n, side, side)."""
-    kernel = weights.shape[1]
-    mirrored = np.pad(np.arange(side), kernel // 2, mode="reflect")
-    sources = np.lib.stride_tricks.sliding_window_view(mirrored, kernel)  # (side, kernel)
-    matrices: Array = np.einsum("nk,iks->nis", weights, np.eye(side)[sources])
-    return matrices
-
-
-def _integrate(
+def local_attributions(
     model: nn.Module,
-    lr: Tensor,
-    window: Window,
-    settings: AttributionSettings,
-    memory_bytes: int | None,
-    progress: Progress | None,
-) -> Attribution:
-    """Sum gradient x change of the picture over all steps of the path."""
-    device, dtype = home_of(model)
-    path = BlurPath(lr[0].detach().cpu().double().numpy(), settings)
+    windows: Iterable[tuple[Tensor, Window]],
+    *,
+    settings: AttributionSettings = PUBLISHED,
+    refine: bool = False,
+    memory_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Attribution | DataError]:
+    """The maps of many windows, each a picture and a place in it, in their order.
 
-    def load(pictures: Array) -> Tensor:
-        return torch.from_numpy(pictures).to(dtype).to(device)
-
-    with _input_gradients(model):
-        change = _change(model, load(path.at(path.edges[[0, -1]])), window)
-        channels = np.zeros_like(path.picture)
-        batch = done = 0
-        while done < len(path):
-            # The first batch is a single step: it shows how much memory a step needs.
-            nodes, changes = path.steps(done, done + max(batch, 1))
-            with _saved_storages() as saved:
-                gradients = _gradients(model, load(nodes), window)
-            channels += (gradients.cpu().double().numpy() * changes).sum(0)
-            done += len(nodes)
-            batch = batch or _batch_size(saved, memory_bytes, device)
-            _advance(progress, len(nodes))
-    if not np.isfinite(channels).all():
-        raise WeightsError("the network's gradients are not finite: its weights diverged")
-    if change == 0 or not channels.sum(0).any():
-        raise DataError(
-            f"window {window}: blurring the picture changes nothing in it; choose one with detail"
-        )
-    return Attribution(channels, change, settings)
-
-
-def _change(model: nn.Module, ends: Tensor, window: Window) -> float:
-    """The objective at the end of the path minus that at its start."""
-    with torch.no_grad():
-        sr = model(ends)
-        height, width = sr.shape[-2:]
-        x, y, side = window
-        if x + side > width or y + side > height:
-            raise ValueError(f"window {window}: reaches outside the SR picture, {width}x{height}")
-        start, end = objective(sr.cpu().double(), window).tolist()
-    return float(end - start)
-
-
-def _gradients(model: nn.Module, pictures: Tensor, window: Window) -> Tensor:
-    """The gradient of each picture's objective: (n, c, h, w) -> (n, c, h, w)."""
-    pictures.requires_grad_()
-    total = objective(model(pictures), window).sum()
-    (gradients,) = torch.autograd.grad(total, pictures)
-    return gradients
-
-
-def _batch_size(saved: dict[int, int], memory_bytes: int | None, device: torch.device) -> int:
-    """How many steps fit in memory, given the storages that one step saved."""
-    if memory_bytes is None:
-        on_cuda = device.type == "cuda"
-        memory_bytes = torch.cuda.mem_get_info(device)[0] // 2 if on_cuda else _CPU_BYTES
-    return max(1, memory_bytes // max(1, sum(saved.values())))
-
-
-@contextmanager
-def _saved_storages() -> Iterator[dict[int, int]]:
-    """Address -> bytes of the storages that the block saves for its backward pass.
-
-    This includes weights, which overestimates the need of a step a little.
+    All arguments are those of `local_attribution`. Windows that follow each other in pictures of
+    one size share batches, if a batch holds the steps of several. A map depends on the batches no
+    more than floats round. A window without a map gives its DataError, and the others go on; other
+    errors are raised when the windows before have been given.
     """
-    saved: dict[int, int] = {}
+    if refine:
+        settings = settings.model_copy(update={"quadrature": "midpoint"})
+    batches, queue = Batches(model, memory_bytes), deque[_Work]()
+    upcoming = (_Work(model, *each, settings, progress) for each in windows)
+    following = next(upcoming, None)
+    while queue or following is not None:
+        while following is not None and _fits(following, queue, batches):
+            queue.append(following)
+            following = next(upcoming, None)
+        _advance(batches, [work for work in queue if work.found is None], refine)
+        while queue and (found := queue[0].found) is not None:
+            if not isinstance(found, Attribution | DataError):
+                raise found
+            yield found
+            queue.popleft()
 
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        yield saved
+class _Work:
+    """A window whose path is being integrated, and refined if it is too coarse."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        lr: Tensor,
+        window: Window,
+        settings: AttributionSettings,
+        progress: Progress | None,
+    ) -> None:
+        _check(model, lr, window)
+        self.settings, self.refinements = settings, 0
+        picture = lr[0].detach().cpu().double().numpy()
+        self.integral = Integral(window, BlurPath(picture, settings), progress=progress)
+        self.found: Attribution | HitsrError | None = None  # None: not finished
+
+    def refine(self) -> None:
+        """Begin anew with twice as many steps."""
+        self.refinements += 1
+        self.settings = self.settings.model_copy(update={"steps": 2 * self.settings.steps})
+        path = BlurPath(self.integral.path.picture, self.settings)
+        self.integral = Integral(self.integral.window, path, self.integral.change)
 
 
-@contextmanager
-def _input_gradients(model: nn.Module) -> Iterator[None]:
-    """Inside the block: eval mode, no TF32, and gradients for inputs but not for parameters."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    precisions: tuple[Any, ...] = (
-        torch.backends.cudnn.conv,  # type: ignore[attr-defined]
-        torch.backends.cuda.matmul,
+def _fits(following: _Work, queue: deque[_Work], batches: Batches) -> bool:
+    """Whether a window's whole path fits into the next batch, behind what is left of the others.
+
+    Paths are not divided between batches without need: a kill loses the windows of one batch.
+    """
+    integrals = [work.integral for work in queue if work.found is None]
+    left = sum(each.left for each in integrals)
+    alike = all(each.size == following.integral.size for each in integrals)
+    return not left or (
+        alike and left + following.integral.left <= batches.most(following.integral.size)
     )
-    before = [each.fp32_precision for each in precisions]
-    with evaluating(model), torch.inference_mode(False), torch.enable_grad():
-        try:
-            for parameter in trainable:
-                parameter.requires_grad_(False)
-            for each in precisions:
-                each.fp32_precision = "ieee"
-            yield
-        finally:
-            for parameter in trainable:
-                parameter.requires_grad_(True)
-            for each, precision in zip(precisions, before, strict=True):
-                each.fp32_precision = precision
 
 
-def _advance(progress: Progress | None, steps: int) -> None:
-    if progress is not None:
-        for _ in range(steps):
-            progress.advance()
+def _advance(batches: Batches, works: list[_Work], refine: bool) -> None:
+    """Send the next batch of unfinished windows through the network; conclude what it finished."""
+    try:
+        batches.advance([work.integral for work in works])
+    except DataError as error:
+        works[0].found = error
+    for work in works:
+        if work.found is None and not work.integral.left:
+            _conclude(work, refine)
+
+
+def _conclude(work: _Work, refine: bool) -> None:
+    """Set what was found for a window whose path is integrated, or refine the path."""
+    integral = work.integral
+    assert integral.change is not None
+    if not np.isfinite(integral.channels).all():
+        work.found = WeightsError("the network's gradients are not finite: its weights diverged")
+        return
+    if integral.change == 0 or not integral.channels.sum(0).any():
+        work.found = DataError(
+            f"window {integral.window}: blurring the picture changes nothing in it; choose one "
+            "with detail"
+        )
+        return
+    found = Attribution(integral.channels, integral.change, work.settings, integral.batch)
+    if not refine or found.completeness_error < REFINED_ERROR:
+        work.found = found
+    elif work.refinements + 1 < _MAX_REFINEMENTS:
+        work.refine()
+    else:
+        work.found = DataError(
+            f"window {integral.window}: completeness error is still "
+            f"{found.completeness_error:.1%} at {work.settings.steps} steps; choose a window with "
+            "more detail"
+        )
 
 
 def _check(model: nn.Module, lr: Tensor, window: Window) -> None:

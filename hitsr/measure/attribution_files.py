@@ -1,7 +1,10 @@
 """Compute attribution maps for windows of LR picture files, and write them to files."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +15,16 @@ from hitsr.base.errors import DataError
 from hitsr.base.files import sha256, write_bytes
 from hitsr.base.progress import Progress
 from hitsr.data.images import Picture, read_image, write_png
-from hitsr.measure.attribution import Attribution, BlurPath, Window, local_attribution
+from hitsr.data.workers import on_all_cores, results
+from hitsr.measure.attribution import Attribution, local_attributions
+from hitsr.measure.attribution_batches import Window
 from hitsr.measure.attribution_maps import busiest_window, crop_around
+from hitsr.measure.attribution_path import BlurPath
 from hitsr.measure.attribution_pictures import overlay
 from hitsr.records import AttributionSettings, LeftOut, RefinedAttribution, WindowAttribution
 from hitsr.runtime.tensors import to_batch
+
+_MOST_WAITING = 16  # maps to be written
 
 
 class WindowTask(NamedTuple):
@@ -44,76 +52,90 @@ def attribute(
 
     With `refine`, each map is computed a second time along the refined path, and its indices are
     recorded too. A picture that has no map, because it is flat or smaller than the window, and a
-    path that cannot be refined are left out, each with its reason. Raises DataError if no map is
-    left, and as `local_attribution` does; the maps before the error are written.
+    path that cannot be refined are left out, each with its reason. Maps are written while the next
+    ones are computed. Raises DataError if a picture cannot be read or no map is left, and as
+    `local_attributions` does; the maps before the error are written.
     """
-    found: list[WindowAttribution] = []
+
+    places = on_all_cores(f"place {out.name}", lambda task: _place(task, scale), tasks, quiet=quiet)
+    windows = [place for place in places if isinstance(place, _Place)]
+
+    def maps(refine: bool, progress: Progress | None) -> Iterator[Attribution | DataError]:
+        return local_attributions(
+            model,
+            ((to_batch(place.lr), place.window) for place in windows),
+            settings=settings,
+            refine=refine,
+            memory_bytes=memory_bytes,
+            progress=progress,
+        )
+
+    written: list[WindowAttribution] = []
     left_out: list[LeftOut] = []
+    writing: deque[Future[WindowAttribution]] = deque()
     total = len(tasks) * len(BlurPath(np.zeros((1, 1, 1)), settings))
-    with Progress(f"lam {out.name}", total, "gradient", quiet) as progress:
-        for task in tasks:
-            whole = read_image(task.lr)
-            try:
-                lr, window, corner = _placed(task, whole, scale)
-                batch = to_batch(lr)
-                attribution = local_attribution(
-                    model,
-                    batch,
-                    window,
-                    settings=settings,
-                    memory_bytes=memory_bytes,
-                    progress=progress,
-                )
-            except DataError as error:
-                left_out.append(LeftOut(picture=task.name, reason=str(error)))
+    with (
+        Progress(f"lam {out.name}", total, "gradient", quiet) as progress,
+        ThreadPoolExecutor(1) as writer,
+    ):
+        plain, refined = maps(False, progress), maps(True, None) if refine else repeat(None)
+        for place in places:
+            if isinstance(place, LeftOut):
+                left_out.append(place)
                 continue
-            refined = None
-            if refine:
-                try:
-                    refined = local_attribution(
-                        model,
-                        batch,
-                        window,
-                        settings=settings,
-                        refine=True,
-                        memory_bytes=memory_bytes,
-                    )
-                except DataError as error:
-                    reason = f"only its refined map: {error}"
-                    left_out.append(LeftOut(picture=task.name, reason=reason))
-            found.append(_save(task, lr, window, corner, scale, attribution, refined, out))
-    if not found:
-        first = left_out[0]
+            first, second = next(plain), next(refined)
+            name = place.task.name
+            if isinstance(first, DataError):
+                left_out.append(LeftOut(picture=name, reason=str(first)))
+                continue
+            if isinstance(second, DataError):
+                left_out.append(LeftOut(picture=name, reason=f"only its refined map: {second}"))
+                second = None
+            writing.append(writer.submit(_save, place, scale, first, second, out))
+            written += results(writing, most=_MOST_WAITING)
+        written += results(writing, most=0)
+    if not written:
+        one = left_out[0]
         more = f", and so for {len(left_out) - 1} more" if len(left_out) > 1 else ""
-        raise DataError(f"no picture has a map: {first.picture}: {first.reason}{more}")
-    return tuple(found), tuple(left_out)
+        raise DataError(f"no picture has a map: {one.picture}: {one.reason}{more}")
+    return tuple(written), tuple(left_out)
 
 
-def _placed(task: WindowTask, lr: Picture, scale: int) -> tuple[Picture, Window, tuple[int, int]]:
-    """The (cropped) LR picture, the window in it, and the crop's (x, y) in the whole picture.
+class _Place(NamedTuple):
+    """The LR picture, or the part of it, that a window is mapped in."""
 
-    DataError if the window does not lie within the SR picture.
-    """
-    window = task.window or busiest_window(lr, scale, task.side)
+    task: WindowTask
+    lr: Picture
+    window: Window  # in the part
+    corner: tuple[int, int]  # x, y of the part in the whole LR picture
+
+
+def _place(task: WindowTask, scale: int) -> _Place | LeftOut:
+    """Read the picture and choose the window; LeftOut if it does not lie within the SR picture."""
+    lr = read_image(task.lr)
+    try:
+        window = task.window or busiest_window(lr, scale, task.side)
+    except DataError as error:
+        return LeftOut(picture=task.name, reason=str(error))
     height, width = (length * scale for length in lr.shape[:2])
     if window[0] + window[2] > width or window[1] + window[2] > height:
-        raise DataError(f"window {window}: reaches outside the SR picture, {width}x{height}")
+        reason = f"window {window}: reaches outside the SR picture, {width}x{height}"
+        return LeftOut(picture=task.name, reason=reason)
     if not task.crop:
-        return lr, window, (0, 0)
-    cropped, inside = crop_around(lr, window, scale, task.crop)
-    return cropped, inside, ((window[0] - inside[0]) // scale, (window[1] - inside[1]) // scale)
+        return _Place(task, lr, window, (0, 0))
+    part, inside = crop_around(lr, window, scale, task.crop)
+    corner = (window[0] - inside[0]) // scale, (window[1] - inside[1]) // scale
+    return _Place(task, part.copy(), inside, corner)  # a copy, or the whole would stay in memory
 
 
 def _save(
-    task: WindowTask,
-    lr: Picture,
-    window: Window,
-    corner: tuple[int, int],
+    place: _Place,
     scale: int,
     attribution: Attribution,
     refined: Attribution | None,
     out: Path,
 ) -> WindowAttribution:
+    task, lr, window, corner = place
     name = f"{task.name}.{'-'.join(map(str, window))}"
     buffer = BytesIO()
     np.save(buffer, attribution.channels.astype(np.float32))
@@ -128,6 +150,7 @@ def _save(
         diffusion_index=attribution.diffusion_index,
         information_area=attribution.information_area,
         completeness_error=attribution.completeness_error,
+        batch=attribution.batch,
         refined=None if refined is None else _refined(refined),
         channels=f"{name}.npy",
         overlay=f"{name}.png",

@@ -47,6 +47,9 @@ class WindowAttribution(Value):
     diffusion_index: float = Field(ge=0, le=100)
     information_area: float = Field(gt=0, le=1)  # share of LR pixels with 90 % of the density
     completeness_error: NonNegativeFloat  # relative
+    # The most steps, of all windows, that went through the network with one of these: it changes
+    # low bits. None: newer than the record.
+    batch: PositiveInt | None = None
     refined: RefinedAttribution | None
     channels: str  # .npy beside the record: (3, h, w) float32, signed
     overlay: str  # .png beside the record: picture, map, density

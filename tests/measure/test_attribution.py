@@ -12,14 +12,9 @@ from torch.nn import functional as F
 
 import hitsr
 from hitsr.base.errors import DataError
-from hitsr.measure.attribution import (
-    PUBLISHED,
-    Attribution,
-    BlurPath,
-    Window,
-    local_attribution,
-    objective,
-)
+from hitsr.measure.attribution import PUBLISHED, Attribution, local_attribution
+from hitsr.measure.attribution_batches import Window, objective
+from hitsr.measure.attribution_path import BlurPath
 from hitsr.models.correlation import Correlation
 from hitsr.records import AttributionSettings
 
