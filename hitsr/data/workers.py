@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -48,6 +48,22 @@ def on_all_cores(
         told = [*errors[:_MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]
         raise DataError("\n".join(told))
     return results
+
+
+def ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], most: int
+) -> Iterator[Result]:
+    """`function` of each item, in their order; at most `most` are begun before they are asked for.
+
+    An error is raised when the iterator reaches its item.
+    """
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def results(waiting: deque[Future[Result]], most: int) -> Iterator[Result]:

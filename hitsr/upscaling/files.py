@@ -7,9 +7,9 @@ black, and the network would mix it into visible edges.
 """
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,19 @@ from hitsr.base.progress import Progress
 from hitsr.data.images import Samples
 from hitsr.models.backbone import SuperResolver
 from hitsr.runtime.tensors import check_finite
-from hitsr.upscaling.inference import DEFAULTS, UpscaleOptions, check_tile, upscale_samples
+from hitsr.upscaling.inference import (
+    DEFAULTS,
+    ToSamples,
+    UpscaleOptions,
+    check_tile,
+    upscale_samples,
+)
+from hitsr.upscaling.many import in_order, most_waiting, pictures_at_once, upscale_alike
 from hitsr.upscaling.tasks import UpscaleTask, check_suffix, shown
 from hitsr.upscaling.user_pictures import FileFormat, UserPicture, check_holds, decode, encode
+
+Result = TypeVar("Result")
+_Colour = Samples | HitsrError | None  # upscaled, or why not; None for what is not upscaled
 
 
 class Outcome(NamedTuple):
@@ -34,6 +44,20 @@ class Outcome(NamedTuple):
     task: UpscaleTask
     state: Literal["written", "kept", "failed"]  # kept: the output existed before
     reason: str = ""  # why it failed
+
+
+class _Source(NamedTuple):
+    """A decoded picture, and what is to become of it."""
+
+    picture: UserPicture
+    visible: Samples  # the colour that goes through the network
+    format: FileFormat  # to be written
+    where: str  # named in errors
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.visible.shape[0], self.visible.shape[1]
 
 
 def upscale_files(
@@ -46,28 +70,40 @@ def upscale_files(
 ) -> list[Outcome]:
     """Upscale each picture into its file, written atomically; after a failure the others go on.
 
-    Existing outputs are kept unless `overwrite`. Raises SpecError if tiles are too small for the
-    network.
+    Existing outputs are kept unless `overwrite`. Pictures are read and written while the network
+    works. On CUDA, pictures of one size that follow each other go through it together. Raises
+    SpecError if tiles are too small for the network.
     """
     check_tile(model, options)
     outcomes = []
     with Progress("upscale", len(tasks), "picture", quiet) as progress:
-        for task in tasks:
-            progress.note(shown(Path(task.source.name)))
-            outcomes.append(_upscale_file(model, task, options, overwrite, quiet))
+
+        def read(task: UpscaleTask) -> tuple[UpscaleTask, _Source | Outcome]:
+            return task, _attempted(task, lambda: _read(model, task, overwrite))
+
+        def upscale(group: list[tuple[UpscaleTask, _Source | Outcome]]) -> Sequence[_Colour]:
+            progress.note(shown(Path(group[0][0].source.name)))
+            sources = [source for _, source in group if isinstance(source, _Source)]
+            return _colours(model, sources, options, quiet) if sources else [None]
+
+        for outcome in in_order(
+            tasks,
+            read,
+            lambda each: each[1].size if isinstance(each[1], _Source) else None,
+            upscale,
+            lambda each, colour: _finish(*each, colour),
+            at_once=pictures_at_once(model, options),
+            waiting=most_waiting(model),
+        ):
+            outcomes.append(outcome)
             progress.advance()
     return outcomes
 
 
-def _upscale_file(
-    model: nn.Module, task: UpscaleTask, options: UpscaleOptions, overwrite: bool, quiet: bool
-) -> Outcome:
+def _attempted(task: UpscaleTask, work: Callable[[], Result]) -> Result | Outcome:
+    """What `work` returns, or the failure of the task."""
     try:
-        if _is_kept(task.target, overwrite):
-            return Outcome(task, "kept")
-        where = shown(task.source)
-        data = upscale_bytes(model, _read(task.source), where, task.format, options, quiet=quiet)
-        write_bytes(task.target, data)
+        return work()
     except HitsrError as error:
         return Outcome(task, "failed", str(error))
     except OSError as error:
@@ -75,7 +111,12 @@ def _upscale_file(
         return Outcome(task, "failed", f"{shown(task.target)}: {problem}")
     except MemoryError:
         return Outcome(task, "failed", f"{shown(task.source)}: needs more memory than there is")
-    return Outcome(task, "written")
+
+
+def _read(model: nn.Module, task: UpscaleTask, overwrite: bool) -> _Source | Outcome:
+    if _is_kept(task.target, overwrite):
+        return Outcome(task, "kept")
+    return _source(model, _bytes_of(task.source), shown(task.source), task.format)
 
 
 def _is_kept(target: Path, overwrite: bool) -> bool:
@@ -85,7 +126,7 @@ def _is_kept(target: Path, overwrite: bool) -> bool:
     return target.exists() and not overwrite
 
 
-def _read(path: Path) -> bytes:
+def _bytes_of(path: Path) -> bytes:
     """The bytes of a picture file; DataError for what cannot be read, or not to its end."""
     try:
         kind = path.stat().st_mode
@@ -114,15 +155,11 @@ def upscale_bytes(
     Raises DataError, which names `where`, if the picture cannot be read, if the format cannot hold
     it, or if memory does not suffice. Raises WeightsError if the output is not finite.
     """
-    picture = decode(data, where)
-    chosen = file_format or picture.format
-    scale = model.scale if isinstance(model, SuperResolver) else 1
-    check_holds(picture, chosen, where, scale)  # before the slow part
-    try:
-        upscaled = upscale_picture(model, picture, options, quiet=quiet)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
-    return encode(upscaled, chosen, where)
+    source = _source(model, data, where, file_format)
+    (colour,) = _colours(model, [source], options, quiet)
+    if isinstance(colour, HitsrError):
+        raise colour
+    return _encoded(source, colour)
 
 
 def upscale_picture(
@@ -136,6 +173,59 @@ def upscale_picture(
 
     Raises DataError if memory does not suffice, as `hitsr.upscale` does.
     """
+    visible = _visible(picture)
+    colour = upscale_samples(model, visible, _conversion(picture), options, quiet=quiet)
+    return _completed(picture, colour)
+
+
+def _source(model: nn.Module, data: bytes, where: str, file_format: FileFormat | None) -> _Source:
+    """Decode a picture and check, before the slow part, that its format can hold the result."""
+    picture = decode(data, where)
+    chosen = file_format or picture.format
+    check_holds(picture, chosen, where, model.scale if isinstance(model, SuperResolver) else 1)
+    return _Source(picture, _visible(picture), chosen, where)
+
+
+def _colours(
+    model: nn.Module, sources: Sequence[_Source], options: UpscaleOptions, quiet: bool
+) -> list[Samples | HitsrError]:
+    """The upscaled colour of pictures of one size, or why there is none."""
+    conversions = [_conversion(source.picture) for source in sources]
+    visible = [source.visible for source in sources]
+    found = upscale_alike(model, visible, conversions, options, quiet=quiet)
+    return [
+        DataError(f"{source.where}: {colour}") if isinstance(colour, DataError) else colour
+        for source, colour in zip(sources, found, strict=True)
+    ]
+
+
+def _finish(task: UpscaleTask, source: _Source | Outcome, colour: _Colour) -> Outcome:
+    """Encode and write a picture, unless it is kept or has failed."""
+    if isinstance(source, Outcome):
+        return source
+
+    def write() -> Outcome:
+        if isinstance(colour, HitsrError):
+            raise colour
+        assert colour is not None
+        write_bytes(task.target, _encoded(source, colour))
+        return Outcome(task, "written")
+
+    return _attempted(task, write)
+
+
+def _encoded(source: _Source, colour: Samples) -> bytes:
+    return encode(_completed(source.picture, colour), source.format, source.where)
+
+
+def _completed(picture: UserPicture, colour: Samples) -> UserPicture:
+    """The picture with its upscaled colour, and alpha to match."""
+    alpha = None if picture.alpha is None else _resized(picture.alpha, colour.shape[:2])
+    return picture._replace(colour=colour, alpha=alpha)
+
+
+def _conversion(picture: UserPicture) -> ToSamples:
+    """How a network's output becomes samples like those of the picture."""
     grey, dtype = picture.colour.ndim == 2, picture.colour.dtype
 
     def to_samples(batch: Tensor) -> Samples:
@@ -143,10 +233,11 @@ def upscale_picture(
         floats = batch[0].numpy()
         return _rounded(floats.mean(0) if grey else floats.transpose(1, 2, 0), dtype)
 
-    visible = picture.colour if picture.alpha is None else _filled(picture.colour, picture.alpha)
-    colour = upscale_samples(model, visible, to_samples, options, quiet=quiet)
-    alpha = None if picture.alpha is None else _resized(picture.alpha, colour.shape[:2])
-    return picture._replace(colour=colour, alpha=alpha)
+    return to_samples
+
+
+def _visible(picture: UserPicture) -> Samples:
+    return picture.colour if picture.alpha is None else _filled(picture.colour, picture.alpha)
 
 
 def _filled(colour: Samples, alpha: Samples) -> Samples:

@@ -14,9 +14,8 @@ from hitsr.data.images import Picture, Samples, check_samples
 from hitsr.runtime.free_memory import is_out_of_memory
 from hitsr.runtime.tensors import evaluating, home_of, to_batch, to_picture
 from hitsr.upscaling.ensemble import self_ensembled
-from hitsr.upscaling.tile_size import tile_side_for_memory
+from hitsr.upscaling.tile_size import batch_for_memory, tile_side_for_memory
 from hitsr.upscaling.tiling import (
-    Forward,
     Tiling,
     largest_tiling,
     smallest_tiling,
@@ -26,6 +25,7 @@ from hitsr.upscaling.tiling import (
 
 TileSide: TypeAlias = int | Literal["auto"]
 Size = tuple[int, int]  # height and width
+ToSamples = Callable[[Tensor], Samples]  # a network's output, (1, 3, rows, w*scale) -> samples
 
 
 class UpscaleOptions(NamedTuple):
@@ -73,7 +73,7 @@ def upscale(
 def upscale_samples(
     model: nn.Module,
     samples: Samples,
-    to_samples: Callable[[Tensor], Samples],
+    to_samples: ToSamples,
     options: UpscaleOptions,
     *,
     quiet: bool = False,
@@ -82,24 +82,24 @@ def upscale_samples(
 
     `to_samples` converts the network's output, (1, 3, some rows, w*scale) floats, to samples.
     """
-    device, dtype = home_of(model)
     size = samples.shape[0], samples.shape[1]
+    runner, one_by_one = Runner(model, options), Runner(model, options, one_by_one=True)
     with evaluating(model), torch.inference_mode():
-        forward = _forward(model, device, dtype, options)
         check_tile(model, options)
-        tiling = _tiling(model, forward, size, device, options.tile)
+        tiling = tiling_of(one_by_one, size)
         while True:
             try:
-                return _upscale(forward, samples, to_samples, tiling, quiet)
+                return _upscale(runner, samples, to_samples, tiling, quiet)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
             # Outside `except`, where the traceback would keep the failed attempt's tensors alive.
-            tiling = _smaller_tiling(model, size, tiling, options.tile)
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
-            if not quiet:
-                print(f"out of memory; continuing in tiles of {tiling.side}", file=sys.stderr)
+            if runner.largest_batch > 1:
+                runner, how = one_by_one, "with one tile at a time"
+            else:
+                tiling = _smaller_tiling(model, size, tiling, options.tile)
+                how = f"in tiles of {tiling.side}"
+            go_on(runner.device, how, quiet)
 
 
 def check_tile(model: nn.Module, options: UpscaleOptions) -> None:
@@ -110,31 +110,64 @@ def check_tile(model: nn.Module, options: UpscaleOptions) -> None:
         largest_tiling(model, options.tile)
 
 
-def _forward(
-    model: nn.Module, device: torch.device, dtype: torch.dtype, options: UpscaleOptions
-) -> Forward:
-    """The network as a function from and to float32 on the CPU."""
-    run: Forward = self_ensembled(model) if options.self_ensemble else model
+class Runner:
+    """A network as a function from and to float32 on the CPU: (b, 3, h, w)."""
 
-    def forward(lr: Tensor) -> Tensor:
-        hr = run(lr.to(device, dtype)).float().cpu()
-        if dtype == torch.float16 and not hr.isfinite().all():
+    def __init__(
+        self, model: nn.Module, options: UpscaleOptions, *, one_by_one: bool = False
+    ) -> None:
+        self.model, self.options = model, options
+        self.device, self.dtype = home_of(model)
+        self.largest_batch = 0  # that went through the network so far
+        self._most: dict[Size, int] = {}
+        self._one_by_one = one_by_one
+        self._run = (
+            self_ensembled(self._once, self.at_once) if options.self_ensemble else self._once
+        )
+
+    def __call__(self, lr: Tensor) -> Tensor:
+        hr = self._run(lr.to(self.device, self.dtype)).float().cpu()
+        if self.dtype == torch.float16 and not hr.isfinite().all():
             raise WeightsError(
                 "float16 does not hold this network's values; use model.float() or .bfloat16()"
             )
         return hr
 
-    return forward
+    def at_once(self, size: Size) -> int:
+        """How many pictures of a size, or symmetries of one, go through the network at once."""
+        if self._one_by_one:
+            return 1
+        if size not in self._most:
+            alone = Runner(self.model, DEFAULTS, one_by_one=True)
+            self._most[size] = batch_for_memory(self.model, alone, size, self.device)
+        return self._most[size]
+
+    def _once(self, lr: Tensor) -> Tensor:
+        self.largest_batch = max(self.largest_batch, len(lr))
+        hr: Tensor = self.model(lr)
+        return hr
 
 
-def _tiling(
-    model: nn.Module, forward: Forward, size: Size, device: torch.device, tile: TileSide
-) -> Tiling | None:
+def tiling_of(runner: Runner, size: Size) -> Tiling | None:
     """The tiles asked for, or those that memory allows; None for the whole picture at once."""
-    if tile == 0:
-        return None
-    side = tile_side_for_memory(model, forward, size, device) if tile == "auto" else tile
+    model = runner.model
+    side: int | None
+    match runner.options.tile:
+        case 0:
+            return None
+        case "auto":
+            side = tile_side_for_memory(model, runner, size, runner.device)
+        case given:
+            side = given
     return None if side is None or max(size) <= side else largest_tiling(model, side)
+
+
+def go_on(device: torch.device, how: str, quiet: bool) -> None:
+    """Free what a failed attempt left in torch's cache, and say how the work goes on."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    if not quiet:
+        print(f"out of memory; continuing {how}", file=sys.stderr)
 
 
 def _smaller_tiling(model: nn.Module, size: Size, tiling: Tiling | None, tile: TileSide) -> Tiling:
@@ -150,9 +183,9 @@ def _smaller_tiling(model: nn.Module, size: Size, tiling: Tiling | None, tile: T
 
 
 def _upscale(
-    forward: Forward,
+    runner: Runner,
     samples: Samples,
-    to_samples: Callable[[Tensor], Samples],
+    to_samples: ToSamples,
     tiling: Tiling | None,
     quiet: bool,
 ) -> Samples:
@@ -163,8 +196,9 @@ def _upscale(
     with Progress(label, total, "tile", quiet or total == 1) as progress:
 
         def forward_tile(lr: Tensor) -> Tensor:
-            hr = forward(lr)
-            progress.advance()
+            hr = runner(lr)
+            for _ in lr:
+                progress.advance()
             return hr
 
         def crop(rows: slice, columns: slice) -> Tensor:
@@ -172,7 +206,8 @@ def _upscale(
 
         upscaled: Samples | None = None
         top = 0
-        for floats in upscaled_rows(forward_tile, crop, (height, width), tiling):
+        size = height, width
+        for floats in upscaled_rows(forward_tile, crop, size, tiling, runner.at_once):
             rows = to_samples(floats[None])
             if upscaled is None:
                 scale = floats.shape[2] // width

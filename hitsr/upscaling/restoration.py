@@ -1,19 +1,24 @@
 """Upscale all LR pictures of a prepared folder into files, to be scored by `hitsr quality`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple, cast
 
 from torch import nn
 
-from hitsr.base.errors import DataError
+from hitsr.base.errors import DataError, HitsrError
 from hitsr.base.progress import Progress
 from hitsr.data.bicubic import imresize
-from hitsr.data.images import Picture, write_png
-from hitsr.data.sources import pairs, read_pair
+from hitsr.data.images import Picture, Samples, write_png
+from hitsr.data.sources import Pair, pairs, read_pair
 from hitsr.plan.subjects import Control
-from hitsr.upscaling.inference import DEFAULTS, UpscaleOptions, check_tile, upscale
+from hitsr.runtime.tensors import to_picture
+from hitsr.upscaling.ensemble import AtOnce
+from hitsr.upscaling.inference import DEFAULTS, UpscaleOptions, check_tile
+from hitsr.upscaling.many import in_order, most_waiting, pictures_at_once, upscale_alike
 
-Restore = Callable[[Picture, Picture], Picture]  # (lr, hr) -> sr
+# (lr pictures of one size, hr pictures) -> sr pictures, or why there is none
+Restore = Callable[[Sequence[Picture], Sequence[Picture]], Sequence[Samples | HitsrError]]
 
 
 def restore(
@@ -27,15 +32,17 @@ def restore(
 ) -> tuple[Path, ...]:
     """Upscale the LR of every pair in a prepared folder into `out`/<name>.png; returns the files.
 
-    Raises DataError for a picture that is missing, misnamed, of the wrong size or too large for the
-    memory; the pictures before it are written.
+    Pictures are read and written while the network works. On CUDA, pictures of one size that
+    follow each other go through it together. Raises DataError for a picture that is missing,
+    misnamed, of the wrong size or too large for the memory; the pictures before it are written.
     """
     check_tile(model, options)
 
-    def by_network(lr: Picture, _: Picture) -> Picture:
-        return upscale(model, lr, **options._asdict(), quiet=quiet)
+    def by_network(lr: Sequence[Picture], _: Sequence[Picture]) -> Sequence[Samples | HitsrError]:
+        return upscale_alike(model, lr, [to_picture] * len(lr), options, quiet=quiet)
 
-    return _restore(by_network, folder, scale, out, quiet)
+    at_once, waiting = pictures_at_once(model, options), most_waiting(model)
+    return _restore(by_network, folder, scale, out, quiet, at_once, waiting)
 
 
 def restore_control(
@@ -47,23 +54,58 @@ def restore_control(
     itself, the upper bound.
     """
     controls: dict[Control, Restore] = {
-        "bicubic": lambda lr, _: imresize(lr, scale),
+        "bicubic": lambda lr, _: [imresize(each, scale) for each in lr],
         "hr": lambda _, hr: hr,
     }
     return _restore(controls[control], folder, scale, out, quiet)
 
 
-def _restore(method: Restore, folder: Path, scale: int, out: Path, quiet: bool) -> tuple[Path, ...]:
+class _Pictures(NamedTuple):
+    """LR and HR picture of a pair, or why they cannot be read."""
+
+    pair: Pair
+    read: tuple[Picture, Picture] | DataError
+
+
+def _restore(
+    method: Restore,
+    folder: Path,
+    scale: int,
+    out: Path,
+    quiet: bool,
+    at_once: AtOnce = lambda _: 1,
+    waiting: int = 1,
+) -> tuple[Path, ...]:
+    """Write what a method makes of each pair; `at_once` and `waiting` as in `in_order`."""
     found = pairs(folder, scale)
+
+    def read(pair: Pair) -> _Pictures:
+        try:
+            return _Pictures(pair, read_pair(pair, scale))
+        except DataError as error:
+            return _Pictures(pair, error)
+
+    def size(each: _Pictures) -> tuple[int, int] | None:
+        return None if isinstance(each.read, DataError) else each.read[0].shape[:2]
+
+    def upscale(group: list[_Pictures]) -> Sequence[Samples | HitsrError]:
+        readable = [each.read for each in group if not isinstance(each.read, DataError)]
+        return method(*zip(*readable, strict=True)) if readable else [DataError()]
+
+    def write(each: _Pictures, sr: Samples | HitsrError) -> Path:
+        if isinstance(each.read, DataError):
+            raise each.read
+        if isinstance(sr, DataError):
+            raise DataError(f"{each.pair.lr}: {sr}") from sr
+        if isinstance(sr, HitsrError):
+            raise sr
+        path = out / f"{each.pair.name}.png"
+        write_png(path, cast(Picture, sr))
+        return path
+
     written = []
     with Progress(f"restore {out.name}", len(found), "picture", quiet) as progress:
-        for pair in found:
-            path = out / f"{pair.name}.png"
-            lr, hr = read_pair(pair, scale)
-            try:
-                write_png(path, method(lr, hr))
-            except DataError as error:
-                raise DataError(f"{pair.lr}: {error}") from error
+        for path in in_order(found, read, size, upscale, write, at_once=at_once, waiting=waiting):
             written.append(path)
             progress.advance()
     return tuple(written)

@@ -1,6 +1,10 @@
-"""How large a tile can be, given the free memory and what a network needs per pixel."""
+"""How large a tile can be, and how many pictures can go through a network at once.
+
+Both follow from the free memory and from what a network needs per pixel.
+"""
 
 import math
+from typing import TypeGuard
 
 import torch
 from torch import nn
@@ -9,7 +13,8 @@ from hitsr.models.backbone import SuperResolver
 from hitsr.runtime.free_memory import free_bytes, is_out_of_memory
 from hitsr.runtime.memory import watching
 from hitsr.specs.network import NetworkSpec, Scale
-from hitsr.upscaling.tiling import Forward, smallest_tiling
+from hitsr.upscaling.ensemble import Forward
+from hitsr.upscaling.tiling import smallest_tiling
 
 # A fixed limit: all machines with twice as much free memory use the same tiles, and so get the same
 # pictures.
@@ -31,8 +36,8 @@ def tile_side_for_memory(
     picture's height or width if that is less; pictures of up to four times as many pixels are tried
     whole instead, without measuring, a side below 256 counted as 256.
     """
-    budget = min(CEILING_BYTES, free_bytes(device) // 2)
-    if isinstance(model, SuperResolver) and model.formulation == "fused":
+    budget = _budget(device)
+    if _is_known(model):
         itemsize = next(model.parameters()).dtype.itemsize
         if picture_bytes(model.network, model.scale, size, itemsize) <= budget:
             return None
@@ -46,6 +51,34 @@ def tile_side_for_memory(
             return None
     side = math.isqrt(max(0, budget - _FIXED_BYTES) // per_pixel) // whole_windows * whole_windows
     return max(smallest_tiling(model).side, side)
+
+
+def batch_for_memory(
+    model: nn.Module, forward: Forward, size: tuple[int, int], device: torch.device
+) -> int:
+    """How many pictures of `size` can go through the network at once: as tiles, in 3 GB.
+
+    More than one only on CUDA, where small pictures alone leave the GPU idle; a CPU is no faster
+    with several, and a compiled network would be compiled anew. The need of a picture is known or
+    measured as `tile_side_for_memory` says.
+    """
+    if device.type != "cuda" or model._compiled_call_impl is not None:
+        return 1
+    if _is_known(model):
+        itemsize = next(model.parameters()).dtype.itemsize
+        needed = picture_bytes(model.network, model.scale, size, itemsize) - _FIXED_BYTES
+    else:
+        needed = math.prod(size) * measured_bytes(forward, size, device)
+    return max(1, (_budget(device) - _FIXED_BYTES) // needed)
+
+
+def _budget(device: torch.device) -> int:
+    return min(CEILING_BYTES, free_bytes(device) // 2)
+
+
+def _is_known(model: nn.Module) -> TypeGuard[SuperResolver]:
+    """Whether what the network needs per pixel has been measured."""
+    return isinstance(model, SuperResolver) and model.formulation == "fused"
 
 
 def picture_bytes(

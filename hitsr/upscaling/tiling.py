@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from hitsr.base.errors import SpecError
 from hitsr.models.backbone import SuperResolver
+from hitsr.upscaling.ensemble import AtOnce, Forward, in_batches
 
 Crop = Callable[[slice, slice], Tensor]  # rows and columns of the LR picture -> (1, 3, h, w)
-Forward = Callable[[Tensor], Tensor]  # (1, 3, h, w) -> (1, 3, h*scale, w*scale)
 
 # In LR pixels. 3/8 of it, 24, is how far blended pixels lie from a tile's edge: there SwinIR-Light
 # differs from the whole picture by a few hundredths of an 8-bit level at most.
@@ -78,18 +78,25 @@ def spans(length: int, tiling: Tiling | None) -> list[slice]:
 
 
 def upscaled_rows(
-    forward: Forward, crop: Crop, size: tuple[int, int], tiling: Tiling | None
+    forward: Forward,
+    crop: Crop,
+    size: tuple[int, int],
+    tiling: Tiling | None,
+    at_once: AtOnce = lambda _: 1,
 ) -> Iterator[Tensor]:
     """Yield the upscaled picture from top to bottom, some rows at a time: (3, rows, w*scale).
 
-    `size` is the LR picture's (height, width). At most two rows of tiles are in memory as floats.
+    `size` is the LR picture's (height, width). Tiles of a row go through `forward` together, as
+    many as `at_once` says. At most two rows of tiles are in memory as floats.
     """
     rows, columns = (spans(length, tiling) for length in size)
-    bands = (
-        torch.cat([*blended((forward(crop(row, col))[0] for col in columns), columns, 2)], 2)
-        for row in rows
-    )
-    return blended(bands, rows, 1)
+
+    def band(row: slice) -> Tensor:
+        crops = (crop(row, column) for column in columns)
+        tiles = map(forward, crops) if len(columns) == 1 else in_batches(forward, crops, at_once)
+        return torch.cat([*blended((tile[0] for tile in tiles), columns, 2)], 2)
+
+    return blended(map(band, rows), rows, 1)
 
 
 def blended(tiles: Iterable[Tensor], places: list[slice], dim: int) -> Iterator[Tensor]:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hitsr.upscaling.ensemble import self_ensembled
+from hitsr.upscaling.ensemble import in_batches, self_ensembled
 
 
 class Slanted(nn.Module):
@@ -47,3 +47,41 @@ def test_each_of_eight_symmetries_is_seen_once():
 
 def test_a_symmetric_network_is_unchanged():
     torch.testing.assert_close(self_ensembled(lambda x: 2 * x)(PICTURE), 2 * PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("picture", "at_once", "batches"),
+    [
+        (PICTURE, 8, [4, 4]),
+        (PICTURE, 3, [3, 1, 3, 1]),
+        (PICTURE[..., :5], 8, [8]),
+        (PICTURE, 1, [1] * 8),
+        (PICTURE.expand(2, -1, -1, -1), 5, [4, 4, 4, 4]),
+        (PICTURE.expand(2, -1, -1, -1), 2, [2] * 8),
+    ],
+)
+def test_symmetries_of_one_shape_go_through_together(
+    picture: Tensor, at_once: int, batches: list[int]
+):
+    seen, model = [], Slanted()
+
+    def forward(x: Tensor) -> Tensor:
+        seen.append(len(x))
+        return model(x)
+
+    together = self_ensembled(forward, lambda _: at_once)(picture)
+    assert seen == batches
+    torch.testing.assert_close(together, self_ensembled(model)(picture))
+
+
+def test_inputs_keep_their_order_in_batches():
+    inputs = [torch.full((1, 1, 2, width), float(i)) for i, width in enumerate((3, 3, 3, 4, 4, 3))]
+    seen = []
+
+    def forward(x: Tensor) -> Tensor:
+        seen.append(len(x))
+        return -x
+
+    outputs = list(in_batches(forward, inputs, lambda size: size[1] - 1))
+    assert seen == [2, 1, 2, 1]
+    assert all(torch.equal(hr, -x) for hr, x in zip(outputs, inputs, strict=True))

@@ -290,7 +290,7 @@ def test_a_picture_too_large_for_the_memory_costs_only_itself(tmp_path: Path):
     good = tmp_path / "good.png"
     good.write_bytes(encode(UserPicture(noise(3, 4, 3), None, None, "png"), "png", "a"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hitsr.upscaling.files.upscale_picture", allocate)
+        patch.setattr("hitsr.upscaling.files.decode", allocate)
         reason = _refused(Full(), good, tmp_path / "out.png")
     assert reason == f"{good}: needs more memory than there is"
 
@@ -303,3 +303,37 @@ def test_an_upscaled_picture_too_large_for_its_format_is_refused_before_the_netw
     model = hitsr.create(network, 2)
     with pytest.raises(DataError, match="a: jpeg holds 65535 pixels a side, this has 80000x2"):
         upscale_bytes(model, data, "a", "jpeg")
+
+
+def test_batches_write_the_same_files_and_each_picture_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Fragile(Repeat):
+        def forward(self, x: Tensor) -> Tensor:
+            bright = x.mean((1, 2, 3), keepdim=True) > 0.9
+            return super().forward(x) * torch.where(bright, torch.nan, 1.0)
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    colours = {
+        "a": noise(6, 4, 3),
+        "b": np.full((6, 4, 3), 255, np.uint8),
+        "c": noise(6, 4),
+        "d": noise(6, 4, 3, dtype=np.uint16),
+        "f": noise(4, 6, 3),
+    }
+    for name, colour in colours.items():
+        picture = UserPicture(colour, noise(*colour.shape[:2]).astype(colour.dtype), None, "png")
+        (folder / f"{name}.png").write_bytes(encode(picture, "png", name))
+    (folder / "e.png").write_bytes(b"damaged")
+
+    def outcomes(out: str) -> list[tuple[str, str]]:
+        found = upscale_files(Fragile(), plan_tasks([str(folder)], tmp_path / out), quiet=True)
+        return [(outcome.task.target.name, outcome.state) for outcome in found]
+
+    alone = outcomes("alone")
+    assert alone == [(f"{name}.png", "failed" if name in "be" else "written") for name in "abcdef"]
+    monkeypatch.setattr("hitsr.upscaling.inference.batch_for_memory", lambda *_: 8)
+    assert outcomes("together") == alone
+    for path in (tmp_path / "alone").iterdir():
+        assert path.read_bytes() == (tmp_path / "together" / path.name).read_bytes()

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 import hitsr
 from hitsr.base.errors import DataError, SpecError, WeightsError
 from hitsr.data.images import Picture
+from hitsr.upscaling import inference
 from hitsr.upscaling.inference import upscale
 
 
@@ -233,3 +234,58 @@ def test_tile_0_never_uses_tiles():
 def test_other_errors_are_raised_unchanged():
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         upscale(Confined(100, "shapes do not fit"), _picture(300, 620))
+
+
+class Wary(Nearest):
+    """Runs out of memory, as CUDA does, with more than `most` pictures; notes the batches."""
+
+    def __init__(self, most: int = 99) -> None:
+        super().__init__()
+        self.most, self.batches = most, list[int]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.batches.append(len(x))
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return super().forward(x)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch):
+    """A function that sets how many pictures go through a network at once, as on CUDA."""
+
+    def set_batch(most: int) -> None:
+        monkeypatch.setattr(inference, "batch_for_memory", lambda *_: most)
+
+    return set_batch
+
+
+def test_tiles_of_a_row_go_through_together(at_once):
+    lr = _picture(150, 310)
+    alone, together = Wary(), Wary()
+    expected = upscale(alone, lr, tile=128, quiet=True)
+    at_once(2)
+    assert np.array_equal(upscale(together, lr, tile=128, quiet=True), expected)
+    assert alone.batches == [1] * 8
+    assert together.batches == [2, 1, 1, 2, 1, 1]  # three tiles of 128, and a narrower one, twice
+
+
+def test_a_picture_alone_is_never_asked_how_many_fit(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(inference, "batch_for_memory", None)
+    assert upscale(Wary(), _picture(5, 7)).shape == (10, 14, 3)
+
+
+def test_symmetries_together_are_those_one_by_one(at_once):
+    lr, model = _picture(9, 14), Slanted()
+    expected = upscale(model, lr, self_ensemble=True).astype(int)
+    at_once(8)
+    together = upscale(model, lr, self_ensemble=True).astype(int)
+    assert np.abs(together - expected).max() <= 1  # the order of additions may change the rounding
+
+
+def test_one_tile_at_a_time_if_memory_runs_out_with_several(at_once, capsys):
+    at_once(3)
+    lr, model = _picture(150, 310), Wary(1)
+    assert np.array_equal(upscale(model, lr, tile=128), lr.repeat(2, 0).repeat(2, 1))
+    assert "out of memory; continuing with one tile at a time" in capsys.readouterr().err
+    assert model.batches == [3, *[1] * 8]

@@ -82,3 +82,32 @@ def test_a_missing_lr_is_an_error(folder: Path, tmp_path: Path):
     (folder / "LR_bicubic" / "X2" / "ax2.png").unlink()
     with pytest.raises(DataError, match="ax2"):
         restore(Nearest(), folder, 2, tmp_path / "sr", quiet=True)
+
+
+def test_batches_restore_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    sizes = [(4, 6), (4, 6), (4, 6), (5, 5), (4, 6)]
+    for i, (height, width) in enumerate(sizes):
+        write_png(tmp_path / "HR" / f"{i}.png", _picture(2 * height, 2 * width))
+        lr = np.roll(_picture(height, width), i)
+        write_png(tmp_path / "LR_bicubic" / "X2" / f"{i}x2.png", lr)
+    batches: list[int] = []
+    model = Slanted()
+    model.conv.register_forward_hook(lambda _model, x, _y: batches.append(len(x[0])))
+    alone = restore(model, tmp_path, 2, tmp_path / "alone", quiet=True)
+    assert batches == [1] * 5
+    monkeypatch.setattr("hitsr.upscaling.inference.batch_for_memory", lambda *_: 2)
+    together = restore(model, tmp_path, 2, tmp_path / "together", quiet=True)
+    assert batches[5:] == [2, 1, 1, 1]
+    for one, other in zip(alone, together, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_pictures_before_a_bad_one_are_written(
+    folder: Path, tmp_path: Path, batch: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("hitsr.upscaling.inference.batch_for_memory", lambda *_: batch)
+    (folder / "LR_bicubic" / "X2" / "bx2.png").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"bx2\.png: truncated or damaged"):
+        restore(Nearest(), folder, 2, tmp_path / "sr", quiet=True)
+    assert [path.name for path in (tmp_path / "sr").iterdir()] == ["a.png"]

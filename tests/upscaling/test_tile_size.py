@@ -8,7 +8,12 @@ from torch import Tensor, nn
 
 import hitsr
 from hitsr.upscaling import tile_size
-from hitsr.upscaling.tile_size import CEILING_BYTES, tile_side_for_memory
+from hitsr.upscaling.tile_size import (
+    CEILING_BYTES,
+    batch_for_memory,
+    picture_bytes,
+    tile_side_for_memory,
+)
 from hitsr.upscaling.tiling import smallest_tiling
 
 CPU = torch.device("cpu")
@@ -184,3 +189,36 @@ def test_a_network_that_runs_out_of_memory_gets_the_smallest_tile():
 
     greedy = Greedy()
     assert tile_side_for_memory(greedy, greedy, (2000, 2000), CPU) == smallest_tiling(greedy).side
+
+
+CUDA = torch.device("cuda")
+
+
+def test_a_batch_needs_no_more_than_a_tile_may(free):
+    model = hitsr.create("hit_sir", 2)
+    free(80 * 10**9)
+    size = (128, 192)
+    needed = picture_bytes(model.network, 2, size)
+    most = batch_for_memory(model, model, size, CUDA)
+    assert 10 < most < 200
+    of_pictures = needed - tile_size._FIXED_BYTES
+    assert most * of_pictures <= CEILING_BYTES - tile_size._FIXED_BYTES < (most + 1) * of_pictures
+    assert batch_for_memory(model.half(), model, size, CUDA) > 1.9 * most
+    assert batch_for_memory(model, model, (1000, 1000), CUDA) == 1
+    free(0)
+    assert batch_for_memory(model, model, size, CUDA) == 1
+
+
+def test_a_batch_of_an_unknown_network_is_measured(free, monkeypatch: pytest.MonkeyPatch):
+    free(4 * 10**9)
+    monkeypatch.setattr(tile_size, "measured_bytes", lambda *_: 1000)
+    unknown = nn.Upsample(scale_factor=2)
+    assert batch_for_memory(unknown, unknown, (100, 500), CUDA) == (2 * 10**9 - 25 * 10**7) // 5e7
+
+
+def test_a_cpu_and_a_compiled_network_take_one_picture_at_a_time(free):
+    free(80 * 10**9)
+    model = hitsr.create("hit_sir", 2)
+    assert batch_for_memory(model, model, (64, 64), CPU) == 1
+    model.compile()
+    assert batch_for_memory(model, model, (64, 64), CUDA) == 1

@@ -1,0 +1,147 @@
+"""Upscale many pictures: those of one size together on CUDA, read and written meanwhile."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from hitsr.base.errors import HitsrError
+from hitsr.data.images import Samples
+from hitsr.data.workers import ahead, results
+from hitsr.runtime.free_memory import is_out_of_memory
+from hitsr.runtime.tensors import evaluating, home_of, to_batch
+from hitsr.upscaling.ensemble import AtOnce
+from hitsr.upscaling.inference import (
+    Runner,
+    Size,
+    ToSamples,
+    UpscaleOptions,
+    go_on,
+    tiling_of,
+    upscale_samples,
+)
+
+Item = TypeVar("Item")
+Read = TypeVar("Read")
+Upscaled = TypeVar("Upscaled")
+Done = TypeVar("Done")
+
+
+def in_order(
+    items: Iterable[Item],
+    read: Callable[[Item], Read],
+    size_of: Callable[[Read], Size | None],
+    upscale: Callable[[list[Read]], Sequence[Upscaled]],
+    finish: Callable[[Read, Upscaled], Done],
+    *,
+    at_once: AtOnce = lambda _: 1,
+    waiting: int = 1,
+) -> Iterator[Done]:
+    """Read each item, upscale it and finish it: what `finish` returns, in the order of the items.
+
+    Up to `waiting` items are read ahead, and as many wait to be finished; both happen in threads.
+    `upscale` gets items of one size that follow each other, as many as `at_once` says; an item
+    without a size stands alone. An error of any function is raised when its item is reached, and
+    the items before are finished.
+    """
+    finishing: deque[Future[Done]] = deque()
+    with ThreadPoolExecutor(2 * waiting) as pool:
+        for group in _of_one_size(ahead(pool, read, items, waiting), size_of, at_once):
+            for each, upscaled in zip(group, upscale(group), strict=True):
+                finishing.append(pool.submit(finish, each, upscaled))
+            yield from results(finishing, waiting)
+        yield from results(finishing, 0)
+
+
+def most_waiting(model: nn.Module) -> int:
+    """How many pictures to read ahead of a network, and how many to let wait to be written.
+
+    A GPU is faster than one thread that encodes PNG; beside a CPU's work, memory counts more.
+    """
+    return 1 if home_of(model)[0].type == "cpu" else 8
+
+
+def pictures_at_once(model: nn.Module, options: UpscaleOptions) -> AtOnce:
+    """How many pictures of a size to give to `upscale_alike`: one where it goes in tiles."""
+    runner = Runner(model, options)
+    one_by_one = Runner(model, options, one_by_one=True)
+
+    def at_once(size: Size) -> int:
+        with evaluating(model), torch.inference_mode():
+            most = runner.at_once(size)
+            return most if most == 1 or tiling_of(one_by_one, size) is None else 1
+
+    return at_once
+
+
+def upscale_alike(
+    model: nn.Module,
+    pictures: Sequence[Samples],
+    conversions: Sequence[ToSamples],
+    options: UpscaleOptions,
+    *,
+    quiet: bool = False,
+) -> list[Samples | HitsrError]:
+    """Upscale pictures of one height and width, as many as `pictures_at_once` says, together.
+
+    Details as `upscale_samples`, but each picture fails alone: its error stands for it. If memory
+    runs out, and to find pictures that fail, the pictures are halved.
+    """
+    if not pictures:
+        return []
+    if len(pictures) == 1:
+        try:
+            return [upscale_samples(model, pictures[0], conversions[0], options, quiet=quiet)]
+        except HitsrError as error:
+            return [error]
+    outputs: Tensor | None = None
+    runner, ran_out = Runner(model, options), False
+    with evaluating(model), torch.inference_mode():
+        try:
+            outputs = runner(torch.cat([to_batch(each) for each in pictures]))
+        except HitsrError:
+            pass
+        except (MemoryError, RuntimeError) as error:
+            ran_out = is_out_of_memory(error)
+            if not ran_out:
+                raise
+    if outputs is not None:
+        return [
+            _attempted(convert, output)
+            for convert, output in zip(conversions, outputs.split(1), strict=True)
+        ]
+    half = len(pictures) // 2
+    if ran_out:
+        go_on(runner.device, f"with {half} pictures at a time", quiet)
+    return [
+        found
+        for part in (slice(half), slice(half, None))
+        for found in upscale_alike(model, pictures[part], conversions[part], options, quiet=quiet)
+    ]
+
+
+def _of_one_size(
+    pictures: Iterable[Read], size_of: Callable[[Read], Size | None], at_once: AtOnce
+) -> Iterator[list[Read]]:
+    group: list[Read] = []
+    for each in pictures:
+        size = size_of(each)
+        if group and size != size_of(group[0]):
+            yield group
+            group = []
+        group.append(each)
+        if size is None or len(group) >= at_once(size):
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _attempted(convert: ToSamples, output: Tensor) -> Samples | HitsrError:
+    try:
+        return convert(output)
+    except HitsrError as error:
+        return error
