@@ -8,8 +8,6 @@ device, which computes shapes but no values. Tests check that both give the same
 import copy
 import warnings
 from collections import Counter
-from collections.abc import Callable
-from itertools import chain
 from typing import Literal
 
 import torch
@@ -20,20 +18,11 @@ from hitsr.measure.census import Census
 from hitsr.records import Complexity, ModuleCost
 
 FlopCounter = Literal["torch", "fvcore"]
-Refuse = Callable[[str], None]  # operator name -> raises ValueError if it is not allowed
 
 # Products that torch counts and fvcore silently ignores; fused formulations use them.
 _TORCH_ONLY = ("scaled_dot_product_attention", "baddbmm")
-# Operators that torch and fvcore count differently, so they are refused.
-_REFUSED = {
-    "einsum": "fvcore rounds it to four digits",
-    **dict.fromkeys(("mv", "dot", "addmv", "addbmm"), "fvcore does not count it"),
-    **dict.fromkeys(
-        ("adaptive_avg_pool2d", "batch_norm", "group_norm", "instance_norm", "grid_sampler",
-         "upsample_nearest2d", "upsample_bilinear2d"),
-        "fvcore counts it, torch does not",
-    ),
-}  # fmt: skip
+# An operator that torch and fvcore count differently, so it is refused.
+_REFUSED = {"einsum": "fvcore rounds it to four digits"}
 
 
 def input_size_for(output_size: tuple[int, int], scale: int) -> tuple[int, int]:
@@ -59,38 +48,36 @@ def count(
     """Cost of the first forward of a model, in eval mode, on one picture of (width, height).
 
     The `torch` counter also counts activations and peak memory. It takes a model on any device,
-    and runs a copy on the meta device, without memory for values, unless the size of some tensor
-    depends on values. The `fvcore` counter runs a copy on the CPU and counts FLOPs only. The model
-    itself is not changed.
+    and runs a copy on the meta device, without memory for values, unless the model cannot run
+    there. The `fvcore` counter runs a copy on the CPU and counts FLOPs only. The model itself is
+    not changed. `torch` counts compiled parts as they are without the compiler; fvcore cannot trace
+    them.
 
     The counters differ in two cases. In a batched matrix product with a broadcast first factor,
     fvcore counts one product of the batch, torch all. The attention and baddbmm operators of fused
     formulations are counted by `torch` only, as the matrix products they consist of.
 
-    Raises ValueError for an operator that `counter` cannot count, or that the two count
-    differently. Unless `strict` (for users' own networks), such operators are counted as `counter`
-    does, or listed as uncounted.
+    Raises ValueError for an operator that the two count differently, and for operators and kernels
+    that may compute products which nothing counts: operators of other libraries, Triton kernels,
+    replayed CUDA graphs, code outside PyTorch. Unless `strict` (for users' own networks), the
+    former are counted as `counter` does, and the latter listed as unknown.
     """
-    refuse = _refuse if strict else _allow
     if counter == "torch":
-        return _by_torch(model, input_size, refuse)
-    return _by_fvcore(model, input_size, refuse)
+        return _by_torch(model, input_size, strict)
+    return _by_fvcore(model, input_size, strict)
 
 
-def _by_torch(model: nn.Module, input_size: tuple[int, int], refuse: Refuse) -> Complexity:
-    try:
-        census = _census(model, input_size, "meta", refuse)
-    except RuntimeError as error:
-        # The size of some tensor depends on values (e.g. of nonzero), which the meta device lacks.
-        if _on_meta_device(model):
-            raise ValueError(f"cannot count on meta device: {error}; use real weights") from error
-        census = _census(model, input_size, "cpu", refuse)
+def _by_torch(model: nn.Module, input_size: tuple[int, int], strict: bool) -> Complexity:
+    census = _census(model, input_size)
+    if strict:
+        _refuse(census.seen, census.unknown)
     return Complexity(
         counter="torch",
         params=_params(model),
         flops=census.flops.total(),
         flops_by_operator=_sorted(census.flops),
         uncounted=_sorted(census.uncounted),
+        unknown=_sorted(census.unknown),
         activations=census.activations.total(),
         activations_by_operator=_sorted(census.activations),
         peak_activation_bytes=census.memory.peak_bytes,
@@ -99,22 +86,34 @@ def _by_torch(model: nn.Module, input_size: tuple[int, int], refuse: Refuse) -> 
     )
 
 
-def _census(model: nn.Module, input_size: tuple[int, int], device: str, refuse: Refuse) -> Census:
-    """Count all operators of a forward on a device."""
-    copied = copy.deepcopy(model).to(device).eval()
-    picture = torch.zeros(_shape(input_size), device=device)
-    census = Census(copied, refuse)
-    census.memory.ignore(chain([picture], copied.parameters(), copied.buffers()))
-    # In inference mode a composite operator arrives whole, under the name that fvcore would see.
-    with torch.inference_mode(), census:
-        copied(picture)
-    return census
+def _census(model: nn.Module, input_size: tuple[int, int]) -> Census:
+    """Count all operators of a forward, on the first device that can run it.
+
+    Sizes that depend on values (e.g. of nonzero) need the CPU, and some kernels a GPU.
+    """
+    devices = ["meta"]
+    if not _on_meta_device(model):
+        devices += ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    for device in devices:
+        try:
+            copied = copy.deepcopy(model).to(device).eval()
+            return Census(copied, torch.zeros(_shape(input_size), device=device))
+        except Exception as error:  # a user's own network may raise anything
+            if device != devices[-1]:
+                continue
+            if device == "meta":
+                raise ValueError(
+                    f"cannot count on meta device: {error}; use real weights"
+                ) from error
+            raise
+    raise AssertionError("no device")
 
 
-def _by_fvcore(model: nn.Module, input_size: tuple[int, int], refuse: Refuse) -> Complexity:
+def _by_fvcore(model: nn.Module, input_size: tuple[int, int], strict: bool) -> Complexity:
     if _on_meta_device(model):
         raise ValueError("fvcore needs a model with real weights, not one on the meta device")
     copied = copy.deepcopy(model).to("cpu").eval()
+    census = _census(copied, input_size)  # fvcore does not see kernels
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # about tracing, and from fvcore's own old code
         from fvcore.nn import FlopCountAnalysis
@@ -130,13 +129,18 @@ def _by_fvcore(model: nn.Module, input_size: tuple[int, int], refuse: Refuse) ->
             raise ValueError(
                 f"fvcore cannot count {name}; use the torch counter, or the paper formulation"
             )
-        refuse(name)
+    # Names that still have a namespace: custom operators, and autograd functions of users.
+    foreign = Counter({name: n for name, n in uncounted.items() if "::" in name})
+    unknown = Counter[str](census.unknown | foreign)
+    if strict:
+        _refuse(Counter([*flops, *uncounted]), unknown)
     return Complexity(
         counter="fvcore",
         params=_params(model),
         flops=flops.total(),
         flops_by_operator=_sorted(flops),
-        uncounted=_sorted(uncounted),
+        uncounted=_sorted(uncounted - unknown),
+        unknown=_sorted(unknown),
         modules=_modules(model, by_module, None),
     )
 
@@ -158,16 +162,17 @@ def _modules(
     )
 
 
-def _allow(_name: str) -> None:
-    """Refuse no operator."""
-
-
-def _refuse(name: str) -> None:
-    """Raise ValueError for an operator that torch and fvcore count differently."""
-    if name in _REFUSED:
+def _refuse(seen: Counter[str], unknown: Counter[str]) -> None:
+    """Raise ValueError if some operator may be counted wrongly, or not at all."""
+    for name in filter(_REFUSED.__contains__, seen):
         raise ValueError(
             f"cannot count {name}: {_REFUSED[name]}; count the paper formulation, "
             "or write it as matrix products"
+        )
+    if unknown:
+        raise ValueError(
+            f"cannot count {', '.join(sorted(unknown))}: it may compute products that no counter "
+            "sees; count the paper formulation, or write it as matrix products"
         )
 
 

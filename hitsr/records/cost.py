@@ -42,6 +42,8 @@ class Complexity(Value):
     flops: NonNegativeInt
     flops_by_operator: dict[str, int]  # sums to flops
     uncounted: dict[str, int]  # operator -> number of calls that add nothing to the count
+    # Operator or kernel -> number of calls whose FLOPs, if any, are not in the count.
+    unknown: dict[str, int] = Field(default={})
     activations: NonNegativeInt | None = None
     activations_by_operator: dict[str, int] = Field(default={})  # sums to activations
     peak_activation_bytes: NonNegativeInt | None = None

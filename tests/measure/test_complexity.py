@@ -1,17 +1,26 @@
 import copy
+import ctypes
 import json
+import math
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention.flex_attention import flex_attention
+from torch.utils.flop_counter import register_flop_formula
 
 import hitsr
 from hitsr.base.errors import SpecError
 from hitsr.measure.complexity import FlopCounter, count, input_size_for
 from hitsr.records import Complexity
+from hitsr.specs.network import Formulation
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "complexity.json").read_text())
 COUNTERS: tuple[FlopCounter, ...] = ("torch", "fvcore")
@@ -105,19 +114,225 @@ def test_added_batched_product_is_counted_as_a_product():
     assert found.activations_by_operator == {"baddbmm": 2 * 5 * 6}
 
 
+def test_an_operator_that_the_counters_count_differently_is_refused():
+    with pytest.raises(ValueError, match="cannot count einsum: fvcore rounds"):
+        count(Calls(lambda x: torch.einsum("bchw,bdhw->bcd", x, x)), (8, 8))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.BatchNorm2d(3),
+        nn.BatchNorm2d(3, affine=False),
+        nn.GroupNorm(1, 3),
+        nn.InstanceNorm2d(3, affine=True),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Upsample(scale_factor=2),
+        nn.Upsample(scale_factor=2, mode="bilinear"),
+        nn.Upsample(scale_factor=2, mode="bicubic"),
+        Calls(lambda x: F.grid_sample(x, x.new_zeros(1, 4, 5, 2), align_corners=False)),
+    ],
+)
+def test_norms_and_resampling_are_counted_as_fvcore_does(module: nn.Module):
+    ours, theirs = (count(module, (9, 7), counter) for counter in COUNTERS)
+    assert ours.flops_by_operator == theirs.flops_by_operator
+    assert ours.unknown == theirs.unknown == {}
+    assert ours.activations == 0
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda x: torch.mv(x[0, 0], x[0, 0, 0]), "mv"),
+        (lambda x: torch.fft.rfft2(x).real, "_fft_r2c"),
+        (lambda x: torch.cdist(x, x), "_cdist_forward"),
+        (lambda x: torch.linalg.matrix_exp(x), "linalg_matrix_exp"),
+        (lambda x: torch._int_mm(*(x[0, 0].to(torch.int8),) * 2), "_int_mm"),
+        (lambda x: torch.sparse.mm(x[0, 0].to_sparse(), x[0, 0]), "_sparse_addmm"),
+    ],
+)
+def test_products_without_a_formula_are_named(function, name: str, counter: FlopCounter):
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), Calls(function))
+    found = count(model, (24, 24), counter, strict=False)
+    assert name in found.unknown
+    assert name not in found.uncounted
+    assert found.flops == 24 * 24 * 9
+    with pytest.raises(ValueError, match=rf"cannot count .*{name}.*may compute products"):
+        count(model, (24, 24), counter)
+
+
+@torch.library.custom_op("hitsr_tests::squared", mutates_args=())
+def squared(x: Tensor) -> Tensor:
+    """A product, hidden in an operator that torch knows nothing of."""
+    return x @ x
+
+
+@torch.library.custom_op("hitsr_tests::squared_on_meta", mutates_args=())
+def squared_on_meta(x: Tensor) -> Tensor:
+    return x @ x
+
+
+squared_on_meta.register_fake(torch.empty_like)
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+@pytest.mark.parametrize("operator", [squared, squared_on_meta])
+def test_an_operator_of_another_library_is_named(operator, counter: FlopCounter):
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), Calls(lambda x: operator(operator(x))))
+    found = count(model, (8, 8), counter, strict=False)
+    assert found.unknown == {operator._qualname: 2}
+    assert found.flops == 8 * 8 * 9
+
+
+def test_an_operator_of_another_library_with_a_formula_is_counted():
+    @torch.library.custom_op("hitsr_tests::known", mutates_args=())
+    def known(x: Tensor) -> Tensor:
+        return x @ x
+
+    @register_flop_formula(torch.ops.hitsr_tests.known)
+    def _(shape, **_: object) -> int:
+        return 2 * math.prod(shape) * shape[-1]
+
+    found = count(Calls(lambda x: known(x)), (8, 8))
+    assert found.flops_by_operator == {"hitsr_tests::known": 3 * 8**3}
+
+
+def test_the_parts_of_an_autograd_function_are_counted():
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(_, x: Tensor) -> Tensor:
+            return x @ x
+
+    model = Calls(Doubled.apply)
+    found = count(model, (8, 8))
+    assert (found.flops, found.unknown) == (3 * 8**3, {})
+    by_fvcore = count(model, (8, 8), "fvcore", strict=False)
+    assert list(by_fvcore.unknown) == ["prim::PythonOp.Doubled"]  # it cannot look inside
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize(
     "function",
     [
-        lambda x: torch.einsum("bchw,bdhw->bcd", x, x),
-        lambda x: F.adaptive_avg_pool2d(x, 1),
-        lambda x: F.interpolate(x, scale_factor=2),
-        lambda x: F.instance_norm(x),
-        lambda x: x[0, 0] @ x[0, 0, 0],
+        lambda x: torch.from_numpy(x.numpy() @ x.numpy()),
+        lambda x: torch.from_dlpack(x.numpy() @ x.numpy()) * 2,
+        lambda x: _filled(torch.empty_like(x), x),
+        lambda x: _filled(x.new_empty(x.shape), x).flatten(1) + 1,
     ],
 )
-def test_operators_that_the_counters_count_differently_are_refused(function):
-    with pytest.raises(ValueError, match="cannot count"):
-        count(Calls(function), (8, 8))
+def test_code_outside_pytorch_is_told_by_what_it_leaves(function, counter: FlopCounter):
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), Calls(function))
+    assert count(model, (8, 8), counter, strict=False).unknown == {"code outside PyTorch": 1}
+
+
+def _filled(out: Tensor, x: Tensor) -> Tensor:
+    """Write a product into memory that `empty` made, without torch, as a kernel does."""
+    product = x.contiguous().numpy() @ x.contiguous().numpy()
+    ctypes.memmove(out.data_ptr(), product.ctypes.data, product.nbytes)
+    return out
+
+
+def test_tensors_that_were_there_before_or_that_torch_fills_are_no_foreign_code():
+    constant = torch.ones(8)
+    held = SimpleNamespace(table=torch.arange(8.0))
+
+    def function(x: Tensor) -> Tensor:
+        out = torch.empty_like(x)
+        out.view(-1)[:] = x.flatten()
+        torch.add(x, x, out=(more := torch.empty_like(x)))
+        mean = torch.tensor([0.4488, 0.4371, 0.4040])[:, None, None]
+        return out + more + constant + held.table - mean
+
+    picks = Calls(lambda x: function(x) if x.nonzero() is not None else x)  # not on the meta device
+    assert count(Calls(function), (8, 8)).unknown == count(picks, (8, 8)).unknown == {}
+
+
+def test_compiled_parts_are_counted_as_without_the_compiler():
+    part = torch.compile(nn.Conv2d(3, 5, 1), backend="aot_eager")
+    model = nn.Sequential(part, nn.Conv2d(5, 3, 1)).eval()
+    with torch.inference_mode():
+        model(torch.zeros(1, 3, 8, 8))
+    found = count(model, (8, 8))
+    assert (found.flops, found.unknown) == (8 * 8 * 30, {})
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without")
+def test_higher_order_operators_are_counted_or_named():
+    flex = count(Calls(lambda x: flex_attention(x, x, x)), (16, 8))
+    assert flex.flops_by_operator == {"flex_attention": 2 * 3 * 8 * 8 * 16}
+    branch = Calls(lambda x: torch.cond(x.sum() > 1, torch.square, lambda x: x @ x.mT, (x,)))
+    assert count(branch, (8, 8), strict=False).unknown == {"cond": 1}
+
+
+def test_a_replayed_graph_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda _: None)
+    out = torch.ones(1, 3, 8, 8)
+
+    def replayed(x: Tensor) -> Tensor:
+        torch.cuda.CUDAGraph.replay(None)  # type: ignore[arg-type]
+        return out + x.sum()
+
+    assert count(Calls(replayed), (8, 8), strict=False).unknown == {"CUDA graph": 1}
+
+
+TRITON = """
+import torch, triton
+from torch import nn
+from triton import language as tl
+from hitsr.measure.complexity import count
+
+@triton.jit
+def doubled(x, out, n, SIZE: tl.constexpr):
+    at = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
+    tl.store(out + at, tl.load(x + at, mask=at < n) * 2, mask=at < n)
+
+class Launches(nn.Module):
+    def __init__(self, kernel, in_place):
+        super().__init__()
+        self.first, self.in_place = nn.Conv2d(3, 3, 1), in_place
+        Launches.kernel = kernel
+
+    def forward(self, x):
+        x = self.first(x)
+        out = x if self.in_place else torch.empty_like(x)
+        self.kernel[(3,)](x, out, 192, SIZE=64)
+        return out
+
+for kernel in (doubled, triton.heuristics({})(doubled), torch.library.wrap_triton(doubled)):
+    for in_place in (False, True):
+        for counter in ("torch", "fvcore"):
+            model = Launches(kernel, in_place)
+            picture = torch.ones(1, 3, 8, 8)
+            assert torch.equal(model(picture), 2 * model.first(picture)), "the kernel must run"
+            found = count(model, (8, 8), counter, strict=False)
+            assert found.unknown == {"Triton kernel doubled": 1}, (kernel, counter, found.unknown)
+            assert found.flops == 8 * 8 * 9
+try:
+    count(model, (8, 8))
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_triton_kernels_are_named_however_they_are_launched():
+    pytest.importorskip("triton", reason="comes with PyTorch for CUDA")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", TRITON],
+        capture_output=True, text=True, env={**os.environ, "TRITON_INTERPRET": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "cannot count Triton kernel doubled: it may compute products" in done.stdout
+
+
+@pytest.mark.parametrize("formulation", ["paper", "fused"])
+@pytest.mark.parametrize("name", hitsr.NETWORKS)
+def test_nothing_is_unknown_in_networks_of_hitsr(name: str, formulation: Formulation):
+    network = hitsr.NETWORKS[name].patch({"depths": [6]})
+    for with_values in (True, False):
+        with torch.device("cpu" if with_values else "meta"):
+            model = hitsr.create(network, scale=2, formulation=formulation)
+        assert count(model, (17, 24)).unknown == {}
 
 
 def test_fvcore_needs_real_weights():
