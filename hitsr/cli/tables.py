@@ -16,13 +16,14 @@ from hitsr.records import (
     SizeCost,
     SizeTime,
 )
+from hitsr.records.doubts import count_doubts
 from hitsr.specs.config import Over
 
 MEASURED = {"window": "mixer of one block", "picture": "network"}  # what each growth is of
 
 
 def total(record: ComplexityRecord) -> str:
-    """One line with all counts of a network."""
+    """One line with all counts of a network; another with what they lack."""
     parts = [f"{record.params:,} parameters", f"{record.flops / 1e9:.2f} G FLOPs"]
     if record.activations is not None:
         parts.append(f"{record.activations / 1e6:.0f} M activations")
@@ -31,7 +32,8 @@ def total(record: ComplexityRecord) -> str:
     size = "{}x{}, LR {}x{}".format(*record.output_size, *record.input_size)
     form = f"{record.formulation} formulation, " if record.formulation else ""
     how = f"{form}{record.counter} counter"
-    return f"{record.subject}: {', '.join(parts)} at {size} ({how})"
+    line = f"{record.subject}: {', '.join(parts)} at {size} ({how})"
+    return "\n".join([line, *(f"  doubtful: {doubt}" for doubt in count_doubts(record))])
 
 
 def by_module(record: ComplexityRecord) -> str:
@@ -51,7 +53,10 @@ def by_module(record: ComplexityRecord) -> str:
 
 
 def by_operator(record: ComplexityRecord) -> str:
-    """A row per operator, by falling FLOPs; then operators that are not counted; the total."""
+    """A row per operator, by falling FLOPs; then operators that add nothing or may lack; the total.
+
+    The FLOPs of an operator that may compute products which are not counted are "unknown".
+    """
     head = ("operator", "G FLOPs", "share", "M activations", "calls not counted")
     by_cost = sorted(record.flops_by_operator.items(), key=lambda item: -item[1])
     activations = record.activations_by_operator
@@ -59,6 +64,7 @@ def by_operator(record: ComplexityRecord) -> str:
         (name, *_flops(flops, record), f"{activations.get(name, 0) / 1e6:.1f}", "")
         for name, flops in by_cost
     ]
+    rows += [(name, "unknown", "", "", str(calls)) for name, calls in record.unknown.items()]
     rows += [(name, "", "", "", str(calls)) for name, calls in record.uncounted.items()]
     return "\n".join([_table([head, *rows], names=1), total(record)])
 

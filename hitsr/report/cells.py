@@ -13,7 +13,7 @@ from hitsr.report.estimates import Estimate
 from hitsr.report.names import Role, family_key, label, role_of
 from hitsr.report.typeset import fixed
 
-Mark = Literal["outside", "unjudged"]
+Mark = Literal["outside", "unjudged", "doubtful"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Cell:
     spread: str = ""
     mark: Mark | None = None
     # Of a difference that is not judged ("not judged: 900 of 500 000 iterations"); of a number that
-    # is absent, where more is known than that it was not run.
+    # is absent, where more is known than that it was not run; of one whose measurement is doubtful.
     reason: str = ""
     rank: Literal["best", "second"] | None = None
 
@@ -93,6 +93,18 @@ class Table:
         marked = (cell.reason for cell in self._cells if cell.mark == "unjudged")
         reasons = (reason.removeprefix("not judged: ") for reason in marked)
         return list(dict.fromkeys(reason for reason in reasons if reason))
+
+    @property
+    def doubts(self) -> list[str]:
+        """ "HiT-SIR, ×2, input 640×360: drifts by 8 %": why numbers are doubtful, each once."""
+        found = [
+            f"{', '.join(filter(None, (row.label, group.title)))}: {cell.reason}"
+            for group in self.groups
+            for row in group.rows
+            for cell in row.cells
+            if cell.mark == "doubtful"
+        ]
+        return list(dict.fromkeys(found))
 
     @property
     def absences(self) -> list[tuple[str, str]]:

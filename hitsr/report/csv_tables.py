@@ -19,6 +19,7 @@ from hitsr.records import (
     ScalingTimeRecord,
     TrainingRecord,
 )
+from hitsr.records.doubts import count_doubts
 from hitsr.report.dotted import at
 from hitsr.report.evidence import Estimates
 from hitsr.report.facts import Fact, facts_of, load_words
@@ -143,10 +144,17 @@ def _efficiency(evidence: Estimates) -> pd.DataFrame:
             times.setdefault((record.network, record.scale), []).append(fields)
     rows = []
     for network, scale in sorted({*counts, *times}):
-        counted = _fields(_COUNTS, counts.get((network, scale)))
+        counted = _counted(counts.get((network, scale)))
         quoted = _quoted(evidence, _PAPER_COSTS, network, scale=scale)
         rows += [counted | timed | quoted for timed in times.get((network, scale), [{}])]
-    return _frame(rows, [*{**_COUNTS, **_TIMES}, *_GAINS, *_PAPER_COSTS, "paper_source"])
+    columns = [*{**_COUNTS, "flops_doubts": "", **_TIMES}, *_GAINS, *_PAPER_COSTS]
+    return _frame(rows, [*columns, "paper_source"])
+
+
+def _counted(record: ComplexityRecord | None) -> Fields:
+    if record is None:
+        return {}
+    return _fields(_COUNTS, record) | {"flops_doubts": "; ".join(count_doubts(record)) or None}
 
 
 def _gains(evidence: Estimates, record: LatencyRecord) -> Fields:

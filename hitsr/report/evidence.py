@@ -77,6 +77,11 @@ class Estimates:
 
         return self._once(("level", quantity, network, *sorted(where.items())), make)
 
+    def doubts(self, quantity: str, network: str, **where: Any) -> list[str]:
+        """Why a number that was measured is doubtful; empty where it is not, or is absent."""
+        rows = self.facts.find(quantity, network, **where)
+        return list(dict.fromkeys(doubt for row in rows for doubt in row.doubts))
+
     def why_absent(self, quantity: str, network: str, **where: Any) -> str:
         """Why a number was not measured, as a sentence; empty where nothing but "not run" is known.
 

@@ -28,6 +28,7 @@ from hitsr.records import (
     TrainingRecord,
     WindowAttribution,
 )
+from hitsr.records.doubts import count_doubts
 from hitsr.report.comparable import hindrance, size_hindrance
 from hitsr.report.gather import Result, Results
 from hitsr.report.names import Setup, printed_name
@@ -111,6 +112,7 @@ class Fact(NamedTuple):
     session: str | None = None  # equal for times that were taken in turns
     hindrance: str = ""  # why the number may not be judged against the paper's
     source: str = ""
+    doubts: tuple[str, ...] = ()  # about the measurement; the number is shown, marked
 
     @property
     def value(self) -> float:
@@ -203,7 +205,12 @@ def _counts(record: ComplexityRecord) -> Iterator[Fact]:
     )
     yield fact
     reason = size_hindrance(record.output_size)
-    yield fact._replace(quantity="flops", samples=(record.flops / 1e9,), hindrance=reason)
+    yield fact._replace(
+        quantity="flops",
+        samples=(record.flops / 1e9,),
+        hindrance=reason,
+        doubts=count_doubts(record),
+    )
 
 
 def _times(job: TimeJob, record: LatencyRecord) -> Iterator[Fact]:

@@ -16,6 +16,7 @@ _ESCAPES = str.maketrans(
 _MARKS: dict[Mark, tuple[str, str]] = {
     "outside": ("$^{*}$", "outside the tolerance"),
     "unjudged": (r"$^{\circ}$", "not judged"),
+    "doubtful": ("$^{?}$", "doubtful"),
 }
 
 
@@ -29,6 +30,8 @@ def to_latex(table: Table, caption: str) -> str:
     meanings = {mark: meaning for mark, (_, meaning) in _MARKS.items()}
     if table.reasons:
         meanings["unjudged"] += f": {escape('; '.join(table.reasons))}"
+    if table.doubts:
+        meanings["doubtful"] += f": {escape('; '.join(table.doubts))}"
     legend = [f"{_MARKS[mark][0]}: {meanings[mark]}." for mark in _MARKS if mark in marks]
     columns = "".join("l" if column.is_text else "r" for _, column in table.columns)
     lines = [

@@ -113,6 +113,8 @@ def measured(
             why = evidence.why_absent(quantity, network, **{**also, **where})
             has_failed = why in evidence.results.failed.values()
             shown = replace(shown, reason=why, text="failed" if has_failed else shown.text)
+        if doubts := evidence.doubts(quantity, network, **{**also, **where}):
+            shown = replace(shown, mark="doubtful", reason="; ".join(doubts))
         return shown if spread else replace(shown, spread="")
 
     return Shown(Column(head, unit, room="spread" if spread and has_room else ""), cell, is_ranked)

@@ -202,6 +202,7 @@ class Folder:
         params_k: float | None = None,
         flops_g: float | None = None,
         scale: int = 2,
+        **fields: object,
     ) -> None:
         """Counts; by default those of the two networks as fvcore counts them at x2."""
         known = (772.064, 209.89) if network == "hit_sir" else (910.152, 244.37)
@@ -210,7 +211,7 @@ class Folder:
             network=network, scale=scale, output_size=(1280, 720),
             input_size=(1280 // scale, 720 // scale), counter="torch", formulation="paper",
             params=round((params_k or known[0]) * 1e3), flops=round((flops_g or known[1]) * 1e9),
-            flops_by_operator={}, uncounted={},
+            flops_by_operator={}, uncounted={}, **fields,
         )  # fmt: skip
 
     def latency(
