@@ -16,6 +16,7 @@ from hitsr.base.streams import use_utf_8
 from hitsr.base.values import explained
 from hitsr.cli import (
     attribution,
+    challenge,
     costing,
     exporting,
     networks,
@@ -47,6 +48,7 @@ for verb in (
     costing.scaling,
     costing.latency,
     costing.scaling_time,
+    challenge.ntire,
     attribution.lam,
     attribution.sheet,
     networks.convert,

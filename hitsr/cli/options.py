@@ -19,14 +19,14 @@ from hitsr.specs.network import Formulation, Scale
 T = TypeVar("T")
 J = TypeVar("J", bound=BaseJob)
 
-_METHODS = "file of a run or its record, name of a network, file.py:function of your own network"
+METHODS = "file of a run or its record, name of a network, file.py:function of your own network"
 _FORMULATION = "paper (step by step) or fused (fast)"
 _TILE = "largest side of a tile in LR pixels; 0: no tiles; auto: tiles if memory requires them"
 
 MaybeScale = Annotated[int | None, Option("--scale", "-s", help="upscaling factor: 2, 3 or 4")]
-MethodArgument = Annotated[str | None, Argument(help=_METHODS)]
+MethodArgument = Annotated[str | None, Argument(help=METHODS)]
 MethodOrControl = Annotated[
-    str | None, Argument(help=f"{_METHODS}, `bicubic`, or `hr` (copies the HR pictures)")
+    str | None, Argument(help=f"{METHODS}, `bicubic`, or `hr` (copies the HR pictures)")
 ]
 NetworkArgument = Annotated[
     str | None, Argument(help="name of a network, or file of a network's spec")

@@ -49,7 +49,7 @@ def by_module(record: ComplexityRecord) -> str:
         )
         for module in record.modules
     ]
-    return "\n".join([_table([head, *rows], names=2), total(record)])
+    return "\n".join([table([head, *rows], names=2), total(record)])
 
 
 def by_operator(record: ComplexityRecord) -> str:
@@ -66,7 +66,7 @@ def by_operator(record: ComplexityRecord) -> str:
     ]
     rows += [(name, "unknown", "", "", str(calls)) for name, calls in record.unknown.items()]
     rows += [(name, "", "", "", str(calls)) for name, calls in record.uncounted.items()]
-    return "\n".join([_table([head, *rows], names=1), total(record)])
+    return "\n".join([table([head, *rows], names=1), total(record)])
 
 
 def growth(record: ScalingRecord) -> str:
@@ -83,7 +83,7 @@ def growth(record: ScalingRecord) -> str:
     ]
     lines = [
         f"{record.subject}: {MEASURED[record.over]}, {record.formulation} formulation",
-        _table([head, *rows]),
+        table([head, *rows]),
         _fit("FLOPs", record.over, record.flops),
         _fit("activations", record.over, record.activations),
         _fit("peak memory of the network", record.over, record.peak_activation_bytes),
@@ -102,7 +102,7 @@ def time_growth(record: ScalingTimeRecord) -> str:
         if times is None:
             continue
         rows = [(*_size(point), f"{median(point.samples_ms):.1f}") for point in times.points]
-        lines.append(_table([(*_size_head(over), "ms"), *rows]))
+        lines.append(table([(*_size_head(over), "ms"), *rows]))
         lines.append(_fit(MEASURED[over], over, times.law))
     return "\n".join(lines)
 
@@ -144,9 +144,9 @@ def scores(record: QualityRecord) -> str:
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     cells = [(name, *(_score(row[column]) for column in columns)) for name, row in rows.items()]
     means = (_mean([row[column] for row in rows.values()]) for column in columns)
-    table = _table([("picture", *columns), *cells, ("mean", *means)], names=1)
+    grid = table([("picture", *columns), *cells, ("mean", *means)], names=1)
     absent = (f"{name}: unavailable: {reason}" for name, reason in record.unavailable.items())
-    return "\n".join([table, *absent, *_failures(record), *_grey(record)])
+    return "\n".join([grid, *absent, *_failures(record), *_grey(record)])
 
 
 def _failures(record: QualityRecord) -> Iterator[str]:
@@ -187,9 +187,9 @@ def attribution(record: AttributionRecord) -> str:
         for each in record.windows
     ]
     mean = fmean(each.diffusion_index for each in record.windows)
-    table = _table([head, *rows, ("mean", "", f"{mean:.3f}", "", "", "")], names=1)
+    grid = table([head, *rows, ("mean", "", f"{mean:.3f}", "", "", "")], names=1)
     absent = (f"{each.picture}: left out: {each.reason}" for each in record.left_out)
-    return "\n".join([table, *absent])
+    return "\n".join([grid, *absent])
 
 
 def _flops(flops: int, record: ComplexityRecord) -> tuple[str, str]:
@@ -256,7 +256,7 @@ def _scores(picture: PictureScore) -> dict[str, float | None]:
     }
 
 
-def _table(rows: list[tuple[str, ...]], names: int = 0) -> str:
+def table(rows: list[tuple[str, ...]], names: int = 0) -> str:
     """Aligned columns: the first `names` to the left, the others, which are numbers, right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

@@ -46,6 +46,7 @@ class Census(TorchDispatchMode):
         self.unknown: Counter[str] = Counter()
         self.flops_by_module: Counter[str] = Counter()
         self.activations_by_module: Counter[str] = Counter()
+        self.convolutions = self.convolved = 0  # calls of modules, and elements that they return
         self.memory = LiveMemory()
         self._origins = Origins()
         self._running: list[str] = []
@@ -129,8 +130,11 @@ class Census(TorchDispatchMode):
     def _enter_hook(self, name: str) -> Callable[[nn.Module, Any], None]:
         return lambda _module, _args: self._running.append(name)
 
-    def _leave(self, _module: nn.Module, _args: Any, _output: Any) -> None:
+    def _leave(self, module: nn.Module, _args: Any, output: Any) -> None:
         self._running.pop()
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            self.convolutions += 1
+            self.convolved += output.numel()
 
 
 class LiveMemory:

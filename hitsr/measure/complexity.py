@@ -68,7 +68,7 @@ def count(
 
 
 def _by_torch(model: nn.Module, input_size: tuple[int, int], strict: bool) -> Complexity:
-    census = _census(model, input_size)
+    census = take_census(model, input_size)
     if strict:
         _refuse(census.seen, census.unknown)
     return Complexity(
@@ -86,7 +86,7 @@ def _by_torch(model: nn.Module, input_size: tuple[int, int], strict: bool) -> Co
     )
 
 
-def _census(model: nn.Module, input_size: tuple[int, int]) -> Census:
+def take_census(model: nn.Module, input_size: tuple[int, int]) -> Census:
     """Count all operators of a forward, on the first device that can run it.
 
     Sizes that depend on values (e.g. of nonzero) need the CPU, and some kernels a GPU.
@@ -113,7 +113,7 @@ def _by_fvcore(model: nn.Module, input_size: tuple[int, int], strict: bool) -> C
     if _on_meta_device(model):
         raise ValueError("fvcore needs a model with real weights, not one on the meta device")
     copied = copy.deepcopy(model).to("cpu").eval()
-    census = _census(copied, input_size)  # fvcore does not see kernels
+    census = take_census(copied, input_size)  # fvcore does not see kernels
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # about tracing, and from fvcore's own old code
         from fvcore.nn import FlopCountAnalysis

@@ -64,7 +64,7 @@ def ready(model: nn.Module, work: Work) -> Forward:
     if work.launch == "graph" and work.device.type != "cuda":
         raise SpecError(f"{work.words}: only an NVIDIA GPU launches CUDA graphs; leave them out")
     model, pictures = _placed(model, work)
-    clock, timed = _CLOCKS[work.device.type]
+    clock, timed = clock_of(work.device)
     if work.precision != "float32" or work.device.type == "mps":
         _check_runs(model, pictures, work)
     seconds = _compile(model, pictures, timed) if work.launch == "compiled" else None
@@ -163,6 +163,11 @@ def _events_ms(model: nn.Module, pictures: Tensor) -> float:
     end.record(stream)
     end.synchronize()
     return float(start.elapsed_time(end))
+
+
+def clock_of(device: torch.device) -> tuple[Clock, "_Timed"]:
+    """The clock of a device, and a function that runs a model once and gives milliseconds."""
+    return _CLOCKS[device.type]
 
 
 _Timed = Callable[[nn.Module, Tensor], float]

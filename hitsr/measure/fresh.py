@@ -1,4 +1,4 @@
-"""Measure the peak memory of one forward in a process of its own.
+"""Measure in a process of its own, such as the peak memory of one forward.
 
 An allocator keeps the memory of earlier measurements, which would hide the peak of the next one.
 Starting Python and importing torch takes seconds; on Linux a server process does it once, and is
@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from multiprocessing.context import BaseContext
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -20,6 +21,8 @@ from hitsr.base.errors import SpecError
 from hitsr.measure.forwards import Work, conditions, explaining, ready
 from hitsr.records import PeakMemory
 from hitsr.runtime.memory import watching
+
+T = TypeVar("T")
 
 # Imported by the server. Importing them neither uses a GPU nor starts threads, which do not survive
 # a fork.
@@ -35,13 +38,24 @@ def peak_in_fresh_process(
     to the process, which uses `threads` CPU threads. The server imports the modules `imported` in
     advance. Raises SpecError if the model cannot run, or if the process is killed.
     """
+    return in_fresh_process(_peak, make, work, threads, words=work.words, imported=imported)
+
+
+def in_fresh_process(
+    function: Callable[..., T], *arguments: object, words: str, imported: tuple[str, ...] = ()
+) -> T:
+    """The result of a function in a new process; both it and its arguments are pickled.
+
+    Its errors are raised here. `words` say what is measured. Raises SpecError if the process is
+    killed.
+    """
     try:
         with ProcessPoolExecutor(1, _processes(imported)) as process:
-            return process.submit(_peak, make, work, threads).result()
+            return process.submit(function, *arguments).result()
     except BrokenProcessPool as error:
         raise SpecError(
-            f"{work.words}: the process that measures memory was killed, probably because "
-            "memory ran out; use a smaller batch or picture"
+            f"{words}: the process that measures was killed, probably because memory ran out; "
+            "use a smaller batch or picture"
         ) from error
 
 

@@ -16,7 +16,7 @@ from hitsr.base.files import write_text
 from hitsr.base.reading import read_json
 from hitsr.base.values import Count, CountOrNone, Value
 from hitsr.plan.layout import Kind
-from hitsr.plan.subjects import BuiltNetwork, Filled, Network, Scored, Upscaler
+from hitsr.plan.subjects import BuiltNetwork, Filled, Measured, Network, Scored, Upscaler
 from hitsr.specs.config import Device, Over, Side
 from hitsr.specs.network import Formulation, Scale
 from hitsr.specs.run import RunSpec
@@ -178,6 +178,20 @@ class TimeGrowthJob(BaseJob):
     device: UsedDevice
     warmup: CountOrNone
     samples: Count
+
+
+class NtireJob(BaseJob):
+    """Measure a network as the NTIRE challenge does; by hand only, no part of a pipeline."""
+
+    CIRCUMSTANCES = BaseJob.CIRCUMSTANCES | {"lr", "hr"}
+
+    kind: Literal["ntire"] = "ntire"
+    subject: Measured
+    lr: Path  # folders of pictures
+    hr: Path | None = None
+    formulation: Formulation | None  # None for a user's own network
+    device: Device
+    runs: Count
 
 
 Job = (

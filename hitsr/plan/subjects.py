@@ -107,6 +107,7 @@ _TAG = Field(discriminator="kind")
 # Subjects that are counted and timed; that are mapped; that make pictures; that are scored.
 Network = Annotated[BuiltNetwork | OwnNetwork, _TAG]
 Filled = Annotated[TrainedNetwork | ReleasedNetwork | OwnNetwork, _TAG]
+Measured = Annotated[BuiltNetwork | TrainedNetwork | ReleasedNetwork | OwnNetwork, _TAG]
 Upscaler = Annotated[TrainedNetwork | ReleasedNetwork | OwnNetwork | ControlMethod, _TAG]
 Scored = Annotated[
     TrainedNetwork | ReleasedNetwork | OwnNetwork | ControlMethod | OtherMethod, _TAG

@@ -11,6 +11,7 @@ from hitsr.records.attribution import (
     RefinedAttribution,
     WindowAttribution,
 )
+from hitsr.records.challenge import EntryPicture, EntryRun, NtireRecord
 from hitsr.records.cost import (
     Complexity,
     ComplexityRecord,
@@ -50,12 +51,15 @@ __all__ = [
     "ComplexityRecord",
     "DatasetRecord",
     "Energy",
+    "EntryPicture",
+    "EntryRun",
     "Hash",
     "LatencyRecord",
     "LeftOut",
     "LogLine",
     "MachineState",
     "ModuleCost",
+    "NtireRecord",
     "Origin",
     "PeakMemory",
     "PictureFile",

@@ -1,9 +1,10 @@
 """Doubts about a measurement, in words: its number is shown, marked, with these beside it."""
 
+from hitsr.records.challenge import NtireRecord
 from hitsr.records.cost import Complexity
 
 
-def count_doubts(counted: Complexity) -> tuple[str, ...]:
+def count_doubts(counted: Complexity | NtireRecord) -> tuple[str, ...]:
     """What the count of FLOPs lacks; empty for a whole count."""
     if not counted.unknown:
         return ()

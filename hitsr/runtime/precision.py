@@ -49,6 +49,16 @@ def computing(
         yield
 
 
+@contextmanager
+def challenge_settings() -> Iterator[None]:
+    """PyTorch's defaults: TF32 in convolutions alone, and no trials of algorithms."""
+    values = {"cuda.matmul.allow_tf32": False, "cudnn.allow_tf32": True, _BY_TRIAL: False}
+    with ExitStack() as stack:
+        for name, value in values.items():
+            stack.enter_context(_set(name, value))
+        yield
+
+
 def settings(device: torch.device) -> dict[str, str]:
     """The settings that hold now for this device, by name; empty for other devices than GPUs."""
     if device.type != "cuda":

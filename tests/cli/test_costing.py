@@ -188,3 +188,33 @@ def test_help_needs_nothing_heavy(verb: str):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("False")
+
+
+CUSTOM = """
+import torch
+
+@torch.library.custom_op("hitsr_cli_tests::mix", mutates_args=())
+def mix(x: torch.Tensor) -> torch.Tensor:
+    return x @ x.transpose(-2, -1) @ x
+
+class Own(torch.nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.last, self.up = torch.nn.Conv2d(3, 3 * scale**2, 1), torch.nn.PixelShuffle(scale)
+
+    def forward(self, x):
+        return self.up(self.last(mix(x)))
+
+def build(scale):
+    return Own(scale)
+"""
+
+
+def test_what_a_count_of_ones_own_network_lacks_is_named(tmp_path: Path):
+    (tmp_path / "mixing.py").write_text(CUSTOM)
+    arguments = ("complexity", f"{tmp_path}/mixing.py:build", "--output-size", "32x32")
+    count, doubt = run(*arguments).splitlines()
+    assert "0.00 G FLOPs" in count
+    assert doubt == ("  doubtful: FLOPs lack what these compute: hitsr_cli_tests::mix (1 call)")
+    rows = run(*arguments, "--by", "operator").splitlines()
+    assert any(row.split() == ["hitsr_cli_tests::mix", "unknown", "1"] for row in rows)

@@ -11,8 +11,11 @@ from hitsr.base.errors import RecordError
 from hitsr.records import (
     ComplexityRecord,
     DatasetRecord,
+    EntryPicture,
+    EntryRun,
     LatencyRecord,
     LogLine,
+    NtireRecord,
     PictureFile,
     PictureScore,
     Provenance,
@@ -101,7 +104,23 @@ RECORDS: list[Record] = [
         signatures={"psnr": "y"},
         pictures=(PictureScore(name="same", psnr_db=None, ssim=1.0),),
     ),
-]
+    NtireRecord(
+        **COMMON,
+        network="hit_sir",
+        formulation="fused",
+        params=1,
+        flops=0,
+        activations=0,
+        convolutions=0,
+        pictures=(EntryPicture(name="a", lr_size=(1, 2), lr_sha256="a" * 64),),
+        runs=(
+            EntryRun(
+                times_ms=(0.5,), clock="cuda_events", peak_memory_bytes=1,
+                memory_kind="cuda_allocator", psnr_db=(None,),
+            ),
+        ),
+    ),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.KIND)
@@ -282,3 +301,10 @@ def test_a_damaged_log_is_told_in_one_short_line(tmp_path: Path, content: bytes)
         read_log(file)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < len(str(file)) + 400
+
+
+def test_a_run_of_an_entry_has_a_time_for_every_picture():
+    (entry,) = (record for record in RECORDS if isinstance(record, NtireRecord))
+    run = entry.runs[0].model_copy(update={"times_ms": (1.0, 2.0)})
+    with pytest.raises(ValidationError, match="2 values for 1 pictures"):
+        NtireRecord.model_validate(entry.model_dump() | {"runs": [run.model_dump()]})

@@ -8,12 +8,12 @@ from torch import nn
 from hitsr.models.backbone import SuperResolver, create
 from hitsr.models.checkpoints import load_weights
 from hitsr.models.own import explaining_own, load_own
-from hitsr.plan.subjects import Network, OwnNetwork, Upscaler
+from hitsr.plan.subjects import Measured, Network, OwnNetwork, Upscaler
 from hitsr.specs.network import Formulation, ScaledNetwork
 
 
 def build(
-    subject: Network | Upscaler,
+    subject: Network | Upscaler | Measured,
     formulation: Formulation | None = "fused",
     weights: Path | None = None,
 ) -> nn.Module:
@@ -36,6 +36,6 @@ def load(
     return model
 
 
-def explaining(subject: Network | Upscaler) -> AbstractContextManager[None]:
+def explaining(subject: Network | Upscaler | Measured) -> AbstractContextManager[None]:
     """Inside the block, errors of a user's own network become SpecErrors that name it."""
     return explaining_own(subject.source) if isinstance(subject, OwnNetwork) else nullcontext()

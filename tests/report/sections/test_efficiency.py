@@ -107,3 +107,16 @@ def test_throughput_counts_pictures_not_batches(configured):
     folder.latency("hit_sir", 800.0, batch=4, precision="bfloat16")
     heads = [column.head for _, column in throughput_table(folder.evidence()).columns]
     assert heads == ["batch 1", "batch 4", "batch 4, bfloat16"]
+
+
+def test_flops_that_lack_something_are_marked_and_the_note_names_it(folder):
+    folder.complexity("swinir_light")
+    folder.complexity("hit_sir", unknown={"mylib::mix": 24})
+    evidence = folder.evidence()
+    (view, *_) = efficiency_section(evidence).tables
+    assert [row.cells[3].mark for row in view.table.groups[0].rows] == [None, "doubtful"]
+    assert view.table.doubts == [
+        "HiT-SIR, ×2, input 640×360: FLOPs lack what these compute: mylib::mix (24 calls)"
+    ]
+    page = (folder.render() / "index.html").read_text()
+    assert 'title="FLOPs lack what these compute: mylib::mix (24 calls)">?</sup>' in page
