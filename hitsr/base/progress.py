@@ -54,7 +54,8 @@ class Progress:
         self._done += 1
         self._bar.update()
         if self._plain and time.monotonic() - self._printed >= PLAIN_INTERVAL_S:
-            left = (time.monotonic() - self._start) / self._done * (self.total - self._done)
+            more = max(0, self.total - self._done)  # a total may be only the least
+            left = (time.monotonic() - self._start) / self._done * more
             self._print(f"{tqdm.format_interval(left)} left")
 
     def _print(self, state: str) -> None:

@@ -152,8 +152,17 @@ def latency(
     graph: Annotated[bool, Option("--graph", help="short for --launch graph")] = False,
     taken_apart: Annotated[bool, Option("--taken-apart", help=_TAKEN_APART)] = False,
     warmup: Annotated[
-        int, Option(min=0, help="most warm-up forwards; ends early once 5 times agree")
+        int, Option(min=0, help="most warm-up forwards; ends early once times agree; 0: none")
     ] = 10,
+    warmup_seconds: Annotated[
+        float | None,
+        Option(
+            min=0,
+            max=3600,
+            help="warm up longer, until a network's forwards took this; default: 10 on a GPU, of "
+            "which 1 at least, and 0 on a CPU",
+        ),
+    ] = None,
     samples: Annotated[int, Option(min=1, help="timed forwards")] = 5,
     threads: options.Threads = 1,
     out: options.OutFile = None,
@@ -202,6 +211,7 @@ def latency(
                 launch=launched,
                 channels_last=channels_last,
                 warmup=warmup,
+                warmup_seconds=warmup_seconds,
                 samples=samples,
             )
             called = time_name(made)

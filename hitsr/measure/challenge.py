@@ -38,7 +38,8 @@ class _Kept(nn.Module):
         self.out: Tensor | None = None
 
     def forward(self, pictures: Tensor) -> Tensor:
-        self.out = out = self.model(pictures)
+        out: Tensor = self.model(pictures)
+        self.out = out
         return out
 
     def take(self) -> Tensor:

@@ -7,7 +7,10 @@ them alike, and ratios of neighbouring forwards are more exact than ratios of me
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from statistics import median
+from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from hitsr.base.errors import HitsrError, SpecError
@@ -18,8 +21,13 @@ from hitsr.measure.machine import machine_state
 from hitsr.records import Energy, Timing
 from hitsr.runtime.precision import settings
 
-# The warm-up ends early when a model's last five times lie within 5 % of each other.
-STABLE_FORWARDS, STABLE_SPREAD = 5, 0.05
+# A model is warm when the medians of its last two windows of forwards differ by at most 2 %. A
+# window is the fewest forwards that are at least this many and take this long.
+WINDOW_FORWARDS, WINDOW_MS, SETTLED = 3, 250.0, 0.02
+# The clocks of a GPU rise during the first second of work, and its first forwards compile and try
+# kernels: it is busy for at least and, however few forwards are asked for, at most this long.
+GPU_LEAST_SECONDS, GPU_MOST_SECONDS = 1.0, 10.0
+_MOST_QUICK_FORWARDS = 1000  # within these seconds
 
 
 class _Turn:
@@ -53,8 +61,52 @@ class _Turn:
             self.forward, self.error = None, SpecError(str(error))
 
 
+class WarmUp(NamedTuple):
+    """How long a model runs before the first sample, unless its times agree earlier."""
+
+    forwards: int  # 0: no warm-up
+    # Beyond `forwards`, until its forwards have taken this long. None: 10 on a GPU, else 0.
+    seconds: float | None = None
+
+    def is_enough(self, times_ms: Sequence[float], device: torch.device) -> bool:
+        """Whether a model that took these times is warm, or has reached the limit."""
+        least, most = (0.0, 0.0) if device.type == "cpu" else (GPU_LEAST_SECONDS, GPU_MOST_SECONDS)
+        if self.seconds is not None:
+            least, most = min(least, self.seconds), self.seconds
+        # The first forward may compile for seconds, in which the device is idle.
+        taken, seconds = len(times_ms), sum(times_ms[1:]) / 1000
+        if not self.forwards or (seconds >= least and settled(times_ms)):
+            return True
+        has_time = seconds < most and taken < _MOST_QUICK_FORWARDS
+        return taken >= self.forwards and not has_time
+
+
+def settled(times_ms: Sequence[float]) -> bool | None:
+    """Whether the medians of the last two windows agree; None if there are no two windows."""
+    newer = _window(times_ms)
+    older = _window(times_ms[: len(times_ms) - len(newer)])
+    if not (newer and older):
+        return None
+    return abs(median(newer) / median(older) - 1) <= SETTLED
+
+
+def _window(times_ms: Sequence[float]) -> Sequence[float]:
+    """The last forwards that make a window; empty if there are too few."""
+    taken_ms = 0.0
+    for number, time_ms in enumerate(reversed(times_ms), 1):
+        taken_ms += time_ms
+        if number >= WINDOW_FORWARDS and taken_ms >= WINDOW_MS:
+            return times_ms[-number:]
+    return ()
+
+
 def measure(
-    models: Sequence[nn.Module], work: Work, *, warmup: int, samples: int, quiet: bool = False
+    models: Sequence[nn.Module],
+    work: Work,
+    *,
+    warmup: int | WarmUp,
+    samples: int,
+    quiet: bool = False,
 ) -> tuple[Timing, ...]:
     """Like `measure_each`, of one work, but raises the SpecError of the first that cannot run."""
     works = [(model, work) for model in models]
@@ -67,22 +119,32 @@ def measure(
 
 
 def measure_each(
-    works: Sequence[tuple[nn.Module, Work]], *, warmup: int, samples: int, quiet: bool = False
+    works: Sequence[tuple[nn.Module, Work]],
+    *,
+    warmup: int | WarmUp,
+    samples: int,
+    quiet: bool = False,
 ) -> tuple[Timing | SpecError, ...]:
-    """Time `samples` forwards of each model, in turns, after at most `warmup` untimed ones each.
+    """Time `samples` forwards of each model, in turns, after a warm-up.
 
     Models run in eval and inference mode on noise with a fixed seed. Each is moved to the device,
     dtype and layout of its work, and stays there; pictures and device are the same for all. CUDA is
     timed with events, other devices with the wall clock. The warm-up ends when the times of each
-    model agree. Energy is measured only for a single model: counters are too slow to separate
-    models that take turns.
+    model agree, or at its limit; a number alone is that of its forwards. Energy is measured only
+    for a single model: counters are too slow to separate models that take turns.
 
     A model that cannot run on the device, in the precision, with the compiler, as a graph or within
     memory has its error in place of a timing; the other models are still timed. Raises ValueError
     for no model, no sample, different pictures or devices, an empty batch or a negative warm-up.
     """
+    warmup = WarmUp(warmup) if isinstance(warmup, int) else warmup
     alike = {(work.input_size, work.batch, work.device) for _, work in works}
-    if samples < 1 or warmup < 0 or len(alike) != 1 or works[0][1].batch < 1:
+    if (
+        samples < 1
+        or min(warmup.forwards, warmup.seconds or 0) < 0
+        or len(alike) != 1
+        or works[0][1].batch < 1
+    ):
         raise ValueError(
             "needs models, samples, pictures in a batch, the same for all, and no negative "
             f"warm-up; got {len(works)} models of {alike}, {samples}, {warmup}"
@@ -108,7 +170,7 @@ def measure_each(
             clock=forward.clock,
             warmup=len(turn.warmup_ms),
             warmup_ms=tuple(turn.warmup_ms),
-            warmup_stable=_agree(turn.warmup_ms),
+            warmup_stable=settled(turn.warmup_ms),
             samples_ms=tuple(turn.samples_ms),
             session=session,
             energy=energy,
@@ -125,20 +187,15 @@ def _running(turn: _Turn) -> Forward:
     return turn.forward
 
 
-def _warm_up(turns: Sequence[_Turn], limit: int, pictures: str, quiet: bool) -> None:
-    """Run forwards in turns until the last times of each model agree, at most `limit` each."""
-    with Progress(f"warm-up at {pictures}", limit, "forward", quiet) as progress:
-        for _ in range(limit):
-            if all(_agree(turn.warmup_ms) for turn in turns if turn.forward):
-                break
+def _warm_up(turns: Sequence[_Turn], limit: WarmUp, pictures: str, quiet: bool) -> None:
+    """Run forwards in turns until each model is warm."""
+    with Progress(f"warm-up at {pictures}", limit.forwards, "forward", quiet) as progress:
+        while not all(
+            limit.is_enough(turn.warmup_ms, turn.work.device) for turn in turns if turn.forward
+        ):
             for turn in turns:
                 turn.take(turn.warmup_ms)
             progress.advance()
-
-
-def _agree(times: list[float]) -> bool:
-    last = times[-STABLE_FORWARDS:]
-    return len(last) == STABLE_FORWARDS and max(last) <= (1 + STABLE_SPREAD) * min(last)
 
 
 def _sample(turns: Sequence[_Turn], samples: int, pictures: str, quiet: bool) -> Energy | None:

@@ -154,7 +154,9 @@ class TimeJob(BaseJob):
     precision: Precision = "float32"
     launch: Launch = "eager"
     channels_last: StrictBool = False
-    warmup: CountOrNone
+    warmup: CountOrNone  # most forwards; 0: none
+    # Most seconds of its forwards, where these are more; None: 10 on a GPU, else 0.
+    warmup_seconds: Annotated[float, Field(ge=0, le=3600)] | None = None
     samples: Count
 
 

@@ -373,6 +373,7 @@ class _Planner:
             precision=precision,
             launch=launch,
             warmup=latency.warmup,
+            warmup_seconds=latency.warmup_seconds,
             samples=latency.samples,
         )
         name = time_name(job)

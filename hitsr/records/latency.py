@@ -46,7 +46,8 @@ class Timing(Value):
     clock: Literal["cuda_events", "wall"]
     warmup: NonNegativeInt  # forwards before the first sample, after the preparation
     warmup_ms: tuple[PositiveFloat, ...] | None = None  # times of the warm-up
-    warmup_stable: bool | None = None  # True: ended because times agreed; False: at its limit
+    # True: the last times agreed; False: they did not at the limit; None: too few to tell.
+    warmup_stable: bool | None = None
     samples_ms: tuple[PositiveFloat, ...] = Field(min_length=1)  # of the whole batch
     # Equal in records whose forwards took turns, sample by sample; None for a network timed alone.
     session: str | None = None

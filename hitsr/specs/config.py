@@ -125,6 +125,7 @@ class Latency(Value):
     scales: Several[Scale]
     formulations: Several[Formulation] = ("fused",)
     warmup: CountOrNone = 1
+    warmup_seconds: Annotated[float, Field(ge=0, le=3600, strict=True)] | None = None
     samples: Count = 5
     device: Device = "auto"
     # Timed in addition to one eager forward of a float32 picture, which is always timed:

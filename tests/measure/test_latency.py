@@ -9,7 +9,7 @@ import hitsr
 from hitsr.base.errors import SpecError
 from hitsr.measure import energy, forwards
 from hitsr.measure.forwards import Work
-from hitsr.measure.latency import STABLE_FORWARDS, measure, measure_each
+from hitsr.measure.latency import WarmUp, measure, measure_each, settled
 from hitsr.records import Timing
 
 CPU = torch.device("cpu")
@@ -91,10 +91,10 @@ def test_every_session_has_its_own_name(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_warming_up_ends_when_the_times_of_each_model_agree(monkeypatch: pytest.MonkeyPatch):
-    _clocked(monkeypatch, [10.0, 50.0, 10.0, *[9.0, 10.0] * 9])
+    _clocked(monkeypatch, [100.0, 500.0, 100.0, *[90.0, 100.0] * 9])
     pair = [nn.Identity(), nn.Identity()]
     for found in measure(pair, SMALL, warmup=9, samples=1, quiet=True):
-        assert (found.warmup, found.warmup_stable) == (STABLE_FORWARDS + 1, True)
+        assert (found.warmup, found.warmup_stable) == (6, True)
 
 
 def test_sees_one_picture_of_noise_the_same_every_time():
@@ -106,19 +106,64 @@ def test_sees_one_picture_of_noise_the_same_every_time():
 
 
 def test_warming_up_ends_when_the_last_times_agree(monkeypatch: pytest.MonkeyPatch):
-    falling = [90.0, 50.0, 20.0]
-    _clocked(monkeypatch, [*falling, *[10.0, 10.4] * 10])
+    falling = [900.0, 500.0, 200.0]
+    _clocked(monkeypatch, [*falling, *[100.0, 101.0] * 10])
     found = _measure(nn.Identity(), warmup=20)
-    assert found.warmup == len(falling) + STABLE_FORWARDS
-    assert found.warmup_ms == (*falling, 10.0, 10.4, 10.0, 10.4, 10.0)
+    assert found.warmup_ms == (*falling, *[100.0, 101.0] * 2, 100.0)
     assert found.warmup_stable
-    assert found.samples_ms == (10.4, 10.0)
+    assert found.samples_ms == (101.0, 100.0)
 
 
 def test_warming_up_ends_at_its_limit_and_says_so(monkeypatch: pytest.MonkeyPatch):
-    _clocked(monkeypatch, [10.0, 20.0] * 10)
-    found = _measure(nn.Identity(), warmup=8)
-    assert (found.warmup, found.warmup_stable) == (8, False)
+    _clocked(monkeypatch, [100.0 * 1.1**n for n in range(10)])
+    found = _measure(nn.Identity(), warmup=7)
+    assert (found.warmup, found.warmup_stable) == (7, False)
+
+
+def test_few_or_no_forwards_do_not_tell_whether_times_agree(monkeypatch: pytest.MonkeyPatch):
+    for warmup in (0, 5):
+        _clocked(monkeypatch, [100.0] * 7)
+        found = _measure(nn.Identity(), warmup=warmup)
+        assert (found.warmup, found.warmup_stable) == (warmup, None)
+
+
+def test_quick_forwards_agree_over_a_quarter_of_a_second():
+    assert settled([10.0] * 49) is None
+    assert settled([10.0] * 50)
+    assert not settled([10.4] * 25 + [10.0] * 25)
+    assert settled([10.0] * 5 + [15.0] + [10.0] * 44)  # a single slow one is no trend
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "forwards"),
+    [
+        # A clock that rises for half a second: 1 s at least, although 0.5 s agree before.
+        ([20.0] * 25 + [10.0] * 200, 1 + 24 + 52),
+        ([10.0] * 300, 1 + 100),
+        # A first forward that compiles for 5 s does not heat the GPU.
+        ([5000.0] + [10.0] * 300, 1 + 100),
+        # Times that never agree: 10 s.
+        ([100.0 * 1.01**n for n in range(200)], 1 + 70),
+        # A forward too quick to ever take a second.
+        ([0.001] * 2000, 1000),
+        # Slow ones: as many as asked for.
+        ([9000.0, 12000.0, 7000.0, 6000.0], 2),
+    ],
+)
+def test_a_gpu_is_warmed_up_for_seconds_not_only_for_forwards(times_ms, forwards: int):
+    cuda, limit = torch.device("cuda", 0), WarmUp(2)
+    assert next(n for n in range(2001) if limit.is_enough(times_ms[:n], cuda)) == forwards
+    assert limit.is_enough([1.0, 2.0], CPU)
+    assert WarmUp(0).is_enough([], cuda)
+
+
+def test_seconds_that_are_asked_for_hold_on_every_device():
+    rising_ms = [100.0 + 50 * n for n in range(60)]
+    for device in (CPU, torch.device("cuda", 0)):
+        for seconds, expected in ((0.4, 4), (2.6, 9), (0.0, 2)):
+            limit = WarmUp(2, seconds)
+            found = next(n for n in range(60) if limit.is_enough(rising_ms[:n], device))
+            assert found == expected
 
 
 def test_pictures_and_weights_are_as_asked_for():

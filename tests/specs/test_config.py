@@ -128,6 +128,7 @@ CONFIG_RULES: list[tuple[str, list[Any], list[Any]]] = [
     ("efficiency.latency.scales", [[2, 3]], [[], [2, 2]]),
     ("efficiency.latency.formulations", [["paper"]], [[], ["fused", "fused"], "fused", ["x"]]),
     ("efficiency.latency.warmup", [0], [-1, True, "1"]),
+    ("efficiency.latency.warmup_seconds", [0.0, 2, 3600], [-1.0, True, "1", 1e9]),
     ("efficiency.latency.samples", [1], [0, True, 10**23]),
     ("efficiency.latency.batches", [[], [4]], [[0], [4, 4], [True], [10**23]]),
     ("efficiency.latency.precisions", [[]], [["tf32", "tf32"], ["int8"]]),

@@ -13,7 +13,7 @@ from hitsr.cli.doing.building import build
 from hitsr.measure.complexity import input_size_for
 from hitsr.measure.forwards import Work, explaining
 from hitsr.measure.fresh import peak_in_fresh_process
-from hitsr.measure.latency import measure_each
+from hitsr.measure.latency import WarmUp, measure_each
 from hitsr.plan.jobs import TimeGrowthJob, TimeJob
 from hitsr.records import LatencyRecord, PeakMemory, Provenance, ScalingTimeRecord, Timing
 from hitsr.records.provenance import provenance
@@ -41,7 +41,7 @@ def time_in_turns(jobs: Sequence[TimeJob], threads: int) -> Iterator[dict[str, O
     for job in jobs:
         work = _work(job)
         pictures = (work.input_size, work.batch, work.device)
-        alike.setdefault((pictures, job.warmup, job.samples), []).append(job)
+        alike.setdefault((pictures, _warm_up(job), job.samples), []).append(job)
     for neighbours in alike.values():
         yield _timed(neighbours, threads)
 
@@ -101,7 +101,7 @@ def _timed(jobs: Sequence[TimeJob], threads: int) -> dict[str, Outcome]:
         except HitsrError as error:
             found[job.name] = error
     if works:
-        warmup, samples = jobs[0].warmup, jobs[0].samples
+        warmup, samples = _warm_up(jobs[0]), jobs[0].samples
         timings = measure_each(list(works.values()), warmup=warmup, samples=samples)
         # Divide the time among the records, so that their sum is the time spent.
         made = provenance(str(work.device), (time.monotonic() - started) / len(jobs))
@@ -112,6 +112,10 @@ def _timed(jobs: Sequence[TimeJob], threads: int) -> dict[str, Outcome]:
                 else _record(job, works[job.name][1], timing, peaks[job.name], made)
             )
     return {job.name: found[job.name] for job in jobs}
+
+
+def _warm_up(job: TimeJob) -> WarmUp:
+    return WarmUp(job.warmup, job.warmup_seconds)
 
 
 def _record(
