@@ -16,7 +16,7 @@ from hitsr.records import (
     SizeCost,
     SizeTime,
 )
-from hitsr.records.doubts import count_doubts
+from hitsr.records.doubts import count_doubts, time_doubts
 from hitsr.specs.config import Over
 
 MEASURED = {"window": "mixer of one block", "picture": "network"}  # what each growth is of
@@ -108,7 +108,7 @@ def time_growth(record: ScalingTimeRecord) -> str:
 
 
 def side_by_side(records: Mapping[str, LatencyRecord]) -> str:
-    """A line per record, by the name of its job; then the speed-ups.
+    """A line per record, by the name of its job, with the doubts about it; then the speed-ups.
 
     A speed-up compares two ways to compute one network: median and quartiles of the ratios of
     neighbouring forwards. The last way is compared with each earlier one.
@@ -214,14 +214,35 @@ def _exponent(fit: PowerLaw, more: int = 0) -> str:
 
 def _times(name: str, record: LatencyRecord) -> str:
     middle = median(record.samples_ms)
+    low, high = _percentile(record.samples_ms, 5), _percentile(record.samples_ms, 95)
     parts = (
         f"{name}: {middle:.1f} ms",
         f"median of {len(record.samples_ms)}",
+        f"5th to 95th percentile {low:.1f} to {high:.1f} ms",
         f"{1000 * record.batch / middle:.2f} pictures/s",
         f"peak {record.peak_memory_bytes / 1e6:.0f} MB",
-        f"warm-up {record.warmup}" + ("" if record.warmup_stable else ", not steady"),
+        f"warm-up {record.warmup}",
+        *_clocks(record),
     )
-    return ", ".join(parts)
+    doubts = (f"  doubtful: {doubt}" for doubt in time_doubts(record))
+    return "\n".join([", ".join(parts), *doubts])
+
+
+def _clocks(record: LatencyRecord) -> Iterator[str]:
+    """ "GPU 1980 MHz before, 1935 after": where both are known."""
+    before, after = record.before, record.after
+    if before and after:
+        is_gpu = record.provenance.device.startswith("cuda")
+        field, name = ("gpu_mhz", "GPU") if is_gpu else ("cpu_mhz", "CPU")
+        clocks = getattr(before, field), getattr(after, field)
+        if None not in clocks:
+            yield "{} {:.0f} MHz before, {:.0f} after".format(name, *clocks)
+
+
+def _percentile(values: Sequence[float], percent: int) -> float:
+    if len(values) == 1:
+        return values[0]
+    return quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:

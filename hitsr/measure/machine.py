@@ -1,12 +1,15 @@
-"""Clock rates, driver and temperature of the machine, which influence latencies.
+"""Clocks, load and temperature of the machine, and who else uses it, which influence latencies.
 
 Read from /proc and /sys on Linux, and from nvidia-smi for NVIDIA GPUs. Unknown values are None.
 """
 
+import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
+import psutil
 import torch
 
 from hitsr.records import MachineState
@@ -21,13 +24,24 @@ _GPU_QUERIES = {
     "gpu_temperature_c": "temperature.gpu",
     "gpu_power_limit_w": "power.limit",
 }
+# What nvidia-smi calls the reasons for lower clocks: since driver 535, and before.
+_REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
+# Bits of the answer (nvml.h). Left out: idle, clocks that a user set, those of displays.
+_HELD_DOWN = {
+    0x04: "power limit",
+    0x08: "hardware slowdown",
+    0x10: "kept in step with another GPU",
+    0x20: "heat, as the driver found",
+    0x40: "heat, as the hardware found",
+    0x80: "power brake",
+}
 
 
 def machine_state(device: torch.device) -> MachineState:
     """The current state of the CPU, and of `device` if it is an NVIDIA GPU."""
-    state = {"cpu_mhz": _cpu_mhz(), "cpu_governor": _cpu_governor()}
+    state = {"cpu_mhz": _cpu_mhz(), "cpu_governor": _cpu_governor(), "cpu_load": _cpu_load()}
     gpu = _gpu(device) if device.type == "cuda" else {}
-    return MachineState.model_validate({**state, **gpu})
+    return MachineState.model_validate({**state, "cpus": os.cpu_count(), **gpu})
 
 
 def gpu_uuid(device: torch.device) -> str:
@@ -50,23 +64,80 @@ def _cpu_governor() -> str | None:
     return ", ".join(sorted({_text(file).strip() for file in files})) or None
 
 
-def _gpu(device: torch.device) -> dict[str, str]:
+def _cpu_load() -> float | None:
+    """Processes that ran or waited for a processor, averaged over the last minute."""
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return None
+
+
+def _gpu(device: torch.device) -> dict[str, object]:
     """Fields of MachineState about a GPU; empty if nvidia-smi fails."""
-    command = [
-        "nvidia-smi",
-        f"--id={gpu_uuid(device)}",
-        f"--query-gpu={','.join(_GPU_QUERIES.values())}",
-        "--format=csv,noheader,nounits",
-    ]
+    uuid = gpu_uuid(device)
+    rows = _nvidia_smi(uuid, f"--query-gpu={','.join(_GPU_QUERIES.values())}")
+    if not rows:
+        return {}
+    found: dict[str, object] = {
+        name: value for name, value in zip(_GPU_QUERIES, rows[0], strict=False) if _is_known(value)
+    }
+    # One call for each name: nvidia-smi refuses all fields of a call if it does not know one.
+    reasons = (_nvidia_smi(uuid, f"--query-gpu={name}") for name in _REASONS)
+    if answer := next(filter(None, reasons), None):
+        found["gpu_held_down_by"] = _reasons(answer[0][0])
+    users = _nvidia_smi(uuid, "--query-compute-apps=pid,used_memory")
+    if users is not None:
+        others = _others(users)
+        found["gpu_other_processes"] = len(others)
+        found["gpu_other_memory_mb"] = _megabytes([row[1] for row in others])
+    return found
+
+
+def _nvidia_smi(uuid: str, query: str) -> list[list[str]] | None:
+    """Rows of the answer about one GPU, as cells; None if nvidia-smi fails."""
+    command = ["nvidia-smi", f"--id={uuid}", query, "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(
             command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=True
         )
     except (OSError, subprocess.SubprocessError):
-        return {}
-    values = zip(_GPU_QUERIES, map(str.strip, done.stdout.split(",")), strict=False)
-    # Unknown values are "[N/A]", "[Not Supported]" or "[Unknown Error]".
-    return {name: value for name, value in values if value[:1].isdecimal()}
+        return None
+    return [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines() if line]
+
+
+def _is_known(value: str) -> bool:
+    """Unknown values are "[N/A]", "[Not Supported]" or "[Unknown Error]"."""
+    return value[:1].isdecimal()
+
+
+def _reasons(mask: str) -> tuple[str, ...] | None:
+    """The words for "0x0000000000000004"; None for an unknown value."""
+    if not _is_known(mask):
+        return None
+    return tuple(words for bit, words in _HELD_DOWN.items() if int(mask, 16) & bit)
+
+
+def _others(users: list[list[str]]) -> list[list[str]]:
+    """The rows (pid, memory) of processes that are neither this one nor its children.
+
+    In a container the ids may be those of the host. Then one of those that are unknown here is this
+    process, if it uses the GPU.
+    """
+    rows = [row for row in users if len(row) == 2 and row[0].isdecimal()]
+    here = psutil.Process()
+    family = {here.pid, *(child.pid for child in here.children(recursive=True))}
+    others = [row for row in rows if int(row[0]) not in family]
+    if len(others) == len(rows) and torch.cuda.is_initialized():
+        strange = [row for row in others if not psutil.pid_exists(int(row[0]))]
+        others = [row for row in others if row not in strange[:1]]
+    return others
+
+
+def _megabytes(mebibytes: Sequence[str]) -> float | None:
+    """The sum; None if there is nothing to sum, or something unknown."""
+    if not mebibytes or not all(map(_is_known, mebibytes)):
+        return None
+    return sum(map(float, mebibytes)) * 2**20 / 1e6
 
 
 def _text(path: Path) -> str:

@@ -1,12 +1,126 @@
-"""Doubts about a measurement, in words: its number is shown, marked, with these beside it."""
+"""Doubts about a measurement, in words: its number is shown, marked, with these beside it.
+
+Each function returns a clause for each doubt, and nothing for a clean record. Nothing is refused.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median, quantiles
 
 from hitsr.records.challenge import NtireRecord
 from hitsr.records.cost import Complexity
+from hitsr.records.latency import LatencyRecord, MachineState
+
+_LATE_FIRST = 1.25  # times as long as the others
+_DRIFT, _CHANCE = 0.05, 0.01  # of the median from first to last; of a trend that is none
+_LEAST_FOR_TREND = 10  # samples
+_WIDE = 0.15  # width of the middle half, of the median
+_GAP = 0.05  # between two clusters, of the median
+_LEAST_CLUSTER = 0.2  # of the samples
+_SLOW_CLOCK = 0.8  # of the highest clock
+_OTHER_LOAD = 0.25  # of the processors, by other work
 
 
 def count_doubts(counted: Complexity | NtireRecord) -> tuple[str, ...]:
-    """What the count of FLOPs lacks; empty for a whole count."""
+    """What the count of FLOPs lacks."""
     if not counted.unknown:
         return ()
     calls = (f"{name} ({n} call{'s' * (n > 1)})" for name, n in counted.unknown.items())
     return (f"FLOPs lack what these compute: {', '.join(calls)}",)
+
+
+def time_doubts(record: LatencyRecord) -> tuple[str, ...]:
+    """Why the times of a record may not be those of the network alone, on a device at full speed.
+
+    From the samples: a late first one, a trend, two clusters, a wide spread. From the rest of the
+    record: a warm-up that ended early, clocks held down, other work on the device.
+    """
+    return (*_of_samples(record.samples_ms), *_of_warm_up(record), *_of_machine(record))
+
+
+def _of_samples(samples_ms: Sequence[float]) -> Iterator[str]:
+    first, *others = samples_ms
+    middle = median(samples_ms)
+    if len(samples_ms) < 3:
+        return
+    if first > _LATE_FIRST * median(others) and first > max(others):
+        yield f"the first forward took {first / median(others):.1f} times as long as the others"
+    drift = _drift(samples_ms)
+    if abs(drift) >= _DRIFT:
+        way = "rise" if drift > 0 else "fall"
+        yield f"times {way} by {abs(drift):.0%} from the first to the last"
+    if gap := _gap(samples_ms):
+        low, high = gap
+        yield f"times form two groups, below {low:.3g} and above {high:.3g} ms"
+        return
+    if len(samples_ms) >= 5:
+        lower, _, upper = quantiles(samples_ms, n=4, method="inclusive")
+        if upper - lower > _WIDE * middle:
+            yield f"the middle half of the times spans {(upper - lower) / middle:.0%} of the median"
+
+
+def _drift(samples_ms: Sequence[float]) -> float:
+    """Change from the first to the last sample, of the median; 0 if it may be chance.
+
+    The slope is Theil and Sen's, which single slow forwards do not move.
+    """
+    from scipy import stats  # slow to import
+
+    number = len(samples_ms)
+    if number < _LEAST_FOR_TREND or min(samples_ms) == max(samples_ms):
+        return 0.0
+    if stats.kendalltau(range(number), samples_ms).pvalue > _CHANCE:
+        return 0.0
+    slope = float(stats.theilslopes(samples_ms).slope)
+    return slope * (number - 1) / median(samples_ms)
+
+
+def _gap(samples_ms: Sequence[float]) -> tuple[float, float] | None:
+    """The ends of the widest gap that splits the samples into two tight groups; None without."""
+    ordered, number = sorted(samples_ms), len(samples_ms)
+    least = max(3, math.ceil(_LEAST_CLUSTER * number))
+    places = range(least, number - least + 1)
+    if not places:
+        return None
+    place = max(places, key=lambda each: ordered[each] - ordered[each - 1])
+    low, high = ordered[:place], ordered[place:]
+    width = high[0] - low[-1]
+    spread = max(_middle_half(low), _middle_half(high))
+    is_gap = width > _GAP * median(ordered) and width > 2 * spread
+    return (low[-1], high[0]) if is_gap else None
+
+
+def _middle_half(values: Sequence[float]) -> float:
+    lower, _, upper = quantiles(values, n=4, method="inclusive")
+    return upper - lower
+
+
+def _of_warm_up(record: LatencyRecord) -> Iterator[str]:
+    if record.warmup_stable is False:
+        yield f"times had not settled when the warm-up ended, after {record.warmup} forwards"
+
+
+def _of_machine(record: LatencyRecord) -> Iterator[str]:
+    states = [state for state in (record.before, record.after) if state]
+    if record.provenance.device.startswith("cuda"):
+        yield from _of_gpu(states, record.after)
+    elif record.provenance.device == "cpu":
+        # Its own threads are part of the load.
+        threads = record.provenance.threads
+        loads = [(s.cpu_load - threads, s.cpus) for s in states if s.cpu_load and s.cpus]
+        load, cpus = max(loads, default=(0.0, 1))
+        if load > _OTHER_LOAD * cpus:
+            yield f"other work kept {load:.1f} of {cpus} processors busy"
+
+
+def _of_gpu(states: Sequence[MachineState], after: MachineState | None) -> Iterator[str]:
+    others = max((state.gpu_other_processes or 0 for state in states), default=0)
+    if others:
+        memory = max(state.gpu_other_memory_mb or 0 for state in states)
+        held = f", with {memory:.0f} MB" if memory else ""
+        yield f"{others} other process{'es' * (others > 1)} on the GPU{held}"
+    if after and after.gpu_held_down_by:
+        yield f"GPU clocks were held down: {', '.join(after.gpu_held_down_by)}"
+    clock, most = (after.gpu_mhz or 0, after.gpu_max_mhz or 0) if after else (0, 0)
+    if 0 < clock < _SLOW_CLOCK * most:
+        yield f"GPU at {clock:.0f} of {most:.0f} MHz after the last sample"

@@ -11,16 +11,21 @@ from hitsr.specs.steps import Launch, Precision
 
 
 class MachineState(Value):
-    """Clocks, driver and temperature at one moment; None if unknown."""
+    """Clocks, load and temperature at one moment, and who else is there; None if unknown."""
 
     cpu_mhz: PositiveFloat | None = None  # mean over logical processors
     cpu_governor: str | None = None  # such as "performance"
+    cpu_load: NonNegativeFloat | None = None  # mean of the last minute, this process included
+    cpus: PositiveInt | None = None  # logical processors
     gpu_driver: str | None = None
     gpu_mhz: float | None = None  # of the multiprocessors, now
     gpu_max_mhz: float | None = None
     gpu_memory_mhz: float | None = None
     gpu_temperature_c: float | None = None
     gpu_power_limit_w: float | None = None
+    gpu_held_down_by: tuple[str, ...] | None = None  # why its clocks are lower than they could be
+    gpu_other_processes: NonNegativeInt | None = None  # besides this one and its children
+    gpu_other_memory_mb: NonNegativeFloat | None = None  # of these together
 
 
 class Energy(Value):

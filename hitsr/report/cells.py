@@ -27,6 +27,7 @@ class Cell:
     # is absent, where more is known than that it was not run; of one whose measurement is doubtful.
     reason: str = ""
     rank: Literal["best", "second"] | None = None
+    hover: str = ""  # more about the number, where there is room for it
 
 
 NOT_RUN = Cell(text="not run", kind="absent")

@@ -19,7 +19,7 @@ from hitsr.records import (
     ScalingTimeRecord,
     TrainingRecord,
 )
-from hitsr.records.doubts import count_doubts
+from hitsr.records.doubts import count_doubts, time_doubts
 from hitsr.report.dotted import at
 from hitsr.report.evidence import Estimates
 from hitsr.report.facts import Fact, facts_of, load_words
@@ -53,6 +53,10 @@ _TIMES = {
         latency_median_ms=samples_ms.median
         latency_lower_quartile_ms=samples_ms.lower
         latency_upper_quartile_ms=samples_ms.upper
+        latency_p5_ms=samples_ms.p5
+        latency_p95_ms=samples_ms.p95
+        cpu_mhz_before=before.cpu_mhz cpu_mhz_after=after.cpu_mhz
+        gpu_mhz_before=before.gpu_mhz gpu_mhz_after=after.gpu_mhz
         peak_memory_bytes
         memory_kind
         """
@@ -140,15 +144,19 @@ def _efficiency(evidence: Estimates) -> pd.DataFrame:
     times: dict[tuple[str, Scale], list[Fields]] = {}
     for record in evidence.results.of(LatencyRecord):
         if not load_words(record):
-            fields = _fields(_TIMES, record) | _gains(evidence, record)
+            fields = _fields(_TIMES, record) | _doubted(record) | _gains(evidence, record)
             times.setdefault((record.network, record.scale), []).append(fields)
     rows = []
     for network, scale in sorted({*counts, *times}):
         counted = _counted(counts.get((network, scale)))
         quoted = _quoted(evidence, _PAPER_COSTS, network, scale=scale)
         rows += [counted | timed | quoted for timed in times.get((network, scale), [{}])]
-    columns = [*{**_COUNTS, "flops_doubts": "", **_TIMES}, *_GAINS, *_PAPER_COSTS]
-    return _frame(rows, [*columns, "paper_source"])
+    columns = [*{**_COUNTS, "flops_doubts": "", **_TIMES}, "latency_doubts", *_GAINS]
+    return _frame(rows, [*columns, *_PAPER_COSTS, "paper_source"])
+
+
+def _doubted(record: LatencyRecord) -> Fields:
+    return {"latency_doubts": "; ".join(time_doubts(record)) or None}
 
 
 def _counted(record: ComplexityRecord | None) -> Fields:
@@ -252,10 +260,10 @@ def _throughput(evidence: Estimates) -> pd.DataFrame:
     rows = []
     for record in evidence.results.of(LatencyRecord):
         if load_words(record):
-            fields = _fields(_BATCHES, record)
+            fields = _fields(_BATCHES, record) | _doubted(record)
             rate = record.batch * 1000 / at(record, "samples_ms.median")
             rows.append(fields | {"pictures_per_second": rate})
-    return _frame(rows, [*_BATCHES, "pictures_per_second"])
+    return _frame(rows, [*_BATCHES, "latency_doubts", "pictures_per_second"])
 
 
 def _fields(columns: Columns, record: Value | None) -> Fields:

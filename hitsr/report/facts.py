@@ -28,7 +28,7 @@ from hitsr.records import (
     TrainingRecord,
     WindowAttribution,
 )
-from hitsr.records.doubts import count_doubts
+from hitsr.records.doubts import count_doubts, time_doubts
 from hitsr.report.comparable import hindrance, size_hindrance
 from hitsr.report.gather import Result, Results
 from hitsr.report.names import Setup, printed_name
@@ -225,10 +225,11 @@ def _times(job: TimeJob, record: LatencyRecord) -> Iterator[Fact]:
         subject=record.subject,
         session=record.session,
     )
-    yield fact
+    timed = fact._replace(doubts=time_doubts(record))
+    yield timed
     yield fact._replace(quantity="memory_mb", samples=(record.peak_memory_bytes / 1e6,))
     rates = tuple(record.batch * 1000 / ms for ms in record.samples_ms)
-    yield fact._replace(quantity="pictures_per_second", samples=rates)
+    yield timed._replace(quantity="pictures_per_second", samples=rates)
 
 
 def place_of(job: Job) -> dict[str, Any]:

@@ -85,3 +85,12 @@ def test_collecting_names_every_record_that_cannot_be_used_and_gathers_the_other
     table = pd.read_csv(full.path / "tables/efficiency.csv")
     assert list(table.network) == ["hit_sir", "swinir_light"]
     assert table.params.isna().tolist() == [True, False]
+
+
+def test_doubts_and_percentiles_stand_beside_the_times(folder):
+    folder.complexity("hit_sir", unknown={"mylib::mix": 1})
+    folder.latency("hit_sir", samples_ms=(900.0, 400.0, 402.0))
+    row = read(folder, "efficiency").iloc[0]
+    assert (row.latency_p5_ms, row.latency_p95_ms) == pytest.approx((400.2, 850.2))
+    assert row.latency_doubts == "the first forward took 2.2 times as long as the others"
+    assert row.flops_doubts == "FLOPs lack what these compute: mylib::mix (1 call)"

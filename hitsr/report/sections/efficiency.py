@@ -1,11 +1,17 @@
 """Section: parameters, FLOPs, latency and memory of the networks at published size."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
+import numpy as np
+
+from hitsr.plan.jobs import device_kind
 from hitsr.records import ComplexityRecord, LatencyRecord
 from hitsr.report.bars import cost_panels
 from hitsr.report.cells import REFERENCE, Cell, Column, Table, paper
+from hitsr.report.dotted import at
 from hitsr.report.evidence import Evidence, percent_change
 from hitsr.report.facts import load_words
 from hitsr.report.judging import printed_number
@@ -31,6 +37,7 @@ from hitsr.report.typeset import between, counted, fixed, listed, sentence, size
 from hitsr.specs.network import Scale
 
 _COUNTED = ("params", "flops")
+_PERCENTILES = (5, 25, 75, 95)
 
 
 class Change(NamedTuple):
@@ -219,7 +226,10 @@ def _timed(quantity: str, head: str, unit: str, device: str, room: bool = False)
 
     def cell(evidence: Evidence, network: str, where: Where) -> Cell:
         setup = Setup(device, where["formulation"])
-        return shown.fill(evidence, network, {"scale": where["scale"], "setup": setup, "load": ""})
+        place = {"scale": where["scale"], "setup": setup, "load": ""}
+        found = evidence.facts.find("latency_ms", network, **place) if room else []
+        words = percentile_words(found[0].samples) if found else ""
+        return replace(shown.fill(evidence, network, place), hover=words)
 
     return Shown(shown.column, cell)
 
@@ -239,6 +249,29 @@ def _printed_speedup() -> Shown:
         Column("times as fast"),
         lambda evidence, family, _: paper(evidence.printed_speedup(family), 1),
     )
+
+
+def percentile_words(samples_ms: Sequence[float]) -> str:
+    """ "5 %: 12.0, 25 %: 12.1, 75 %: 12.3, 95 %: 12.9 ms"."""
+    found = zip(_PERCENTILES, np.percentile(samples_ms, _PERCENTILES), strict=True)
+    return ", ".join(f"{percent} %: {fixed(float(value), 1)}" for percent, value in found) + " ms"
+
+
+def _clock_note(records: Sequence[LatencyRecord]) -> str:
+    """ "GPU clock: 345 MHz before the warm-up, 1 935 to 1 980 MHz after the last sample."."""
+    parts = []
+    for name, kind in (("GPU", "cuda"), ("CPU", "cpu")):
+        on = [record for record in records if device_kind(record.provenance.device) == kind]
+        before, after = (
+            [mhz for record in on if (mhz := at(record, f"{when}.{name.lower()}_mhz"))]
+            for when in ("before", "after")
+        )
+        if before and after:
+            parts.append(
+                f"{name} clock: {between(before, 0)} MHz before the warm-up, {between(after, 0)} "
+                "MHz after the last sample."
+            )
+    return " ".join(parts)
 
 
 def _group_title(evidence: Evidence, scale: Scale) -> str:
@@ -339,6 +372,8 @@ def _latency(evidence: Evidence) -> TableView:
         "paper’s run times are of the released code, which builds attention masks on the CPU and "
         "copies them over in every block; neither formulation here does."
     ]
+    if clocks := _clock_note(records):
+        notes.append(clocks)
     if gains_sentence(evidence):
         notes.append(
             "“Fused gains” is how many times as fast the fused formulation runs as the "

@@ -1,5 +1,6 @@
 import pytest
 
+from hitsr.records import MachineState
 from hitsr.report.cells import REFERENCE
 from hitsr.report.sections.efficiency import (
     complexity_finding,
@@ -116,7 +117,40 @@ def test_flops_that_lack_something_are_marked_and_the_note_names_it(folder):
     (view, *_) = efficiency_section(evidence).tables
     assert [row.cells[3].mark for row in view.table.groups[0].rows] == [None, "doubtful"]
     assert view.table.doubts == [
-        "HiT-SIR, ×2, input 640×360: FLOPs lack what these compute: mylib::mix (24 calls)"
+        "HiT-SIR, ×2, input 640\xa0×\xa0360: FLOPs lack what these compute: mylib::mix (24 calls)"
     ]
     page = (folder.render() / "index.html").read_text()
     assert 'title="FLOPs lack what these compute: mylib::mix (24 calls)">?</sup>' in page
+
+
+def test_doubtful_times_are_marked_with_the_reason_and_stay_in_the_ratio(folder):
+    folder.latency("swinir_light", samples_ms=(1000.0, 1001.0, 1002.0), session="one")
+    folder.latency("hit_sir", samples_ms=(900.0, 400.0, 401.0), session="one")
+    evidence = folder.evidence()
+    table = latency_table(evidence)
+    baseline, conversion = table.groups[0].rows
+    assert (baseline.cells[0].mark, conversion.cells[0].mark) == (None, "doubtful")
+    assert conversion.cells[1].text == "2.5"
+    (doubt,) = table.doubts
+    assert doubt == (
+        "HiT-SIR, ×2, input 640\xa0×\xa0360, fused: the first forward took 2.2 times as long as "
+        "the others"
+    )
+    assert (
+        baseline.cells[0].hover
+        == "5 %: 1\u202f000.1, 25 %: 1\u202f000.5, 75 %: 1\u202f001.5, 95 %: 1\u202f001.9 ms"
+    )
+    page = (folder.render() / "index.html").read_text()
+    assert 'title="the first forward took 2.2 times as long as the others">?</sup>' in page
+
+
+def test_clocks_before_and_after_are_told(folder):
+    states = {"before": MachineState(gpu_mhz=345), "after": MachineState(gpu_mhz=1935)}
+    folder.latency("swinir_light", 9.0, device_name="A GPU", **states)
+    states["after"] = MachineState(gpu_mhz=1980)
+    folder.latency("hit_sir", 3.0, device_name="A GPU", **states)
+    notes = efficiency_section(folder.evidence()).parts["latency"].notes
+    assert any(
+        "GPU clock: 345 MHz before the warm-up, 1\u202f935 to 1\u202f980 MHz after" in note
+        for note in notes
+    )
