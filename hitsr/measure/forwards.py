@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hitsr.base.errors import HitsrError, SpecError
 from hitsr.runtime.compiling import check_compiler
 from hitsr.runtime.free_memory import is_out_of_memory
+from hitsr.runtime.graphed import Graphed
 from hitsr.runtime.precision import computing, dtype_of
 from hitsr.specs.steps import Launch, Precision
 
@@ -54,20 +55,26 @@ class Forward(NamedTuple):
 
 
 def ready(model: nn.Module, work: Work) -> Forward:
-    """Move the model to device, dtype and layout in place, set eval mode, compile it if asked to.
+    """Move the model to device, dtype and layout in place, set eval mode; compile it, or capture
+    its forward as a CUDA graph, if asked to.
 
     The pictures are noise with a fixed seed. Call `ready`, and the result's `run`, within
     `conditions`. Raises SpecError if device, precision, compiler or graph cannot run the model.
     """
     if work.launch == "compiled":
         check_compiler()
-    if work.launch == "graph" and work.device.type != "cuda":
-        raise SpecError(f"{work.words}: only an NVIDIA GPU launches CUDA graphs; leave them out")
     model, pictures = _placed(model, work)
     clock, timed = clock_of(work.device)
     if work.precision != "float32" or work.device.type == "mps":
         _check_runs(model, pictures, work)
-    seconds = _compile(model, pictures, timed) if work.launch == "compiled" else None
+    match work.launch:
+        case "eager":
+            seconds = None
+        case "compiled":
+            seconds = _compile(model, pictures, timed)
+        case "graph":
+            model = Graphed(model, required=True)
+            seconds = timed(model, pictures) / 1000  # captures
     return Forward(partial(timed, model, pictures), clock, seconds)
 
 

@@ -11,6 +11,7 @@ from hitsr.measure import energy, forwards
 from hitsr.measure.forwards import Work
 from hitsr.measure.latency import WarmUp, measure, measure_each, settled
 from hitsr.records import Timing
+from hitsr.runtime.graphs import WARM_UPS
 
 CPU = torch.device("cpu")
 SMALL = Work((17, 9), CPU)
@@ -359,3 +360,27 @@ def test_cuda_is_timed_by_its_events():
     assert all(0 < sample < 1000 for sample in found.samples_ms)
     assert found.after is not None
     assert found.after.gpu_driver
+
+
+@pytest.mark.usefixtures("graphs_on_cpu")
+def test_a_graph_is_captured_before_the_warm_up_and_replayed():
+    calls = []
+
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            calls.append(x.shape)
+            return self.conv(x)
+
+    found = _measure(Counts(), SMALL._replace(launch="graph"), warmup=2, samples=3)
+    assert (found.launch, len(found.samples_ms)) == ("graph", 3)
+    assert found.preparation_seconds
+    assert len(calls) == WARM_UPS + 1  # the last one is captured; replays call nothing
+
+
+def test_what_cannot_be_a_graph_is_told_and_never_timed_without():
+    with pytest.raises(SpecError, match=r"CUDA graph: the device is cpu"):
+        _measure(nn.Conv2d(3, 4, 3), SMALL._replace(launch="graph"))
