@@ -31,9 +31,11 @@ def computing(
     """Compute in `precision` inside the block; the settings from before come back after it.
 
     Of float32 products on NVIDIA GPUs, "tf32" alone uses TF32. Sums of 16-bit products are kept in
-    float32. "autocast" is autocast to bfloat16. Weights and pictures are not converted; they have
-    `dtype_of(precision)`. `by_trial`: whether cuDNN tries its algorithms for each new size and
-    keeps the fastest; None leaves it as it is. Raises SpecError for TF32 on a device without it.
+    float32. "autocast" is autocast to bfloat16, which casts weights anew in each use. Weights and
+    pictures are not converted; they have `dtype_of(precision)`. `by_trial`: whether cuDNN tries its
+    algorithms for each new size and keeps the fastest; None leaves it as it is.
+
+    Raises SpecError for TF32 on a device without it.
     """
     if precision == "tf32":
         _check_tf32(device)
@@ -43,8 +45,14 @@ def computing(
     with ExitStack() as settings:
         for name, value in values.items():
             settings.enter_context(_set(name, value))
+        # Kept until the block ends, casts of weights would be used again after weights changed.
         settings.enter_context(
-            torch.autocast(device.type, torch.bfloat16, enabled=precision == "autocast")
+            torch.autocast(
+                device.type,
+                torch.bfloat16,
+                enabled=precision == "autocast",
+                cache_enabled=False,
+            )
         )
         yield
 

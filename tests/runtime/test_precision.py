@@ -81,3 +81,17 @@ def test_tf32_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch):
 
 def test_other_devices_have_no_settings_to_record():
     assert settings(CPU) == {}
+
+
+@pytest.mark.parametrize("precision", ["autocast", "float32"])
+def test_weights_that_change_inside_the_block_are_cast_anew(precision):
+    layer, x = torch.nn.Linear(4, 4), torch.ones(1, 4)
+    with computing(precision, CPU):
+        for _ in range(2):
+            with torch.autocast("cpu", torch.bfloat16):  # as a network of its own accord
+                found = layer(x)
+            with torch.no_grad():
+                layer.weight += 1
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        layer.weight -= 1
+        assert torch.equal(found, layer(x))
