@@ -46,7 +46,7 @@ class StandIn(Cuda):
     def record(self, function: Callable[[], Any], pool: object) -> tuple[Callable[[], None], Any]:
         assert not self._capturing, "one capture at a time"
         self.pools.append(pool)
-        tape, self._capturing = _Tape(), True
+        tape, self._capturing, random = _Tape(), True, torch.get_rng_state()
         try:
             with tape:
                 results = function()
@@ -57,6 +57,7 @@ class StandIn(Cuda):
         finally:
             self._capturing = False
             tape.forget_results()
+            torch.set_rng_state(random)
         self.captures += 1
 
         def replay() -> None:
