@@ -76,15 +76,27 @@ def train(
     device: options.DeviceOption = "auto",
     threads: options.Threads = 1,
     compiled: options.Compile = False,
+    graph: Annotated[
+        bool | None,
+        Option(
+            "--graph/--no-graph",
+            help="launch a step as one CUDA graph; default: on NVIDIA GPUs, without --compile",
+        ),
+    ] = None,
     job: options.JobFile = None,
 ) -> None:
     """Train one run; run, machine and threads determine the weights to the last byte.
 
-    With --compile weights differ in low bits, as they do between devices.
+    With --compile weights differ in low bits, as they do between devices. They may differ in each
+    training if the recipe wants the fastest kernels (`deterministic: false`).
     """
     jobs = from_files(context, job, TrainJob)
     if not jobs:
         spec, root = RunSpec.read(given(run, "RUN")), given(data, "--data")
+        if compiled and graph:
+            raise SpecError(
+                "--compile, --graph: a step is launched in one of these ways; leave one out"
+            )
         jobs = [
             TrainJob(
                 name=spec.name,
@@ -95,6 +107,7 @@ def train(
                 packs=packs or root / "packs",
                 device=device,
                 compile=compiled,
+                graph="auto" if graph is None else graph,
             )
         ]
     from hitsr.cli.doing import training

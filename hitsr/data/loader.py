@@ -12,7 +12,7 @@ from typing import TypeVar
 Batch = TypeVar("Batch")
 
 WORKERS = 2
-_QUEUED = 2 * WORKERS  # per worker, one batch in the making and one finished
+PREFETCHED = 2 * WORKERS  # per worker, one batch in the making and one finished
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def _in_order(
     queue: deque[Future[Batch]] = deque()
     for step in steps:
         queue.append(pool.submit(make, step))
-        if len(queue) > _QUEUED:
+        if len(queue) > PREFETCHED:
             yield queue.popleft().result()
     while queue:
         yield queue.popleft().result()

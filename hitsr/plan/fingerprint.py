@@ -26,6 +26,8 @@ PARTS: dict[Kind | str, tuple[str, ...]] = {
         "training",
         *(f"data/{part}.py" for part in ("images", "loader", "packs", "patches")),
         "base/seeds.py",
+        "runtime/graphs.py",
+        "runtime/precision.py",
     ),
     "restore": (
         "models",

@@ -17,7 +17,7 @@ from hitsr.base.reading import read_json
 from hitsr.base.values import Count, CountOrNone, Value
 from hitsr.plan.layout import Kind
 from hitsr.plan.subjects import BuiltNetwork, Filled, Measured, Network, Scored, Upscaler
-from hitsr.specs.config import Device, Over, Side
+from hitsr.specs.config import Device, Graph, Over, Side
 from hitsr.specs.network import Formulation, Scale
 from hitsr.specs.run import RunSpec
 from hitsr.specs.steps import Launch, Precision
@@ -80,7 +80,7 @@ class PrepareJob(BaseJob):
 class TrainJob(BaseJob):
     """Train one run."""
 
-    CIRCUMSTANCES = BaseJob.CIRCUMSTANCES | {"data", "packs", "device"}
+    CIRCUMSTANCES = BaseJob.CIRCUMSTANCES | {"data", "packs", "device", "graph"}
 
     kind: Literal["train"] = "train"
     run: RunSpec
@@ -88,6 +88,7 @@ class TrainJob(BaseJob):
     packs: Path
     device: Device
     compile: StrictBool = False
+    graph: Graph = "auto"
 
 
 class RestoreJob(BaseJob):

@@ -259,6 +259,7 @@ class _Planner:
             packs=self.packs,
             device=self.device,
             compile=train.compile,
+            graph=train.graph,
         )
 
     def _scored(self, subject: Upscaler, dataset: str, asker: str) -> Iterator[Job]:

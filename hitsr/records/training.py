@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, StrictBool
 
 from hitsr.base.errors import RecordError, SpecError, shortened
 from hitsr.base.files import sha256
@@ -23,6 +23,10 @@ class TrainingRecord(Record):
     run: RunSpec
     params: PositiveInt
     pictures: PositiveInt  # in the training set
+    # Of torch, which choose kernels, by name; empty: made before records held them.
+    settings: dict[str, str] = Field(default={})
+    graph: StrictBool = False  # whether steps were launched as a CUDA graph
+    no_graph: str | None = None  # why not, if one was wanted
     degradation: str = BICUBIC_LR  # how its LR pictures were made, as in a DatasetRecord
     final_loss: NonNegativeFloat  # mean absolute error over the last logging interval, in [0, 1]
     final_validation_psnr_db: Decibels | None

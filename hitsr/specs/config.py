@@ -41,6 +41,15 @@ PHOTOGRAPHS = ("train", "test")  # sets of photographs in installed packages
 _NETWORK = "{network}"  # in the name of a file: the name of each network
 
 
+def _auto_or_bool(value: Any) -> Any:
+    if value == "auto" or isinstance(value, bool):
+        return value
+    raise ValueError("must be auto, true or false")
+
+
+Graph = Annotated[Literal["auto"] | bool, BeforeValidator(_auto_or_bool)]
+
+
 def _scale_or_file(start: Any) -> Any:
     if isinstance(start, str | Path) or start in get_args(Scale):
         return start
@@ -80,6 +89,8 @@ class Train(Value):
     device: Device = "auto"
     # With torch.compile; results differ in low bits, as they do between devices.
     compile: StrictBool = False
+    # Launch a whole step as one CUDA graph; auto: on NVIDIA GPUs, if it is not compiled.
+    graph: Graph = "auto"
 
     @model_validator(mode="before")
     @classmethod
@@ -87,6 +98,12 @@ class Train(Value):
         if isinstance(data, dict) and "patch" in data:
             raise ValueError("patch: was renamed to `changes`; rename it")
         return data
+
+    @model_validator(mode="after")
+    def _launched_in_one_way(self) -> Self:
+        if self.compile and self.graph is True:
+            raise ValueError("compile, graph: a step is launched in one of these ways; choose one")
+        return self
 
     @model_validator(mode="after")
     def _starts_exist(self) -> Self:

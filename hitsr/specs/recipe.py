@@ -1,12 +1,15 @@
 """How a network is trained: every value that changes the trained weights."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
 from hitsr.base.values import Count, Number, Steps, Value
 
 Beta = Annotated[Number, Field(ge=0, lt=1)]
+# How products are computed; weights are float32. tf32: with 10 bits of mantissa, on NVIDIA GPUs.
+# bfloat16: by autocast, with 7 bits.
+TrainingPrecision = Literal["float32", "tf32", "bfloat16"]
 
 
 class Recipe(Value):
@@ -21,7 +24,18 @@ class Recipe(Value):
     decay: Number = Field(default=0.5, gt=0, lt=1)
     log_every: Steps = 100  # steps
     validate_every: Steps = 1000  # steps; the last step is always validated
-    autocast: StrictBool = False  # products in bfloat16, which changes the trained weights
+    precision: TrainingPrecision = "float32"
+    deterministic: StrictBool = True  # only kernels that repeat every bit; false: the fastest
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_old_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "autocast" in data:
+            raise ValueError(
+                "autocast: was replaced by `precision`; write `precision: bfloat16` for true, and "
+                "leave it out for false"
+            )
+        return data
 
     @model_validator(mode="after")
     def _milestones_rise(self) -> Self:

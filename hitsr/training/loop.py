@@ -1,35 +1,36 @@
 """The training loop: L1 loss, Adam, a learning rate schedule and a log.
 
 All random numbers come from seeds derived from the run's seed, and only deterministic kernels are
-used. So a run that is repeated on the same machine, with the same number of threads, gives the same
-weights file.
+used unless the recipe wants the fastest. So a run that is repeated on the same machine, with the
+same number of threads, gives the same weights file.
 """
 
 import math
-import os
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hitsr.base.errors import HitsrError, SpecError
 from hitsr.base.files import naming, sha256
 from hitsr.base.progress import Progress
 from hitsr.base.seeds import derive
-from hitsr.data.loader import prefetched
 from hitsr.data.patches import Patches
 from hitsr.models.checkpoints import metadata_of, save_weights
 from hitsr.records import BICUBIC_LR, LogLine, TrainingRecord
 from hitsr.records.provenance import provenance
+from hitsr.specs.config import Graph
 from hitsr.specs.network import ScaledNetwork
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec
+from hitsr.training.feeding import fed
+from hitsr.training.kernels import kernels, settings
 from hitsr.training.schedule import learning_rate
 from hitsr.training.start import load_initial_weights
+from hitsr.training.step import Step
 
 Validate = Callable[[nn.Module], float]  # a network -> its mean PSNR in dB
 
@@ -45,6 +46,8 @@ def train(
     job_hash: str,
     start_from: Path | None = None,
     degradation: str = BICUBIC_LR,
+    graph: Graph = "auto",
+    tell: Callable[[str], None] = print,
     quiet: bool = False,
 ) -> TrainingRecord:
     """Train a freshly initialised `model` in place, and write all results into the folder `out`.
@@ -53,10 +56,12 @@ def train(
     `weights.safetensors` and, last, `record.json`; until then the results of an earlier training
     stay whole. `patches` must be seeded with `derive(run.seed, "patches")`. If the run starts from
     weights (`run.start_from`), `start_from` is their file. Record and log carry `job_hash`; the
-    record also `degradation`: how the LR pictures were made.
+    record also `degradation`: how the LR pictures were made. `graph`: whether to launch each step
+    as one CUDA graph, by default on every NVIDIA GPU; `tell` is called where that is impossible.
 
     Raises ValueError if the patches do not match the run, SpecError if `start_from` is missing or
-    superfluous, WeightsError if its weights do not fit, and HitsrError if the loss is not finite.
+    superfluous or if the device has no kernels of the recipe's precision, WeightsError if weights
+    do not fit, and HitsrError if the loss is not finite.
     """
     _check_inputs(run, patches, start_from)
     started = time.monotonic()
@@ -66,8 +71,11 @@ def train(
     torch.manual_seed(derive(run.seed, "training"))
     out.mkdir(parents=True, exist_ok=True)
     log, weights = out / "log.part.jsonl", out / "weights.part.safetensors"
-    with reproducible():
-        last = _train(model, run, patches, validate, log, device, job_hash, quiet)
+    is_graph = device.type == "cuda" if graph == "auto" else graph
+    step = Step(model, run.recipe, device, is_graph, lambda word: tell(f"{run.name}: {word}"))
+    with kernels(run.recipe, device):
+        found = settings(device)
+        last = _train(model, step, run, patches, validate, log, device, job_hash, quiet)
     subject = ScaledNetwork(network=run.network, scale=run.scale)
     save_weights(model, weights, metadata_of(subject, run=run.name, run_hash=run.hash))
     record = TrainingRecord(
@@ -77,6 +85,9 @@ def train(
         run=run,
         params=sum(parameter.numel() for parameter in model.parameters()),
         pictures=len(patches.pictures),
+        settings=found,
+        graph=step.is_captured,
+        no_graph=step.problem,
         degradation=degradation,
         final_loss=last.loss,
         final_validation_psnr_db=last.validation_psnr_db,
@@ -93,6 +104,7 @@ def train(
 
 def _train(
     model: nn.Module,
+    step: Step,
     run: RunSpec,
     patches: Patches,
     validate: Validate,
@@ -108,18 +120,22 @@ def _train(
         naming(log_file),  # closing it tries a failed write again
         log_file.open("w", encoding="utf-8") as log,
         Progress(f"train {run.name}", recipe.steps, "step", quiet) as progress,
-        closing(_steps(model, recipe, patches, device)) as steps,  # ends its threads
+        closing(_losses(step, recipe, patches, device)) as taken,  # ends its threads
     ):
-        for step, loss in steps:
+        for number, loss in taken:
             losses.append(loss)
-            validates = step % recipe.validate_every == 0 or step == recipe.steps
-            if validates or step % recipe.log_every == 0:
-                mean_loss = _mean(losses, run, step)
+            validates = number % recipe.validate_every == 0 or number == recipe.steps
+            if validates or number % recipe.log_every == 0:
+                mean_loss = _mean(losses, run, number)
+                psnr_db = None
+                if validates:
+                    with kernels(recipe, device, of_one_size=False):
+                        psnr_db = validate(model)
                 line = LogLine(
-                    step=step,
+                    step=number,
                     loss=mean_loss,
-                    learning_rate=learning_rate(recipe, step),
-                    validation_psnr_db=validate(model) if validates else None,
+                    learning_rate=learning_rate(recipe, number),
+                    validation_psnr_db=psnr_db,
                     seconds=time.monotonic() - started,
                     job_hash=job_hash,
                 )
@@ -130,23 +146,17 @@ def _train(
     return line
 
 
-def _steps(
-    model: nn.Module, recipe: Recipe, patches: Patches, device: torch.device
+def _losses(
+    step: Step, recipe: Recipe, patches: Patches, device: torch.device
 ) -> Generator[tuple[int, Tensor], None, None]:
-    """Train step by step and yield (step from 1, loss).
+    """Take all steps and yield (number of the step, from 1, and its loss).
 
     The loss stays on the device, so that no step waits for the one before it.
     """
-    optimizer = torch.optim.Adam(model.parameters(), betas=recipe.betas, fused=True)
-    with prefetched(patches.at, range(1, recipe.steps + 1)) as batches:
-        for step, batch in enumerate(batches, start=1):
-            optimizer.param_groups[0]["lr"] = learning_rate(recipe, step)
-            lr, hr = (torch.from_numpy(each).to(device) for each in batch)
-            loss = F.l1_loss(model(lr), hr)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            yield step, loss.detach()
+    with fed(patches, range(1, recipe.steps + 1), device) as batches:
+        for number, (lr, hr) in enumerate(batches, start=1):
+            step.set_learning_rate(learning_rate(recipe, number))
+            yield number, step(lr, hr)
 
 
 def _mean(losses: list[Tensor], run: RunSpec, last_step: int) -> float:
@@ -159,20 +169,6 @@ def _mean(losses: list[Tensor], run: RunSpec, last_step: int) -> float:
                 f"{learning_rate(run.recipe, step):g}; lower recipe.learning_rate"
             )
     return math.fsum(values) / len(values)
-
-
-@contextmanager
-def reproducible() -> Iterator[None]:
-    """Inside the block torch uses deterministic kernels only; operators without one raise."""
-    enabled = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    # torch requires this for deterministic matrix products; cuBLAS reads it on its first use.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
 
 
 def _check_inputs(run: RunSpec, patches: Patches, start_from: Path | None) -> None:

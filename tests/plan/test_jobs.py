@@ -32,9 +32,11 @@ def test_a_file_that_says_the_same_is_left_alone(planned, tmp_path: Path):
     assert read_job(file).hash == second.hash
 
 
-def test_a_hash_leaves_out_paths_names_askers_and_the_device_of_a_training(planned):
+def test_a_hash_leaves_out_paths_names_askers_and_where_a_training_runs(planned):
     before = planned()
-    after = planned({"name": "elsewhere", "data.root": "/data", "train.device": "cuda"})
+    after = planned(
+        {"name": "elsewhere", "data.root": "/data", "train.device": "cuda", "train.graph": True}
+    )
     assert [job.hash for job in before.jobs] == [job.hash for job in after.jobs]
     assert before.jobs[0].to_json() != after.jobs[0].to_json()
 

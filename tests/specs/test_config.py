@@ -99,7 +99,8 @@ RECIPE_RULES: list[tuple[str, list[Any], list[Any]]] = [
     ("decay", [0.1], [0, 1, -1, True, "0.5", float("nan")]),
     ("log_every", [1, 1000], [0, True, "1", 0.5]),
     ("validate_every", [1, 1000], [0, True, "1", 0.5]),
-    ("autocast", [True], [1, 0, "true", "no", None]),
+    ("precision", ["tf32", "bfloat16"], ["float16", "autocast", 32, True, None]),
+    ("deterministic", [False], [1, 0, "true", "no", None]),
 ]
 
 
@@ -348,11 +349,28 @@ def test_a_missing_config_is_named(tmp_path: Path):
         load_config(tmp_path / "none.yaml")
 
 
-def test_autocast_makes_another_run_and_compiling_does_not():
+def test_what_changes_weights_makes_another_run_and_how_steps_are_launched_does_not():
     plain = runs(_config())["hit_sir-x2-s1"]
-    assert runs(_config(train__compile=True))["hit_sir-x2-s1"] == plain
-    rounded = runs(_config(train__recipe={**RECIPE, "autocast": True}))["hit_sir-x2-s1"]
-    assert rounded.hash != plain.hash
+    for launch in ({"train__compile": True}, {"train__graph": True}, {"train__graph": False}):
+        assert runs(_config(**launch))["hit_sir-x2-s1"] == plain
+    others = [{"precision": "tf32"}, {"precision": "bfloat16"}, {"deterministic": False}]
+    made = [runs(_config(train__recipe=RECIPE | each))["hit_sir-x2-s1"] for each in others]
+    assert len({each.hash for each in (plain, *made)}) == 4
+
+
+def test_a_step_is_launched_in_one_way():
+    assert _config(train__compile=True).train.graph == "auto"
+    told = "train: compile, graph: a step is launched in one of these ways"
+    with pytest.raises(SpecError, match=told):
+        _config(train__compile=True, train__graph=True)
+    with pytest.raises(SpecError, match=r"train\.graph: must be auto, true or false"):
+        _config(train__graph="yes")
+
+
+def test_the_old_name_of_bfloat16_is_told():
+    for old in (True, False):
+        with pytest.raises(SpecError, match="autocast: was replaced by `precision`; write"):
+            _config(train__recipe={**RECIPE, "autocast": old})
 
 
 def test_a_patch_gives_no_network_another_name():

@@ -19,7 +19,7 @@ from hitsr.records import TrainingRecord, read_log
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec
 from hitsr.specs.zoo import NETWORKS
-from hitsr.training.loop import reproducible, train
+from hitsr.training.loop import train
 
 CPU = torch.device("cpu")
 TINY = NETWORKS["hit_sir"].patch(
@@ -223,8 +223,18 @@ def test_patches_and_start_must_match_the_run(tmp_path: Path):
         _train(_run(scale=3, start_from=run), tmp_path)
 
 
-def test_kernels_are_deterministic_only_inside_the_block():
-    before = torch.are_deterministic_algorithms_enabled()
-    with reproducible():
-        assert torch.are_deterministic_algorithms_enabled()
-    assert torch.are_deterministic_algorithms_enabled() == before
+def test_the_record_has_the_settings_of_the_training_and_of_no_other(tmp_path: Path):
+    record = _train(_run(deterministic=False), tmp_path)
+    assert record.settings == {"deterministic_algorithms": "False"}
+    assert (record.graph, record.no_graph) == (False, None)
+
+
+def test_validation_tries_no_kernels(tmp_path: Path):
+    def validate(_: nn.Module) -> float:
+        seen.append(torch.backends.cudnn.benchmark)
+        return 30.0
+
+    seen: list[bool] = []
+    run = _run(deterministic=False)
+    train(create(TINY, 2), run, _patches(run), validate, tmp_path, CPU, job_hash="0", quiet=True)
+    assert seen == [False, False]

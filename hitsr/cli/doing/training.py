@@ -52,7 +52,7 @@ def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
         packs=job.packs / run.data,
     )
     torch.manual_seed(derive(run.seed, "weights"))
-    model = create(run.network, run.scale, autocast=run.recipe.autocast)
+    model = create(run.network, run.scale, autocast=run.recipe.precision == "bfloat16")
     if job.compile:
         compile_training(model)
     return loop.train(
@@ -63,6 +63,8 @@ def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
         out,
         pick_device(job.device),
         job_hash=job.hash,
+        graph=False if job.compile else job.graph,
+        tell=say,
         start_from=job.inputs.get("start_from"),
         degradation=degradation_of(job.data / run.data, run.scale),
     )
