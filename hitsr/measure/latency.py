@@ -188,12 +188,14 @@ def _running(turn: _Turn) -> Forward:
 
 
 def _warm_up(turns: Sequence[_Turn], limit: WarmUp, pictures: str, quiet: bool) -> None:
-    """Run forwards in turns until each model is warm."""
+    """Run forwards in turns until each model is warm: a fast one needs many more than a slow one."""
     with Progress(f"warm-up at {pictures}", limit.forwards, "forward", quiet) as progress:
-        while not all(
-            limit.is_enough(turn.warmup_ms, turn.work.device) for turn in turns if turn.forward
-        ):
-            for turn in turns:
+        while cold := [
+            turn
+            for turn in turns
+            if turn.forward and not limit.is_enough(turn.warmup_ms, turn.work.device)
+        ]:
+            for turn in cold:
                 turn.take(turn.warmup_ms)
             progress.advance()
 

@@ -98,6 +98,16 @@ def test_warming_up_ends_when_the_times_of_each_model_agree(monkeypatch: pytest.
         assert (found.warmup, found.warmup_stable) == (6, True)
 
 
+def test_a_warm_model_waits_for_the_others(monkeypatch: pytest.MonkeyPatch):
+    slow = [300.0] * 6  # settled after twice three forwards
+    quick = [50.0] * 10  # after twice five
+    turns = [time for pair in zip(slow, quick[:6]) for time in pair]
+    _clocked(monkeypatch, [*turns, *quick[6:], 301.0, 51.0])
+    first, second = measure([nn.Identity()] * 2, SMALL, warmup=20, samples=1, quiet=True)
+    assert (first.warmup, second.warmup) == (6, 10)
+    assert (first.samples_ms, second.samples_ms) == ((301.0,), (51.0,))
+
+
 def test_sees_one_picture_of_noise_the_same_every_time():
     first, second = Sleeper(), Sleeper()
     _measure(first), _measure(second)
