@@ -188,7 +188,7 @@ def _running(turn: _Turn) -> Forward:
 
 
 def _warm_up(turns: Sequence[_Turn], limit: WarmUp, pictures: str, quiet: bool) -> None:
-    """Run forwards in turns until each model is warm: a fast one needs many more than a slow one."""
+    """Run forwards in turns until each is warm: fast ones need many more than slow ones."""
     with Progress(f"warm-up at {pictures}", limit.forwards, "forward", quiet) as progress:
         while cold := [
             turn
