@@ -81,6 +81,10 @@ FormulationOption = Annotated[Formulation, Option(help=_FORMULATION)]
 Compile = Annotated[
     bool, Option("--compile", help="use torch.compile; compiles once per picture size")
 ]
+Graph = Annotated[
+    bool,
+    Option("--graph", help="on a CUDA device, one launch a forward: for pictures or tiles alike"),
+]
 Autocast = Annotated[
     bool,
     Option("--autocast", help="convolutions and products in bfloat16; weights in float32"),

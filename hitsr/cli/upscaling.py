@@ -11,6 +11,7 @@ from hitsr.base.errors import SpecError
 from hitsr.cli import options
 from hitsr.cli.subject import weighted
 from hitsr.runtime.compiling import check_compiler
+from hitsr.specs.steps import Launch
 
 if TYPE_CHECKING:
     from hitsr.upscaling.tasks import UpscaleTask
@@ -42,6 +43,7 @@ def upscale(
     device: options.DeviceOption = "auto",
     threads: options.Threads = 1,
     compiled: options.Compile = False,
+    graph: options.Graph = False,
     autocast: options.Autocast = False,
 ) -> None:
     """Upscale pictures. Grey, alpha, 16 bits, colour space, EXIF and resolution in dpi are kept.
@@ -55,6 +57,8 @@ def upscale(
     """
     subject, chosen = weighted(network, scale, weights), _format(form)
     side = options.tile_of(tile)
+    if compiled and graph:
+        raise SpecError("--compile and --graph: choose one")
     if compiled:
         check_compiler()
     tasks = [] if "-" in inputs else _tasks(inputs, out, chosen)
@@ -64,7 +68,8 @@ def upscale(
         _check_template()
     from hitsr.cli.doing import upscaling
 
-    model = upscaling.load_on_device(subject, weights, device, threads, compiled, autocast)
+    launch: Launch = "graph" if graph else "compiled" if compiled else "eager"
+    model = upscaling.load_on_device(subject, weights, device, threads, launch, autocast)
     settings = upscaling.UpscaleOptions(side, self_ensemble)
     if "-" in inputs:
         data = sys.stdin.buffer.read()

@@ -231,3 +231,21 @@ def test_no_compiler_is_told(
     monkeypatch.setenv("CXX", "none")
     asked = ("upscale", str(pictures), *network, "--out", str(tmp_path / "out"), "--compile")
     assert "needs a C++ compiler" in refused(*asked)
+
+
+def test_graphs_need_cuda_and_go_alone(network: list[str], pictures: Path, tmp_path: Path):
+    asked = ("upscale", str(pictures), *network, "--out", str(tmp_path / "out"), "--graph")
+    assert "--graph: the device is cpu; CUDA graphs need" in refused(*asked, "--device", "cpu")
+    assert "--compile and --graph: choose one" in refused(*asked, "--compile")
+
+
+def test_pictures_upscaled_by_graphs_are_the_same(
+    network: list[str], pictures: Path, tmp_path: Path, graphs_on_cpu
+):
+    asked = ["upscale", str(pictures), *network, "--device", "cpu", "--autocast"]
+    asked += ["--self-ensemble"]  # of eight views, four have the same size
+    for name, more in (("plain", []), ("graphs", ["--graph"])):
+        RUNNER.invoke(app, [*asked, *more, "--out", str(tmp_path / name)], catch_exceptions=False)
+    assert graphs_on_cpu.replays > 0
+    for name in ("deep.png", "grey.jpg"):
+        assert (tmp_path / "graphs" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()

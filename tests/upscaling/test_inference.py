@@ -289,3 +289,15 @@ def test_one_tile_at_a_time_if_memory_runs_out_with_several(at_once, capsys):
     assert np.array_equal(upscale(model, lr, tile=128), lr.repeat(2, 0).repeat(2, 1))
     assert "out of memory; continuing with one tile at a time" in capsys.readouterr().err
     assert model.batches == [3, *[1] * 8]
+
+
+def test_tiles_of_equal_size_share_a_graph(graphs_on_cpu):
+    """Tiles have four sizes at most; the only one in the corner is not worth a graph."""
+    small = {"depths": [1], "width": 12, "mixer.heads": 2, "windows.ratios": [1]}
+    network = hitsr.NETWORKS["swinir_light"].patch(small)
+    plain, graphed = (hitsr.create(network, 2, autocast=True, graph=on) for on in (False, True))
+    graphed.load_state_dict(plain.state_dict())
+    lr = _picture(300, 300)
+    expected, found = (upscale(each, lr, tile=128, quiet=True) for each in (plain, graphed))
+    assert np.array_equal(found, expected)
+    assert (graphs_on_cpu.captures, graphs_on_cpu.replays) == (3, 12)  # of sixteen tiles

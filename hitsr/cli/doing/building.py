@@ -10,6 +10,7 @@ from hitsr.models.checkpoints import load_weights
 from hitsr.models.own import explaining_own, load_own
 from hitsr.plan.subjects import Measured, Network, OwnNetwork, Upscaler
 from hitsr.specs.network import Formulation, ScaledNetwork
+from hitsr.specs.steps import Launch
 
 
 def build(
@@ -28,10 +29,16 @@ def build(
 
 
 def load(
-    subject: ScaledNetwork, weights: Path, compiled: bool = False, autocast: bool = False
+    subject: ScaledNetwork, weights: Path, launch: Launch = "eager", autocast: bool = False
 ) -> SuperResolver:
     """A network of hitsr with weights from a file; WeightsError for weights of another network."""
-    model = create(subject.network, subject.scale, compile=compiled, autocast=autocast)
+    model = create(
+        subject.network,
+        subject.scale,
+        compile=launch == "compiled",
+        autocast=autocast,
+        graph=launch == "graph",
+    )
     load_weights(model, weights)
     return model
 

@@ -7,13 +7,17 @@ from pathlib import Path
 import torch
 import typer
 
+from hitsr.base.errors import SpecError
 from hitsr.base.files import write_text
 from hitsr.cli.doing.building import load
 from hitsr.cli.options import say
 from hitsr.models.backbone import SuperResolver
+from hitsr.runtime.capture_rules import CaptureError
 from hitsr.runtime.devices import pick_device
+from hitsr.runtime.graphs import check_graphs
 from hitsr.specs.config import Device
 from hitsr.specs.network import ScaledNetwork
+from hitsr.specs.steps import Launch
 from hitsr.upscaling.files import upscale_bytes, upscale_files
 from hitsr.upscaling.gallery import gallery
 from hitsr.upscaling.inference import UpscaleOptions
@@ -27,13 +31,21 @@ def load_on_device(
     weights: Path,
     device: Device,
     threads: int,
-    compiled: bool,
+    launch: Launch,
     autocast: bool,
 ) -> SuperResolver:
-    """The network with its weights, on its device; CPU work will use `threads` threads."""
+    """The network with its weights, on its device; CPU work will use `threads` threads.
+
+    Raises SpecError for graphs on another device than CUDA.
+    """
     torch.set_num_threads(threads)
     place = pick_device(device)
-    return load(subject, weights, compiled, autocast).to(place)
+    if launch == "graph":
+        try:
+            check_graphs(place)
+        except CaptureError as error:
+            raise SpecError(f"--graph: {error}; leave it out") from error
+    return load(subject, weights, launch, autocast).to(place)
 
 
 def upscale_tasks(
