@@ -69,7 +69,7 @@ class Cuda:
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         with torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
             results = function()
-        return graph.replay, results
+        return lambda: graph.replay(), results  # looked up then, as who counts FLOPs replaces it
 
     @contextmanager
     def in_turn(self, device: torch.device) -> Iterator[None]:
