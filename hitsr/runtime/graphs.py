@@ -30,6 +30,7 @@ class Cuda:
 
     def __init__(self) -> None:
         self._last: dict[torch.device, torch.cuda.Event] = {}  # end of the last replay
+        self._streams: dict[int, torch.cuda.Stream] = {}  # for captures, by device
 
     def has_graphs(self, device: torch.device) -> bool:
         """Whether work on this device can be captured."""
@@ -45,11 +46,7 @@ class Cuda:
 
     @contextmanager
     def side_stream(self, device: torch.device) -> Iterator[None]:
-        """Put the block's work on a stream of its own; work before and after it stays in order.
-
-        Captures need such a stream. cuBLAS has workspaces for each stream, so that a warm-up must
-        run on the stream of the capture.
-        """
+        """Put the block's work on a stream of its own; work before and after it stays in order."""
         with torch.cuda.device(device):
             current, side = torch.cuda.current_stream(), torch.cuda.Stream()
             side.wait_stream(current)
@@ -61,12 +58,18 @@ class Cuda:
                 current.wait_stream(side)
 
     def record(self, function: Callable[[], T], pool: Pool | None) -> tuple[Replay, T]:
-        """Capture on the current stream: a function that replays, and results not yet computed.
+        """Capture on the current device: a function that replays, and results not yet computed.
 
-        Other threads may go on using the device. The default generator of the device takes part by
-        itself: random numbers go on from replay to replay as they do without a graph.
+        Other threads may go on using the device. Its default generator takes part by itself: random
+        numbers go on from replay to replay as they do without a graph.
         """
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        # A stream for captures alone: cuBLAS has a workspace for each stream. One that a warm-up
+        # made is ordinary memory, which torch may free; one that a capture made is in its pool.
+        # Torch's own stream for captures is on one device only.
+        device = torch.cuda.current_device()
+        if device not in self._streams:
+            self._streams[device] = torch.cuda.Stream()
+        graph, stream = torch.cuda.CUDAGraph(), self._streams[device]
         with torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
             results = function()
         return lambda: graph.replay(), results  # looked up then, as who counts FLOPs replaces it
@@ -247,7 +250,8 @@ def _captured(
         replay, results = cuda.record(run, pool)
     except Exception as error:
         # Once a capture has failed, its end fails too, with an error that tells nothing.
-        raise CaptureError(in_one_line(next(iter(failures), error))) from error
+        first = next(iter(failures), error)
+        raise CaptureError(in_one_line(first)) from first
     finally:
         _capturing.now = None
     return Captured(buffers, _each(results, Tensor.detach), replay, seen)

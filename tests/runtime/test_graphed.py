@@ -343,16 +343,26 @@ def test_if_memory_runs_out_graphs_make_room(graphs_on_cpu):
     assert graphs_on_cpu.captures == 1
 
 
-def test_if_memory_is_too_small_for_a_graph_all_go_and_it_runs_plainly(graphs_on_cpu):
+@pytest.mark.parametrize(
+    "has_room",
+    [
+        torch.is_autocast_cache_enabled,  # not in warm-ups, as it is off then
+        lambda: not graphs.is_capturing(),
+    ],
+)
+def test_if_memory_is_too_small_for_a_graph_all_go_and_it_runs_plainly(graphs_on_cpu, has_room):
     large = Large()
     graphed = Graphed(large).eval()
-    large.has_room = lambda: torch.is_autocast_cache_enabled()  # it is off in captures
+    large.has_room = has_room
+    _agrees(graphed)
     with torch.no_grad():
         graphed(torch.ones(3, 3))
+        assert graphed.graphs._kept
         with pytest.warns(RuntimeWarning, match="needs more memory than there is"):
             found = graphed(torch.ones(3, 3))
         assert torch.equal(found, large(torch.ones(3, 3)))
-    assert graphs_on_cpu.captures == 0
+    assert not graphed.graphs._kept
+    assert graphs_on_cpu.captures == 1
 
 
 @pytest.mark.usefixtures("graphs_on_cpu")

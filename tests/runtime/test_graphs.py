@@ -152,15 +152,16 @@ def test_a_capture_that_fails_at_its_end_says_so(graphs_on_cpu):
         capture(_double, [torch.ones(2)])
 
 
-def test_work_on_cuda_is_captured_on_the_warm_up_s_stream_and_replayed_in_turn(
+def test_work_on_cuda_is_warmed_up_and_captured_aside_and_replayed_in_turn(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """No GPU is needed to see in which order CUDA is called, and with what."""
     calls: list[str] = []
 
     class Stream:
-        def __init__(self, name: str = "side") -> None:
-            self.name = name
+        def __init__(self, name: str = "") -> None:
+            self.name = name or f"side {len(made)}"
+            made.append(self)
 
         def wait_stream(self, other: "Stream") -> None:
             calls.append(f"{self.name} waits for {other.name}")
@@ -188,23 +189,27 @@ def test_work_on_cuda_is_captured_on_the_warm_up_s_stream_and_replayed_in_turn(
     def graph(*args: Any, **kwargs: Any):
         bound = inspect.signature(real).bind(*args, **kwargs).arguments
         calls.append(f"capture on {bound['stream'].name}, {bound['capture_error_mode']}")
-        assert bound["stream"] is now[-1]
         yield
 
+    made: list[Stream] = []
     real, now = torch.cuda.graph, [Stream("main")]
     stand_in = {"Stream": Stream, "Event": Event, "CUDAGraph": Graph, "stream": entered}
     stand_in |= {"graph": graph, "device": lambda _: nullcontext()}
     for name, value in stand_in.items():
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _=None: now[-1])
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(graphs, "cuda", graphs.Cuda())
     monkeypatch.setattr(graphs.Cuda, "has_graphs", lambda *_: True)
 
-    captured = capture(_double, [torch.ones(2)])
+    captured, _ = (capture(_double, [torch.ones(2)]) for _ in range(2))
     assert calls == [
-        "side waits for main",
-        "capture on side, thread_local",
-        "main waits for side",
+        "side 1 waits for main",
+        "capture on side 2, thread_local",
+        "main waits for side 1",
+        "side 3 waits for main",
+        "capture on side 2, thread_local",
+        "main waits for side 3",
     ]
     calls.clear()
     captured.replay(torch.ones(2))
