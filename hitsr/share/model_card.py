@@ -66,7 +66,7 @@ def _training(record: TrainingRecord) -> str:
         "run": f"{record.run.name} ({record.run.hash})",
         "data": f"{record.run.data}, {record.pictures} pictures",
         "recipe": f"{recipe.steps:,} steps of {recipe.batch} patches, {recipe.patch} px a side; "
-        f"L1, Adam, learning rate {recipe.learning_rate:g}",
+        f"L1, Adam, learning rate {recipe.learning_rate:g}; products in {recipe.precision}",
         "started from": start.name if start else "fresh weights",
         "seed": str(record.run.seed),
         "code": f"hitsr {made.versions.get('hitsr', 'unknown')}, commit {commit}",

@@ -30,7 +30,7 @@ from hitsr.training.feeding import fed
 from hitsr.training.kernels import kernels, settings
 from hitsr.training.schedule import learning_rate
 from hitsr.training.start import load_initial_weights
-from hitsr.training.step import Step
+from hitsr.training.step import TrainingStep
 
 Validate = Callable[[nn.Module], float]  # a network -> its mean PSNR in dB
 
@@ -72,7 +72,9 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     log, weights = out / "log.part.jsonl", out / "weights.part.safetensors"
     is_graph = device.type == "cuda" if graph == "auto" else graph
-    step = Step(model, run.recipe, device, is_graph, lambda word: tell(f"{run.name}: {word}"))
+    step = TrainingStep(
+        model, run.recipe, device, is_graph, lambda word: tell(f"{run.name}: {word}")
+    )
     with kernels(run.recipe, device):
         found = settings(device)
         last = _train(model, step, run, patches, validate, log, device, job_hash, quiet)
@@ -104,7 +106,7 @@ def train(
 
 def _train(
     model: nn.Module,
-    step: Step,
+    step: TrainingStep,
     run: RunSpec,
     patches: Patches,
     validate: Validate,
@@ -147,7 +149,7 @@ def _train(
 
 
 def _losses(
-    step: Step, recipe: Recipe, patches: Patches, device: torch.device
+    step: TrainingStep, recipe: Recipe, patches: Patches, device: torch.device
 ) -> Generator[tuple[int, Tensor], None, None]:
     """Take all steps and yield (number of the step, from 1, and its loss).
 

@@ -14,7 +14,7 @@ from hitsr.runtime.graphs import WARM_UPS, Captured, capture, is_capturing
 from hitsr.specs.recipe import Recipe
 
 
-class Step:
+class TrainingStep:
     """Trains a network by one batch at a time: forward, L1 loss, backward, Adam.
 
     With `graph`, the first WARM_UPS steps are launched kernel by kernel, and the others repeat a
