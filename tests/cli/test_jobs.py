@@ -207,11 +207,12 @@ def test_training_by_hand_and_by_job_are_the_same_bytes(
     job, record = found(done, folder, TrainingRecord, "weights/hit_sir-x2-s1/record.json")
     assert job.kind == "train"
     (tmp_path / "run.json").write_text(job.run.to_json())
-    run("train", tmp_path / "run.json", "--data", folder / "data", "--out", tmp_path / "out",
-        "--device", "cpu")  # fmt: skip
+    words = ("train", tmp_path / "run.json", "--data", folder / "data", "--out", tmp_path / "out")
+    run(*words, "--device", "cpu", "--graph")
     assert isinstance(record, TrainingRecord)
     assert sha256(tmp_path / "out/weights.safetensors") == record.weights_sha256
     TrainingRecord.load(tmp_path / "out/record.json", job_hash=job.hash)
+    assert "a step is launched in one of these ways" in refused(*words, "--compile", "--graph")
 
 
 def test_a_network_that_cannot_run_costs_the_others_nothing(
