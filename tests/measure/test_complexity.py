@@ -325,7 +325,7 @@ def test_triton_kernels_are_named_however_they_are_launched():
     assert "cannot count Triton kernel doubled: it may compute products" in done.stdout
 
 
-@pytest.mark.parametrize("formulation", ["paper", "fused"])
+@pytest.mark.parametrize("formulation", ["released", "paper", "fused"])
 @pytest.mark.parametrize("name", hitsr.NETWORKS)
 def test_nothing_is_unknown_in_networks_of_hitsr(name: str, formulation: Formulation):
     network = hitsr.NETWORKS[name].patch({"depths": [6]})
