@@ -255,11 +255,11 @@ def test_timings_wait_for_what_a_killed_pipeline_left_at_work(done: Plan, tmp_pa
     assert LatencyRecord.load(out).subject == "own-x2"
 
 
-def test_a_network_without_parameters_costs_nothing(folder: Path, tmp_path: Path) -> None:
+def test_a_network_without_parameters_costs_its_resampling(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "cost.json"
     run("complexity", f"{folder}/own.py:nearest", "-s", 2, "--output-size", "32x24", "--out", out)
     record = ComplexityRecord.load(out)
-    assert (record.params, record.flops) == (0, 0)
+    assert (record.params, record.flops) == (0, 3 * 32 * 24)  # as fvcore: one per element
 
 
 @pytest.mark.usefixtures("done")
