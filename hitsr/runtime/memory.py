@@ -17,6 +17,7 @@ from typing import Literal
 
 import psutil
 import torch
+from torch.nn import functional
 
 MemoryKind = Literal["resident_set", "cuda_allocator", "mps_allocator"]
 
@@ -53,7 +54,12 @@ class Watch(ABC):
 
 
 class CudaWatch(Watch):
-    """Bytes that torch's allocator has handed out on a CUDA device, library workspaces included."""
+    """Bytes that torch's allocator has handed out on a CUDA device.
+
+    cuBLAS takes a workspace with its first product and keeps it. It is taken before the start, so
+    that it counts as memory at rest whatever the process did before. Workspaces that libraries give
+    back count towards the peak.
+    """
 
     kind: MemoryKind = "cuda_allocator"
 
@@ -62,6 +68,11 @@ class CudaWatch(Watch):
         super().__init__()
 
     def start(self) -> None:
+        for dtype in (torch.float32, torch.float16):
+            square = torch.ones((64, 64), dtype=dtype, device=self.device)
+            functional.linear(square, square, square[0])
+            square.mm(square)
+        del square
         torch.cuda.synchronize(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)
 

@@ -1,3 +1,4 @@
+import weakref
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib import import_module
@@ -12,7 +13,8 @@ from torch import nn
 from hitsr.base.errors import SpecError
 from hitsr.measure import fresh
 from hitsr.measure.forwards import Work
-from hitsr.measure.fresh import peak_in_fresh_process
+from hitsr.measure.fresh import peak_in_fresh_process, peak_memory
+from hitsr.records import PeakMemory
 
 SMALL = Work((17, 9), torch.device("cpu"))
 # The fresh process imports the networks by name, which it cannot of a test.
@@ -68,9 +70,36 @@ def test_too_little_memory_is_told_in_a_sentence(networks: Any, network: str, to
         peak_in_fresh_process(getattr(networks, network), SMALL, threads=1)
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_on_cuda_no_other_process_opens_the_gpu(monkeypatch: pytest.MonkeyPatch, fails: bool):
+    """With a stand-in for the forward; memory of one that failed is not held by its error."""
+    work = Work((8, 8), torch.device("cuda"))
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def peak(*_: object) -> PeakMemory:
+        tensor = torch.ones(1)
+        held.append(weakref.ref(tensor))
+        if fails:
+            raise SpecError("out of memory")
+        return PeakMemory(peak_memory_bytes=5, memory_kind="cuda_allocator")
+
+    monkeypatch.setattr(fresh, "_peak", peak)
+    monkeypatch.setattr(fresh, "ProcessPoolExecutor", None)
+    if fails:
+        with pytest.raises(SpecError, match="out of memory") as told:
+            peak_memory(nn.Identity, work, threads=1)
+        assert told.value.__context__ is None
+    else:
+        assert peak_memory(nn.Identity, work, threads=1).peak_memory_bytes == 5
+    assert [reference() for reference in held] == [None]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_is_watched_by_its_allocator():
     work = Work((512, 512), torch.device("cuda", 0))
-    found = peak_in_fresh_process(partial(nn.Conv2d, 3, 64, 3, padding=1), work, threads=1)
-    assert found.memory_kind == "cuda_allocator"
-    assert found.peak_memory_bytes >= 64 * 512 * 512 * 4
+    make = partial(nn.Conv2d, 3, 64, 3, padding=1)
+    first, again = (peak_memory(make, work, threads=1) for _ in range(2))
+    assert first.memory_kind == "cuda_allocator"
+    assert first.peak_memory_bytes >= 64 * 512 * 512 * 4
+    assert again == first
+    assert peak_in_fresh_process(make, work, threads=1) == first

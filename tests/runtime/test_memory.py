@@ -5,9 +5,10 @@ import time
 
 import pytest
 import torch
+from torch.nn import functional
 
 from hitsr.runtime import memory
-from hitsr.runtime.memory import PollingWatch, Watch, watching
+from hitsr.runtime.memory import CudaWatch, PollingWatch, Watch, watching
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -76,3 +77,24 @@ def test_a_thread_polls_apples_gpu(monkeypatch: pytest.MonkeyPatch):
         time.sleep(0.2)
         assert watch.kind == "mps_allocator"
         assert watch.peak_bytes == 800
+
+
+def test_on_cuda_what_libraries_keep_counts_as_at_rest(monkeypatch: pytest.MonkeyPatch):
+    """With a stand-in for the allocator's counts: the first product takes a workspace."""
+    counts = {"now": 10, "peak": 90}
+    product = functional.linear
+
+    def linear(*factors: torch.Tensor) -> torch.Tensor:
+        counts["now"] = counts["peak"] = 50
+        return product(*factors)
+
+    def reset(_: torch.device) -> None:
+        counts["peak"] = counts["now"]
+
+    monkeypatch.setattr(functional, "linear", linear)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: counts["peak"])
+    watch = CudaWatch(CPU)
+    counts["peak"] = 57
+    assert watch.peak_bytes == 7

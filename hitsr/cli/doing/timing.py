@@ -12,7 +12,7 @@ from hitsr.base.errors import HitsrError, RecordError
 from hitsr.cli.doing.building import build
 from hitsr.measure.complexity import input_size_for
 from hitsr.measure.forwards import Work, explaining
-from hitsr.measure.fresh import peak_in_fresh_process
+from hitsr.measure.fresh import peak_memory
 from hitsr.measure.latency import WarmUp, measure_each
 from hitsr.plan.jobs import TimeGrowthJob, TimeJob
 from hitsr.records import LatencyRecord, PeakMemory, Provenance, ScalingTimeRecord, Timing
@@ -94,7 +94,7 @@ def _timed(jobs: Sequence[TimeJob], threads: int) -> dict[str, Outcome]:
         work = _work(job)
         make = partial(build, job.subject, job.formulation)
         try:
-            peaks[job.name] = peak_in_fresh_process(make, work, threads, _IMPORTED)
+            peaks[job.name] = peak_memory(make, work, threads, _IMPORTED)
             torch.manual_seed(0)  # the same weights in every formulation
             with explaining(work):
                 works[job.name] = make(), work
