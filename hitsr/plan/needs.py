@@ -39,9 +39,10 @@ def _picked() -> UsedDevice:
 def missing_devices(names: Iterable[UsedDevice]) -> str | None:
     """A message about the devices that torch does not find on this machine; None if there are none.
 
-    Loads no torch: another process asks it.
+    Loads no torch: another process asks it, for seconds on a GPU, so not again for what `auto` is.
     """
-    reasons = [_ask_torch(name)[1] for name in sorted({*names} - {"cpu"})]
+    known = {"cpu", *([_picked()] if _picked.cache_info().currsize else [])}
+    reasons = [_ask_torch(name)[1] for name in sorted({*names} - known)]
     return "\n".join(filter(None, reasons)) or None
 
 
