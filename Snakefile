@@ -13,6 +13,7 @@ from hitsr.base.errors import HitsrError
 from hitsr.base.files import sha256, visible
 from hitsr.base.streams import use_utf_8
 from hitsr.base.writers import become_sole_user, has_user
+from hitsr.plan.ahead import Wanted, sort_of, write_wanted
 from hitsr.plan.batches import LATENCY, cost_batches, rule_name
 from hitsr.plan.command_line import config_file
 from hitsr.plan.failures import MARK, failure_lines

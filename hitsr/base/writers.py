@@ -18,16 +18,18 @@ from hitsr.base.files import write_text
 
 
 @contextmanager
-def sole_writer(target: Path, say: Callable[[str], None]) -> Iterator[bool]:
+def sole_writer(target: Path, say: Callable[[str], None] | None) -> Iterator[bool]:
     """Hold the lock of a file or folder inside the block, which yields whether that took waiting.
 
-    While another process holds it, waits; `say` is told who that is.
+    While another process holds it, waits; `say` is told who that is. Without `say`, HitsrError.
     """
     lock, has_waited = _lock(target), False
     try:
         lock.acquire(timeout=0)
     except Timeout:
         has_waited = True
+        if say is None:
+            raise HitsrError(f"{target}: {_writer(target)} writes it") from None
         say(f"{target}: {_writer(target)} writes it; waiting until that has ended")
         lock.acquire()
     try:

@@ -10,6 +10,7 @@ from typer import Argument, Option
 from hitsr.base.errors import RecordError, SpecError
 from hitsr.cli import options, tables
 from hitsr.cli.options import deliver, from_files, given
+from hitsr.cli.sharing import make_folder
 from hitsr.cli.subject import filled
 from hitsr.plan.jobs import MapJob
 from hitsr.records import AttributionRecord
@@ -52,6 +53,7 @@ def lam(
     threads: options.Threads = 1,
     as_json: options.Json = False,
     job: options.JobFile = None,
+    along: options.Along = None,
 ) -> None:
     """Map which pixels a window depends on (LAM): maps, diffusion index, completeness error.
 
@@ -83,11 +85,21 @@ def lam(
                 device=device,
             )
         ]
-    from hitsr.cli.doing import mapping
-
     memory_bytes = None if memory_gib is None else round(memory_gib * _GIB)
-    record = mapping.map_windows(jobs[0], threads, memory_bytes)
-    deliver(record, jobs[0].output, as_json, tables.attribution(record))
+
+    def work(each: MapJob) -> None:
+        from hitsr.cli.doing import mapping
+
+        assert each.output is not None
+        mapping.map_windows(each, threads, memory_bytes).save(each.output)
+
+    if job:
+        make_folder(jobs[0], work, along)
+    else:
+        work(jobs[0])
+    assert jobs[0].output is not None
+    record = AttributionRecord.load(jobs[0].output)
+    deliver(record, None, as_json, tables.attribution(record))
 
 
 def sheet(

@@ -10,7 +10,7 @@ from typer import Option
 
 from hitsr.base.errors import SpecError
 from hitsr.cli import options, tables
-from hitsr.cli.measuring import measure, one_by_one
+from hitsr.cli.measuring import Outcomes, measure, one_by_one
 from hitsr.cli.options import from_files, given
 from hitsr.cli.subject import built, scaled
 from hitsr.plan.batches import time_name
@@ -51,6 +51,7 @@ def complexity(
     out: options.OutFile = None,
     as_json: options.Json = False,
     job: options.JobFiles = None,
+    along: options.Along = None,
 ) -> None:
     """Count parameters, FLOPs (multiply-accumulates, as fvcore counts), activations, memory.
 
@@ -74,16 +75,21 @@ def complexity(
                 formulation=formulation if subject.spec else None,
             )
         ]
-    from hitsr.cli.doing import counting
+
+    def work(those: Sequence[CountJob]) -> Outcomes[ComplexityRecord]:
+        from hitsr.cli.doing import counting
+
+        return one_by_one(those, lambda each: counting.count(each, counter, depth))
 
     table = {None: tables.total, "module": tables.by_module, "operator": tables.by_operator}[by]
     measure(
         jobs,
         ComplexityRecord,
-        one_by_one(lambda each: counting.count(each, counter, depth)),
+        work,
         lambda records: "\n".join(map(table, records.values())),
         resumes=bool(job),
         as_json=as_json,
+        along=along,
     )
 
 
@@ -99,6 +105,7 @@ def scaling(
     out: options.OutFile = None,
     as_json: options.Json = False,
     job: options.JobFiles = None,
+    along: options.Along = None,
 ) -> None:
     """Fit how FLOPs, activations and memory grow with the tokens of a window or of the picture.
 
@@ -118,15 +125,20 @@ def scaling(
                 formulation=formulation,
             )
         ]
-    from hitsr.cli.doing import counting
+
+    def work(those: Sequence[GrowthJob]) -> Outcomes[ScalingRecord]:
+        from hitsr.cli.doing import counting
+
+        return one_by_one(those, counting.grow)
 
     measure(
         jobs,
         ScalingRecord,
-        one_by_one(counting.grow),
+        work,
         lambda records: "\n".join(map(tables.growth, records.values())),
         resumes=bool(job),
         as_json=as_json,
+        along=along,
     )
 
 
@@ -171,13 +183,14 @@ def latency(
     ] = None,
     as_json: options.Json = False,
     job: options.JobFiles = None,
+    along: options.Along = None,
 ) -> None:
     """Time single forwards, keep every sample, and measure peak memory above that at rest.
 
     The default scale is the one in the network's file, else 2. All networks, formulations,
     precisions and launches take turns in one process; speed-ups are ratios of neighbouring
-    forwards. Memory is measured in a fresh process for each. Exit status 1 if any of them cannot
-    run; the others are still recorded.
+    forwards. Memory is measured in a fresh process for each, on CUDA by torch's allocator. Exit
+    status 1 if any of them cannot run; the others are still recorded.
     """
     jobs = from_files(context, job, TimeJob)
     if not jobs:
@@ -217,16 +230,21 @@ def latency(
             called = time_name(made)
             file = out_dir / f"{called}.json" if out_dir else out
             jobs.append(made.model_copy(update={"name": called, "output": file}))
-    from hitsr.cli.doing import timing
+
+    def work(those: Sequence[TimeJob]) -> Outcomes[LatencyRecord]:
+        from hitsr.cli.doing import timing
+
+        return timing.time_in_turns(those, threads)
 
     measure(
         jobs,
         LatencyRecord,
-        lambda those: timing.time_in_turns(those, threads),
+        work,
         tables.side_by_side,
         resumes=bool(job),
         as_json=as_json,
         threads=threads,
+        along=along,
     )
 
 
@@ -243,6 +261,7 @@ def scaling_time(
     out: options.OutFile = None,
     as_json: options.Json = False,
     job: options.JobFiles = None,
+    along: options.Along = None,
 ) -> None:
     """Fit how time grows with the tokens of a window or of the picture; keep every sample.
 
@@ -264,16 +283,21 @@ def scaling_time(
                 samples=samples,
             )
         ]
-    from hitsr.cli.doing import timing
+
+    def work(those: Sequence[TimeGrowthJob]) -> Outcomes[ScalingTimeRecord]:
+        from hitsr.cli.doing import timing
+
+        return one_by_one(those, lambda each: timing.time_growth(each, threads))
 
     measure(
         jobs,
         ScalingTimeRecord,
-        one_by_one(lambda each: timing.time_growth(each, threads)),
+        work,
         lambda records: "\n".join(map(tables.time_growth, records.values())),
         resumes=bool(job),
         as_json=as_json,
         threads=threads,
+        along=along,
     )
 
 

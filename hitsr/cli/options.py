@@ -99,9 +99,13 @@ JobFiles = Annotated[
     list[Path] | None,
     Option("--job", help="job file of the pipeline; replaces other options; repeatable"),
 ]
+Along = Annotated[
+    Path | None,
+    Option(help="with --job: the pipeline's list of jobs, of which similar ones are done ahead"),
+]
 
 # Options that may accompany --job: they change how a job runs, not what it measures.
-_BESIDE_A_JOB = ("job", "threads", "as_json")
+_BESIDE_A_JOB = ("job", "along", "threads", "as_json")
 
 
 def from_files(

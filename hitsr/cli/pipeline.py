@@ -9,6 +9,7 @@ from typer import Argument, Option
 from hitsr.base.errors import SpecError
 from hitsr.cli import options, tables
 from hitsr.cli.options import check_scale, deliver, from_files, given
+from hitsr.cli.sharing import make_folder
 from hitsr.cli.subject import scored, upscaler
 from hitsr.plan.jobs import PrepareJob, QualityJob, RestoreJob, TrainJob
 from hitsr.specs.run import RunSpec
@@ -127,6 +128,7 @@ def restore(
     device: options.DeviceOption = "auto",
     threads: options.Threads = 1,
     job: options.JobFile = None,
+    along: options.Along = None,
 ) -> None:
     """Upscale the LR pictures of a set into files, which `hitsr quality` can score.
 
@@ -151,9 +153,11 @@ def restore(
             )
         ]
     from hitsr.cli.doing import restoring
-    from hitsr.upscaling.inference import UpscaleOptions
 
-    restoring.restore(jobs[0], threads, UpscaleOptions(side, self_ensemble))
+    if job:
+        make_folder(jobs[0], lambda each: restoring.restore(each, threads, resume=True), along)
+    else:
+        restoring.restore(jobs[0], threads, side, self_ensemble)
 
 
 def quality(

@@ -64,6 +64,11 @@ class Layout(NamedTuple):
         """What the job `prepare` of this name saw of the pictures (`plan.watching`)."""
         return self.results / "seen" / f"{name}.json"
 
+    @property
+    def wanted(self) -> Path:
+        """The processes that the last run of the pipeline was to start (`plan.ahead`)."""
+        return self.results / "jobs" / "wanted.json"
+
     def weights(self, run: str) -> Path:
         return self.results / "weights" / run / "weights.safetensors"
 

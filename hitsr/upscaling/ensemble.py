@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
+from hitsr.upscaling.in_order import AtOnce
+
 Forward = Callable[[Tensor], Tensor]  # (b, 3, h, w) -> (b, 3, h*scale, w*scale)
-AtOnce = Callable[[tuple[int, int]], int]  # (h, w) -> how many such pictures go through at once
 
 _TURNS = (0, 1, 2, 3)  # quarter turns of the symmetries
 _UPRIGHT_FIRST = (0, 2, 1, 3)  # so that those of one shape follow each other

@@ -23,6 +23,7 @@ from hitsr.base.progress import Progress
 from hitsr.data.images import Samples
 from hitsr.models.backbone import SuperResolver
 from hitsr.runtime.tensors import check_finite
+from hitsr.upscaling.in_order import in_order
 from hitsr.upscaling.inference import (
     DEFAULTS,
     ToSamples,
@@ -30,7 +31,7 @@ from hitsr.upscaling.inference import (
     check_tile,
     upscale_samples,
 )
-from hitsr.upscaling.many import in_order, most_waiting, pictures_at_once, upscale_alike
+from hitsr.upscaling.many import most_waiting, pictures_at_once, upscale_alike
 from hitsr.upscaling.tasks import UpscaleTask, check_suffix, shown
 from hitsr.upscaling.user_pictures import FileFormat, UserPicture, check_holds, decode, encode
 

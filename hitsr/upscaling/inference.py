@@ -14,6 +14,7 @@ from hitsr.data.images import Picture, Samples, check_samples
 from hitsr.runtime.free_memory import is_out_of_memory
 from hitsr.runtime.tensors import evaluating, home_of, to_batch, to_picture
 from hitsr.upscaling.ensemble import self_ensembled
+from hitsr.upscaling.in_order import Size
 from hitsr.upscaling.tile_size import batch_for_memory, tile_side_for_memory
 from hitsr.upscaling.tiling import (
     Tiling,
@@ -24,7 +25,6 @@ from hitsr.upscaling.tiling import (
 )
 
 TileSide: TypeAlias = int | Literal["auto"]
-Size = tuple[int, int]  # height and width
 ToSamples = Callable[[Tensor], Samples]  # a network's output, (1, 3, rows, w*scale) -> samples
 
 

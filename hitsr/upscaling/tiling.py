@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from hitsr.base.errors import SpecError
 from hitsr.models.backbone import SuperResolver
-from hitsr.upscaling.ensemble import AtOnce, Forward, in_batches
+from hitsr.upscaling.ensemble import Forward, in_batches
+from hitsr.upscaling.in_order import AtOnce
 
 Crop = Callable[[slice, slice], Tensor]  # rows and columns of the LR picture -> (1, 3, h, w)
 

@@ -11,8 +11,9 @@ from hitsr.base.errors import DataError, WeightsError
 from hitsr.data.images import Picture
 from hitsr.runtime.tensors import to_picture
 from hitsr.upscaling import inference
+from hitsr.upscaling.in_order import in_order
 from hitsr.upscaling.inference import DEFAULTS, UpscaleOptions, upscale
-from hitsr.upscaling.many import in_order, most_waiting, pictures_at_once, upscale_alike
+from hitsr.upscaling.many import most_waiting, pictures_at_once, upscale_alike
 
 
 class Slanted(nn.Module):

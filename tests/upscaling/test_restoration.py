@@ -9,8 +9,9 @@ from torch.nn import functional as F
 from hitsr.base.errors import DataError
 from hitsr.data.bicubic import imresize
 from hitsr.data.images import Picture, read_image, write_png
+from hitsr.upscaling.controls import restore_control
 from hitsr.upscaling.inference import UpscaleOptions, upscale
-from hitsr.upscaling.restoration import restore, restore_control
+from hitsr.upscaling.restoration import restore
 
 
 class Nearest(nn.Module):

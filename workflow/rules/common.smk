@@ -20,6 +20,8 @@ LAYOUT = PLAN.layout
 # Threads of one training, and of restoring and mapping; without training, all cores.
 THREADS = CONFIG.train.threads if CONFIG.train else workflow.cores
 
+# The end of a command that also does similar jobs ahead of their turn.
+ALONG = " --along {LAYOUT.wanted:q}"
 # The end of a command whose output goes to its log, and of one whose output is shown too. After a
 # failure the log ends with a line that says so, and the screen shows the last lines.
 FAILED = f'{{{{ status=$?; set +e; echo "{MARK}$status" >> {{log:q}}; '
@@ -97,6 +99,23 @@ def needed_jobs(rule):
     return [job for job in workflow.dag.needrun_jobs() if job.rule.name == rule]
 
 
+def wanted():
+    """The processes that this run will start, if others may do their jobs ahead."""
+    needed = {*workflow.dag.needrun_jobs()}
+    for job in needed:
+        jobs = PLAN.makers(job.output)
+        if jobs and (sort := sort_of(jobs)):
+            read = workflow.dag.dependencies[job].items()
+            yield Wanted(
+                sort=sort,
+                jobs=[LAYOUT.job(each.kind, each.name) for each in jobs],
+                log=job.log[0],
+                made=[
+                    file for maker, files in read if maker in needed for file in files
+                ],
+            )
+
+
 onstart:
     # Only now is it known that this is no dry run. The lock ends with this process: what a killed
     # pipeline left is no obstacle.
@@ -108,6 +127,8 @@ onstart:
         raise WorkflowError(
             f"{LAYOUT.results}: another pipeline changed job files meanwhile; repeat the command"
         )
+    # Jobs that a cluster runs may be on different machines, so each is left to its own process.
+    write_wanted(LAYOUT.wanted, wanted() if workflow.local_exec else [])
     # Report missing devices and data before the first job; a dry run works without either. Jobs that
     # a cluster runs find devices of their own.
     makers = PLAN.makers(

@@ -39,7 +39,7 @@ for batch, verb, jobs in batches("complexity", "scaling"):
             jobs=job_flags,
             code=code_of(jobs[0].kind),
         shell:
-            "hitsr {params.verb} {params.jobs:q}" + TO_LOG
+            "hitsr {params.verb} {params.jobs:q}" + ALONG + TO_LOG
 
 
 for batch, verb, jobs in batches("latency", "scaling_time"):
@@ -62,6 +62,7 @@ for batch, verb, jobs in batches("latency", "scaling_time"):
             code=code_of(jobs[0].kind),
         shell:
             "hitsr {params.verb} {params.jobs:q} --threads {threads}"
+            + ALONG
             + TO_LOG_AND_SCREEN
 
 

@@ -49,7 +49,7 @@ rule restore:
         code=code_of("restore"),
         given=given("restore"),
     shell:
-        "hitsr restore --job {input.job:q} --threads {threads}" + TO_LOG
+        "hitsr restore --job {input.job:q} --threads {threads}" + ALONG + TO_LOG
 
 
 rule quality:
@@ -79,7 +79,7 @@ rule lam:
         code=code_of("lam"),
         given=given("lam"),
     shell:
-        "hitsr lam --job {input.job:q} --threads {threads}" + TO_LOG
+        "hitsr lam --job {input.job:q} --threads {threads}" + ALONG + TO_LOG
 
 
 def mapped(wildcards):

@@ -1,33 +1,55 @@
-"""Upscale the LR pictures of a set."""
+"""Upscale the LR pictures of a set. Loads torch only for networks."""
 
-import torch
+from typing import Literal
 
 from hitsr.base.writers import sole_writer
-from hitsr.cli.doing.building import build, explaining
 from hitsr.cli.options import say
 from hitsr.data.images import read_image
 from hitsr.data.sources import pairs
-from hitsr.models.own import check_takes
 from hitsr.plan.jobs import RestoreJob
 from hitsr.plan.subjects import ControlMethod, OwnNetwork
-from hitsr.runtime.devices import pick_device
-from hitsr.upscaling.inference import UpscaleOptions
-from hitsr.upscaling.restoration import restore as restore_set
-from hitsr.upscaling.restoration import restore_control
+from hitsr.upscaling.controls import restore_control
 
 
-def restore(job: RestoreJob, threads: int, options: UpscaleOptions) -> None:
-    """Write one SR picture per LR picture of the set into the job's output, which is a folder."""
+def restore(
+    job: RestoreJob,
+    threads: int,
+    tile: int | Literal["auto"] = "auto",
+    self_ensemble: bool = False,
+    *,
+    resume: bool = False,
+) -> None:
+    """Write one SR picture per LR picture of the set into the job's output, which is a folder.
+
+    With `resume`, pictures that are there stay as they are.
+    """
     subject = job.subject
     assert job.output is not None
     if isinstance(subject, ControlMethod):
         with sole_writer(job.output, say):
-            restore_control(subject.network_name, job.data, subject.scale, job.output)
+            restore_control(
+                subject.network_name, job.data, subject.scale, job.output, resume=resume
+            )
         return
+    import torch
+
+    from hitsr.cli.doing.building import build, explaining
+    from hitsr.models.own import check_takes
+    from hitsr.runtime.devices import pick_device
+    from hitsr.upscaling.inference import UpscaleOptions
+    from hitsr.upscaling.restoration import restore as restore_set
+
     torch.set_num_threads(threads)
     model = build(subject, weights=job.inputs.get("weights")).to(pick_device(job.device))
     if isinstance(subject, OwnNetwork):
         sizes = [read_image(pair.lr).shape[:2] for pair in pairs(job.data, subject.scale)]
         check_takes(model, subject.source, subject.scale, sizes)
     with sole_writer(job.output, say), explaining(subject):
-        restore_set(model, job.data, subject.scale, job.output, options)
+        restore_set(
+            model,
+            job.data,
+            subject.scale,
+            job.output,
+            UpscaleOptions(tile, self_ensemble),
+            resume=resume,
+        )
