@@ -21,6 +21,7 @@ class Part(StrEnum):
     modes = "modes"
     data = "data"
     large = "large"
+    pipeline = "pipeline"
 
 
 class _Section(NamedTuple):
@@ -33,6 +34,7 @@ SECTIONS = {
     Part.modes: _Section("torch.compile, and autocast to bfloat16", "--samples"),
     Part.data: _Section("Preparing, loading and scoring", "--repeats"),
     Part.large: _Section("Large pictures", "--tiles"),
+    Part.pipeline: _Section("What the pipeline costs besides its jobs", "--repeats"),
 }
 INTRODUCTION = """# Benchmarks
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 import yaml
 
 from hitsr.base.errors import SpecError
+from hitsr.base.files import sha256
 from hitsr.data.images import write_png
 from hitsr.models.backbone import create
 from hitsr.plan.layout import file_name
@@ -126,10 +128,10 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def write_weights(folder: Path) -> None:
-    """Weights of UNTRAINED's networks, with names and layout of released ones."""
+def write_weights(folder: Path, networks: Sequence[str] = UNTRAINED["networks"]) -> None:
+    """Weights of networks, by default UNTRAINED's, with names and layout of released ones."""
     folder.mkdir(parents=True)
-    for name in UNTRAINED["networks"]:
+    for name in networks:
         torch.manual_seed(0)
         torch.save({"params_ema": create(name, 4).state_dict()}, folder / f"{name}_x4.pth")
 
@@ -342,6 +344,45 @@ def test_changed_pictures_are_prepared_again_and_touched_ones_are_not(copy: Path
     assert [picture.name for picture in QualityRecord.load(copy / record).pictures] == ["a"]
     again = snakemake(copy, "-n", *command)
     assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_one_process_makes_the_pictures_that_are_ready_and_a_changed_set_reruns_alone(
+    copy: Path,
+) -> None:
+    noise = np.random.default_rng(2)
+    names, sets = ("hit_sir", "swinir_light"), ("a", "b")
+
+    def draw(dataset: str) -> None:
+        picture = noise.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+        write_png(copy / f"data/pair/{dataset}/HR/one.png", picture)
+
+    for dataset in sets:
+        draw(dataset)
+    write_weights(copy / "pair", names)
+    config = {
+        **UNTRAINED,
+        "name": "pair",
+        "networks": list(names),
+        "weights": {"root": "pair", "scales": [4]},
+        "data": {"root": "data/pair", "source": "folder", "test": list(sets)},
+    }
+    (copy / "pair.yaml").write_text(yaml.safe_dump(config))
+    results = copy / "results/pair"
+    cells = [f"{name}-x4.{dataset}" for dataset in sets for name in names]
+    records = [f"results/pair/records/quality/{cell}.json" for cell in cells]
+    command = (*records, "--configfile", "pair.yaml")
+    done = snakemake(copy, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    logs = [(results / f"logs/restore/{cell}.log").read_text() for cell in cells]
+    assert sum("was done ahead of its turn" in log for log in logs) == 3
+    assert not [*results.glob("pictures/.kept/*/*")]
+    draw("a")
+    assert jobs(snakemake(copy, "-n", *command)) == {"prepare": 1, "restore": 2, "quality": 2}
+    files = [results / f"pictures/{cell}/one.png" for cell in cells]
+    before = [(file.stat().st_mtime_ns, sha256(file)) for file in files]
+    assert snakemake(copy, *command).returncode == 0
+    after = [(file.stat().st_mtime_ns, sha256(file)) for file in files]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [False] * 2 + [True] * 2
 
 
 def test_run_makes_the_report_and_its_evidence(finished: Path) -> None:
