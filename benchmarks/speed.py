@@ -1,4 +1,4 @@
-"""Compare the fused formulation with the paper formulation, and attribution with a plain loop.
+"""Compare the fused formulation with another, and attribution with a plain loop.
 
 `python -m benchmarks.speed --out speed.md` measures everything; options select parts. The two sides
 of a ratio alternate in one process, so that other load slows both; a ratio is the median of the
@@ -32,10 +32,10 @@ from hitsr.measure.attribution_batches import objective
 from hitsr.measure.attribution_path import BlurPath
 from hitsr.models.backbone import SuperResolver
 from hitsr.runtime.memory import watching
+from hitsr.specs.network import Formulation
 
 ATTRIBUTED = ("hit_sir", "swinir_light")
 WINDOW = (120, 120, 16)  # x, y, side of the attributed window, in the middle of 256x256
-FORMULATIONS = ("paper", "fused")
 
 
 class Work(StrEnum):
@@ -73,6 +73,7 @@ def main(
         Clock, typer.Option(help="cpu: processor time, for a shared machine.")
     ] = Clock.wall,
     threads: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+    before: Annotated[Formulation, typer.Option(help="What fused is compared with.")] = "paper",
 ) -> None:
     """Measure ratios and write them as a table."""
     rows: list[Row] = []
@@ -81,18 +82,20 @@ def main(
             if each is Work.attribution and name not in ATTRIBUTED:
                 continue
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-                row = process.submit(_measure, each, name, repeats, clock, threads).result()
+                row = process.submit(_measure, each, name, before, repeats, clock, threads).result()
             rows.append(row)
             print(_line(row), file=sys.stderr, flush=True)
-            out.write_text(_page(rows, clock, threads), encoding="utf-8")
+            out.write_text(_page(rows, before, clock, threads), encoding="utf-8")
 
 
-def _measure(work: Work, name: str, repeats: int, clock: Clock, threads: int) -> Row:
+def _measure(
+    work: Work, name: str, before: Formulation, repeats: int, clock: Clock, threads: int
+) -> Row:
     torch.set_num_threads(threads)
     if work is Work.memory:
-        found = [[_peak_mb(name, side) for side in FORMULATIONS] for _ in range(repeats)]
+        found = [[_peak_mb(name, side) for side in (before, "fused")] for _ in range(repeats)]
     else:
-        sides = _attributions(name) if work is Work.attribution else _steps(work, name)
+        sides = _attributions(name) if work is Work.attribution else _steps(work, name, before)
         warm_up = (
             0 if work is Work.attribution else 1
         )  # attributions have already run once, to be compared
@@ -101,15 +104,17 @@ def _measure(work: Work, name: str, repeats: int, clock: Clock, threads: int) ->
     return Row(work, name, *map(list, zip(*found, strict=True)))
 
 
-def _steps(work: Work, name: str) -> tuple[Callable[[], object], Callable[[], object]]:
+def _steps(
+    work: Work, name: str, before: Formulation
+) -> tuple[Callable[[], object], Callable[[], object]]:
     """Equal work in both formulations, with equal weights."""
     scale = 4 if work is Work.large else 2
-    paper, fused = (hitsr.create(name, scale, formulation=side) for side in FORMULATIONS)
-    fused.load_state_dict(paper.state_dict())
+    other, fused = (hitsr.create(name, scale, formulation=side) for side in (before, "fused"))
+    fused.load_state_dict(other.state_dict())
     if work is Work.training:
-        return (lambda: _train(paper)), (lambda: _train(fused))
+        return (lambda: _train(other)), (lambda: _train(fused))
     lr = torch.rand(1, 3, 180, 320) if work is Work.large else torch.rand(1, 3, 64, 64)
-    return (lambda: _infer(paper, lr)), (lambda: _infer(fused, lr))
+    return (lambda: _infer(other, lr)), (lambda: _infer(fused, lr))
 
 
 def _infer(model: SuperResolver, lr: torch.Tensor) -> None:
@@ -193,9 +198,9 @@ def _line(row: Row) -> str:
     return f"| {row.work} | {row.network} | {before} | {after} | {ratio} | {len(row.before)} |"
 
 
-def _page(rows: list[Row], clock: Clock, threads: int) -> str:
+def _page(rows: list[Row], before: Formulation, clock: Clock, threads: int) -> str:
     """Medians of both sides, and median and middle half of their ratios."""
-    header = "| work | network | paper or plain | fused or ours | ratio | middle half | pairs |"
+    header = f"| work | network | {before} or plain | fused or ours | ratio | middle half | pairs |"
     return "\n".join(
         [
             f"float32, {clock} time, {threads} threads; {machine()}.",

@@ -127,7 +127,7 @@ def _cost(
     formulation: Formulation,
 ) -> Complexity:
     # The fused formulation and fvcore need real samples; otherwise shapes suffice (meta device).
-    with torch.device("meta" if counter == "torch" and formulation == "paper" else "cpu"):
+    with torch.device("meta" if counter == "torch" and formulation != "fused" else "cpu"):
         model = create(network, scale, formulation=formulation)
     return count(model, input_size, counter)
 

@@ -149,7 +149,7 @@ def latency(
     name: options.NameOption = None,
     output_size: options.OutputSize = "1280x720",
     formulation: Annotated[
-        str, Option(help="one formulation, or several that take turns: paper,fused")
+        str, Option(help="one formulation, or several that take turns: released,paper,fused")
     ] = "fused",
     device: options.DeviceOption = "auto",
     batch: Annotated[

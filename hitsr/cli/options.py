@@ -20,7 +20,7 @@ T = TypeVar("T")
 J = TypeVar("J", bound=BaseJob)
 
 METHODS = "file of a run or its record, name of a network, file.py:function of your own network"
-_FORMULATION = "paper (step by step) or fused (fast)"
+_FORMULATION = "released (as published code), paper (step by step) or fused (fast)"
 _TILE = "largest side of a tile in LR pixels; 0: no tiles; auto: tiles if memory requires them"
 
 MaybeScale = Annotated[int | None, Option("--scale", "-s", help="upscaling factor: 2, 3 or 4")]

@@ -95,7 +95,9 @@ class SuperResolver(nn.Module):
         return ScaledNetwork(network=self.network, scale=self.scale)
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Upscale a batch of pictures."""
+        """Upscale a batch of pictures. The released formulation refuses 16-bit ones (SpecError)."""
+        if self.formulation == "released":
+            released.check_precision(lr.dtype)
         if self.graphs is None:
             return self._plain(lr)
         hr: Tensor = self.graphs.run(self, self._plain, lr)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hitsr.base.errors import SpecError
 from hitsr.models.position import table_index
 from hitsr.models.windows import SEPARATE, extend, merge, regions, roll, split
 
@@ -36,12 +37,22 @@ if TYPE_CHECKING:
 TRAINING_PATCH = 64
 
 
+def check_precision(dtype: torch.dtype) -> None:
+    """Raise SpecError for 16-bit pictures, on which the published code fails."""
+    if dtype in (torch.float16, torch.bfloat16):
+        raise SpecError(
+            f"formulation 'released': not in {str(dtype).removeprefix('torch.')}, because the "
+            "published code makes masks and offsets of float32; use autocast, or formulation "
+            "'paper' or 'fused'"
+        )
+
+
 def prepare_attention(mixer: "Attention") -> None:
     """Keep the indices of biases, and the masks of the training patch if there is a shift."""
     if mixer.bias_table is not None:
         prepare_biases(mixer, mixer.window, mixer.fold)
     side = _patch_side(mixer)
-    mask = _mask_on_cpu(mixer, side, side).to(mixer.proj.weight.device) if mixer.shift else None
+    mask = mask_on_cpu(mixer, side, side).to(mixer.proj.weight.device) if mixer.shift else None
     mixer.register_buffer("patch_mask", mask, persistent=False)
 
 
@@ -59,7 +70,7 @@ def attention(mixer: "Attention", x_bhwc: Tensor) -> Tensor:
     bias = None if mixer.bias_table is None else gathered_bias(mixer)
     mask = mixer.patch_mask
     if h != w or h != _patch_side(mixer):
-        mask = _mask_on_cpu(mixer, h, w).to(x_bhwc.device)
+        mask = mask_on_cpu(mixer, h, w).to(x_bhwc.device)
     return mixer.attend(*_split_heads(mixer, x_ntc), bias, mask, h, w)
 
 
@@ -154,7 +165,7 @@ def _patch_side(mixer: "Attention") -> int:
     return TRAINING_PATCH + -TRAINING_PATCH % mixer.window
 
 
-def _mask_on_cpu(mixer: "Attention", h: int, w: int) -> Tensor:
+def mask_on_cpu(mixer: "Attention", h: int, w: int) -> Tensor:
     """`Attention.mask`, on the CPU, also without a shift: (windows of a picture, t, s)."""
 
     def numbered(h: int, w: int, side: int, shift: int) -> Tensor:

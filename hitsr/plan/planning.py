@@ -48,7 +48,7 @@ from hitsr.specs.config import Config, Device, runs, scaled_networks, start_file
 from hitsr.specs.network import Formulation, Scale
 from hitsr.specs.run import RunSpec
 from hitsr.specs.source import read_source
-from hitsr.specs.steps import STEPS, Launch, Precision
+from hitsr.specs.steps import STEPS, Launch, Precision, is_possible
 
 J = TypeVar("J", bound=BaseJob)
 
@@ -345,7 +345,8 @@ class _Planner:
         networks = [n for n in self._networks(scales, self.config.own) if n.scale in scales]
         for network, (batch, precision, launch) in product(networks, dict.fromkeys(loads)):
             for formulation in latency.formulations if network.spec else (None,):
-                yield self._time(network, formulation, precision, launch, batch, asker)
+                if formulation is None or is_possible(formulation, precision, launch):
+                    yield self._time(network, formulation, precision, launch, batch, asker)
         steps = STEPS[device_kind(self.timing_device)] if latency.taken_apart else ()
         for network, step in product(networks, steps):
             if network.spec:

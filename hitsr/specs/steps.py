@@ -31,3 +31,12 @@ STEPS: dict[str, tuple[Step, ...]] = {
         Step("fused", "float16", "graph"),
     ),
 }
+
+
+def is_possible(formulation: Formulation, precision: Precision, launch: Launch) -> bool:
+    """Whether a formulation runs like this: the released one fails on 16-bit weights and in graphs.
+
+    The published code adds masks and offsets of float32, and no graph holds what the CPU makes.
+    """
+    halves = ("float16", "bfloat16")
+    return formulation != "released" or (precision not in halves and launch != "graph")

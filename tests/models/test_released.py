@@ -1,5 +1,10 @@
-"""Where the released formulation computes what, on a GPU that is not there."""
+"""Where the released formulation computes what, on a GPU that is not there, and what it refuses.
 
+That it agrees with the others stands in `test_golden`, `test_backbone` and `test_variants`.
+"""
+
+import copy
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -12,6 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import hitsr
+from hitsr.base.errors import SpecError
+from hitsr.measure.complexity import count
+from hitsr.models import released
 from hitsr.models.attention import Attention
 from hitsr.models.backbone import SuperResolver
 from hitsr.models.block import Block
@@ -22,6 +30,7 @@ from hitsr.specs.zoo import BASELINE
 PATCH = (TRAINING_PATCH, TRAINING_PATCH)
 OTHER = (48, TRAINING_PATCH)  # whole windows, too
 BASELINES = tuple(BASELINE.values())
+SMALL = {"depths": [6], "windows.base": 4}
 
 
 class Operator(NamedTuple):
@@ -58,9 +67,9 @@ class Recorder(TorchDispatchMode):
         self.block = name
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what looks at the values that it draws, since tensors have none."""
+    """Leave out what looks at the values that it draws, since tensors have only shapes."""
     monkeypatch.setattr(torch.nn.init, "trunc_normal_", lambda tensor, **_: tensor)
 
 
@@ -86,6 +95,7 @@ def _recorded(model: SuperResolver, size: tuple[int, int]) -> list[Operator]:
     return recorder.operators
 
 
+@pytest.mark.usefixtures("_no_drawing")
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_block_of_a_baseline_builds_its_mask_on_the_cpu(name: str):
     with _on_a_gpu(name, "released") as model:
@@ -100,6 +110,7 @@ def test_every_block_of_a_baseline_builds_its_mask_on_the_cpu(name: str):
     assert not [each for each in operators if not each.block and "cpu" in each.made | each.given]
 
 
+@pytest.mark.usefixtures("_no_drawing")
 @pytest.mark.parametrize("name", BASELINES)
 def test_masks_of_the_training_patch_are_kept(name: str):
     with _on_a_gpu(name, "released") as model:
@@ -112,6 +123,7 @@ def test_masks_of_the_training_patch_are_kept(name: str):
     assert kept == {index: index % 2 == 1 for index in range(6)}
 
 
+@pytest.mark.usefixtures("_no_drawing")
 @pytest.mark.parametrize("size", [PATCH, OTHER])
 @pytest.mark.parametrize(
     ("name", "formulation"),
@@ -127,3 +139,57 @@ def test_nothing_else_is_made_on_the_cpu(
         operators = _recorded(model, size)
     assert len(operators) > 100
     assert not [each for each in operators if "cpu" in each.made | each.given]
+
+
+def test_without_a_shift_the_mask_is_built_and_empty():
+    """As in the published code, which adds zeros to all scores of such a block."""
+    mixer = Attention(12, 2, 4, 0, 1, None, "released")
+    mask = released.mask_on_cpu(mixer, 8, 12)
+    assert mask.shape == (6, 16, 16)
+    assert (mask == 0).all()
+
+
+@pytest.mark.parametrize("fold", [1, 2])
+def test_masks_are_those_of_the_paper(fold: int):
+    mixer = Attention(16, 2, 8, 4, fold, None, "released")
+    for h, w in ((8, 8), (8, 24), (16, 16)):
+        expected = mixer.mask(h, w, torch.device("cpu"))
+        assert torch.equal(released.mask_on_cpu(mixer, h, w), expected)
+    assert torch.equal(mixer.patch_mask, mixer.mask(*PATCH, torch.device("cpu")))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused_in_a_sentence(dtype: torch.dtype):
+    model = hitsr.create(hitsr.NETWORKS["hit_sir"].patch(SMALL), 2, formulation="released")
+    with pytest.raises(SpecError, match=r"'released': not in b?float16, because .* use autocast"):
+        model.to(dtype)(torch.rand(1, 3, 8, 8, dtype=dtype))
+
+
+@pytest.mark.parametrize("name", hitsr.NETWORKS)
+def test_autocast_computes_and_learns(name: str):
+    network = hitsr.NETWORKS[name].patch(SMALL)
+    exact, rounded = (
+        hitsr.create(network, 2, formulation="released", autocast=on) for on in (False, True)
+    )
+    rounded.load_state_dict(exact.state_dict())
+    for size in (PATCH, (24, 16)):
+        lr = torch.rand(1, 3, *size)
+        expected, found = exact.eval()(lr), rounded.eval()(lr)
+        assert 0 < (found - expected).abs().max() < 0.05
+        rounded.train()(lr).sum().backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in rounded.parameters())
+
+
+@pytest.mark.parametrize("name", hitsr.NETWORKS)
+def test_flops_are_those_of_the_paper_formulation(name: str):
+    with torch.device("meta"):
+        paper, found = (hitsr.create(name, 2, formulation=way) for way in ("paper", "released"))
+    assert count(found, (48, 40), "torch").flops == count(paper, (48, 40), "torch").flops
+
+
+def test_copies_and_pickles_are_whole():
+    model = hitsr.create("swinir_light", 2, formulation="released").eval()
+    copied = pickle.loads(pickle.dumps(copy.deepcopy(model)))
+    lr = torch.rand(1, 3, *PATCH)
+    with torch.inference_mode():
+        assert torch.equal(copied(lr), model(lr))

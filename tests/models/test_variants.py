@@ -103,11 +103,12 @@ def test_gradients_agree_and_reach_every_parameter(network: NetworkSpec, way: Fo
         assert (a.grad - b.grad).abs().max() < 1e-4 * max(1, a.grad.abs().max()), name
 
 
+@pytest.mark.parametrize("way", ["released", "paper"])
 @pytest.mark.parametrize("network", NETWORKS, ids=_title)
-def test_the_counters_agree(network: NetworkSpec):
-    model = hitsr.create(network, 2, formulation="paper")
+def test_the_counters_agree(network: NetworkSpec, way: Formulation):
+    model = hitsr.create(network, 2, formulation=way)
     with torch.device("meta"):
-        shapes = hitsr.create(network, 2, formulation="paper")
+        shapes = hitsr.create(network, 2, formulation=way)
     assert count(shapes, (9, 8), "torch").flops == count(model, (9, 8), "fvcore").flops
 
 

@@ -1,5 +1,6 @@
 """Laws of the list of jobs: nothing twice, nothing missing, and what a change of config touches."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,18 @@ def test_formulations_batches_and_precisions_are_timed_as_asked(planned):
     assert {name for name in names if name.startswith("hit_sir")} == {
         f"hit_sir-x2.cpu.fused{load}" for load in ("", ".bfloat16", ".b4.bfloat16")
     }
+
+
+def test_the_released_formulation_is_timed_only_as_the_published_code_runs(planned):
+    """Not on 16-bit weights, and in no graph, which cannot hold masks made on the CPU."""
+    changes = {
+        "efficiency.latency.formulations": ["released"],
+        "efficiency.latency.precisions": ["float32", "tf32", "float16", "bfloat16", "autocast"],
+        "efficiency.latency.launches": ["eager", "compiled", "graph"],
+    }
+    jobs = [job for job in planned(changes).asked_by(CONFIG) if isinstance(job, TimeJob)]
+    found = {(j.precision, j.launch) for j in jobs if j.formulation == "released"}
+    assert found == set(product(("float32", "tf32", "autocast"), ("eager", "compiled")))
 
 
 def test_sizes_are_timed_where_samples_are_asked_for(planned):
