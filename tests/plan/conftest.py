@@ -33,7 +33,7 @@ TINY: dict[str, Any] = {
         "output_size": [1280, 720],
         "latency": {
             "scales": [2], "formulations": ["paper", "fused"], "samples": 3, "device": "cpu",
-            "batches": [], "precisions": [],
+            "batches": [], "precisions": [], "launches": [],
         },
     },
     "lam": {"sets": ["small"], "scales": [2], "crop": 64},
