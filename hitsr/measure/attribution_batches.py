@@ -8,7 +8,7 @@ Shapes: n pictures on a path, b pictures, c channels, h height, w width.
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,12 +19,15 @@ from hitsr.base.progress import Progress
 from hitsr.measure.attribution_path import Array, BlurPath
 from hitsr.runtime.free_memory import free_bytes, is_out_of_memory
 from hitsr.runtime.memory import watching
+from hitsr.runtime.precision import computing
 from hitsr.runtime.tensors import evaluating, home_of
 
 Window = tuple[int, int, int]  # x, y, side, in HR pixels
 
 # Two steps of 64x64 pixels. Larger batches leave the cache: in one of 8, a step takes 10 % longer.
 _CPU_BYTES = 640 * 2**20
+# SR pictures, their gradients and copies of them: what a network that saves little needs.
+_OUTPUTS = 4
 
 
 class Integral:
@@ -103,11 +106,11 @@ class Batches:
         pictures = self._load(np.concatenate([nodes for nodes, _ in made]))
         size = integrals[0].size
         if size in self._most:
-            gradients = _gradients(self._model, pictures, pieces)
+            gradients, _ = _gradients(self._model, pictures, pieces)
         else:
             with _need(self._device) as need:
-                gradients = _gradients(self._model, pictures, pieces)
-                needed = need()
+                gradients, output_bytes = _gradients(self._model, pictures, pieces)
+                needed = max(need(), _OUTPUTS * output_bytes)
             given = self._memory_bytes
             budget = _budget(self._device) if given is None else given
             self._most[size] = max(1, budget // max(1, needed))
@@ -184,16 +187,21 @@ def _change(sr: Tensor, window: Window) -> float:
     return float(end - start)
 
 
-def _gradients(model: nn.Module, pictures: Tensor, pieces: list[_Piece]) -> Tensor:
-    """The gradient of the objective of each picture's window: (n, c, h, w) -> (n, c, h, w)."""
+def _gradients(model: nn.Module, pictures: Tensor, pieces: list[_Piece]) -> tuple[Tensor, int]:
+    """The gradient of the objective of each picture's window, and the bytes of all SR pictures.
+
+    (n, c, h, w) -> (n, c, h, w)
+    """
     pictures.requires_grad_()
-    parts = model(pictures).split([steps for _, steps in pieces])
+    sr = model(pictures)
     details = [
-        objective(sr, integral.window).sum()
-        for sr, (integral, _) in zip(parts, pieces, strict=True)
+        objective(part, integral.window).sum()
+        for part, (integral, _) in zip(
+            sr.split([steps for _, steps in pieces]), pieces, strict=True
+        )
     ]
     (gradients,) = torch.autograd.grad(torch.stack(details).sum(), pictures)
-    return gradients
+    return gradients, sr.nbytes
 
 
 def _budget(device: torch.device) -> int:
@@ -228,20 +236,16 @@ def _need(device: torch.device) -> Iterator[Callable[[], int]]:
 def _input_gradients(model: nn.Module) -> Iterator[None]:
     """Inside the block: eval mode, no TF32, and gradients for inputs but not for parameters."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    precisions: tuple[Any, ...] = (
-        torch.backends.cudnn.conv,  # type: ignore[attr-defined]
-        torch.backends.cuda.matmul,
-    )
-    before = [each.fp32_precision for each in precisions]
-    with evaluating(model), torch.inference_mode(False), torch.enable_grad():
+    with (
+        evaluating(model),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        computing("float32", home_of(model)[0]),
+    ):
         try:
             for parameter in trainable:
                 parameter.requires_grad_(False)
-            for each in precisions:
-                each.fp32_precision = "ieee"
             yield
         finally:
             for parameter in trainable:
                 parameter.requires_grad_(True)
-            for each, precision in zip(precisions, before, strict=True):
-                each.fp32_precision = precision

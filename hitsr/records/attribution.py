@@ -81,6 +81,8 @@ class AttributionRecord(Record):
     dataset: str | None  # None if pictures were listed one by one
     window_rule: Literal["given", "busiest"]
     settings: AttributionSettings
+    # Of weights and products; TF32 is never used. None: newer than the record.
+    precision: Literal["float32", "float64"] | None = None
     weights_sha256: str | None  # None for a user's own network, whose code loads its weights
     windows: tuple[WindowAttribution, ...] = Field(min_length=1)
     left_out: tuple[LeftOut, ...] = ()

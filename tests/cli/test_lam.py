@@ -66,7 +66,9 @@ def test_windows_of_a_picture_become_a_record_and_maps(own: str, lr: Path, tmp_p
     record = AttributionRecord.load(out / "record.json")
     assert (record.window_rule, record.dataset, record.settings.steps) == ("given", None, 50)
     assert [each.window for each in record.windows] == [(12, 8, 16), (0, 0, 8)]
+    assert record.precision == "float32"
     for each in record.windows:
+        assert each.batch == 81  # of 2 x 41 steps; the first shows how much memory a step needs
         channels = np.load(out / each.channels)
         assert channels.shape == (3, 20, 24)
         found = diffusion_index(np.abs(channels.sum(0, dtype=float)))

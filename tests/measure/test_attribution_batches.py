@@ -116,13 +116,29 @@ def test_a_path_is_not_divided_if_it_fits_into_a_batch(
 ):
     @contextmanager
     def need(_: torch.device) -> Iterator[Callable[[], int]]:
-        yield lambda: 1000
+        yield lambda: 10**6
 
     monkeypatch.setattr(attribution_batches, "_need", need)
     model = Noted()
     places = windows(*[(12, 14)] * 4)
-    list(local_attributions(model, places, settings=FEW, memory_bytes=1000 * most))
+    list(local_attributions(model, places, settings=FEW, memory_bytes=most * 10**6))
     assert model.batches == batches
+
+
+def test_a_network_that_saves_nothing_is_held_by_its_output():
+    class Repeating(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.batches = list[int]()
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.batches.append(len(x))
+            return F.interpolate(x, scale_factor=2)
+
+    model, output_bytes = Repeating(), 3 * 24 * 28 * 4
+    places = windows(*[(12, 14)] * 4)
+    list(local_attributions(model, places, settings=FEW, memory_bytes=40 * output_bytes))
+    assert max(model.batches) == 10
 
 
 def test_batches_are_halved_with_a_message_if_memory_runs_out(capsys: pytest.CaptureFixture[str]):
@@ -186,6 +202,18 @@ def test_nothing_is_changed_while_the_caller_has_a_map():
         assert torch.is_inference_mode_enabled()
         assert model.training
         assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_tf32_is_off_whatever_the_default(monkeypatch: pytest.MonkeyPatch):
+    class Exact(Noted):
+        def forward(self, x: Tensor) -> Tensor:
+            assert not torch.backends.cudnn.allow_tf32
+            assert not torch.backends.cuda.matmul.allow_tf32
+            return super().forward(x)
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    for _ in local_attributions(Exact(), windows((12, 14), (9, 16)), settings=FEW):
+        assert torch.backends.cudnn.allow_tf32
 
 
 def test_a_batch_takes_half_of_the_free_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch):

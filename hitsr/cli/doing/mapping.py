@@ -17,6 +17,7 @@ from hitsr.plan.subjects import OwnNetwork
 from hitsr.records import AttributionRecord, AttributionSettings
 from hitsr.records.provenance import provenance
 from hitsr.runtime.devices import pick_device
+from hitsr.runtime.tensors import home_of
 
 
 def map_windows(job: MapJob, threads: int, memory_bytes: int | None = None) -> AttributionRecord:
@@ -49,6 +50,7 @@ def map_windows(job: MapJob, threads: int, memory_bytes: int | None = None) -> A
         dataset=job.dataset,
         window_rule="given" if job.windows else "busiest",
         settings=settings,
+        precision="float64" if home_of(model)[1] == torch.float64 else "float32",
         weights_sha256=sha256(weights) if weights else None,
         windows=windows,
         left_out=left_out,
