@@ -39,7 +39,7 @@ from hitsr.runtime.precision import computing, dtype_of
 from hitsr.specs.recipe import Recipe, TrainingPrecision
 from hitsr.specs.steps import STEPS, Precision, Step
 from hitsr.training.kernels import kernels
-from hitsr.training.step import Step as TrainingStep
+from hitsr.training.step import TrainingStep
 
 SCALE = 2
 WARM_UP = WarmUp(3, 0.6)
