@@ -12,7 +12,6 @@ from hitsr.base.errors import DataError, SpecError, WeightsError
 from hitsr.base.progress import Progress
 from hitsr.data.images import Picture, Samples, check_samples
 from hitsr.runtime.free_memory import is_out_of_memory
-from hitsr.runtime.precision import computing
 from hitsr.runtime.tensors import evaluating, home_of, to_batch, to_picture
 from hitsr.upscaling.ensemble import self_ensembled
 from hitsr.upscaling.in_order import Size
@@ -52,8 +51,8 @@ def upscale(
     A grey picture, (h, w), stands for three equal channels, and uint16 samples for the range
     0..65535; the result is RGB of uint8 all the same. The order of samples in memory is free.
 
-    Runs on the model's device, in its floating-point type (float32 without TF32) and in eval mode;
-    afterwards the model's mode is as before. The output is clamped to [0, 1] and rounded.
+    Runs on the model's device, in its floating-point type and in eval mode; afterwards the model's
+    mode is as before. The output is clamped to [0, 1] and rounded.
 
     `tile` is the largest side of overlapping tiles, in LR pixels. 0 never uses tiles; "auto" uses
     them if the whole picture would need more than half of the free memory or more than 3 GB. If
@@ -127,8 +126,7 @@ class Runner:
         )
 
     def __call__(self, lr: Tensor) -> Tensor:
-        with computing("float32", self.device):  # no TF32, whatever torch's defaults
-            hr = self._run(lr.to(self.device, self.dtype)).float().cpu()
+        hr = self._run(lr.to(self.device, self.dtype)).float().cpu()
         if self.dtype == torch.float16 and not hr.isfinite().all():
             raise WeightsError(
                 "float16 does not hold this network's values; use model.float() or .bfloat16()"

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from hitsr.base.errors import HitsrError
 from hitsr.data.images import Samples
 from hitsr.runtime.free_memory import is_out_of_memory
+from hitsr.runtime.precision import computing
 from hitsr.runtime.tensors import evaluating, home_of, to_batch
 from hitsr.upscaling.in_order import AtOnce, Size
 from hitsr.upscaling.inference import (
@@ -51,9 +52,20 @@ def upscale_alike(
 ) -> list[Samples | HitsrError]:
     """Upscale pictures of one height and width, as many as `pictures_at_once` says, together.
 
-    Details as `upscale_samples`, but each picture fails alone: its error stands for it. If memory
-    runs out, and to find pictures that fail, the pictures are halved.
+    Details as `upscale_samples`, but float32 is without TF32, and each picture fails alone: its
+    error stands for it. If memory runs out, and to find pictures that fail, they are halved.
     """
+    with computing("float32", home_of(model)[0]):
+        return _alike(model, pictures, conversions, options, quiet)
+
+
+def _alike(
+    model: nn.Module,
+    pictures: Sequence[Samples],
+    conversions: Sequence[ToSamples],
+    options: UpscaleOptions,
+    quiet: bool,
+) -> list[Samples | HitsrError]:
     if not pictures:
         return []
     if len(pictures) == 1:
@@ -83,7 +95,7 @@ def upscale_alike(
     return [
         found
         for part in (slice(half), slice(half, None))
-        for found in upscale_alike(model, pictures[part], conversions[part], options, quiet=quiet)
+        for found in _alike(model, pictures[part], conversions[part], options, quiet)
     ]
 
 

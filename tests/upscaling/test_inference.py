@@ -301,15 +301,3 @@ def test_tiles_of_equal_size_share_a_graph(graphs_on_cpu):
     expected, found = (upscale(each, lr, tile=128, quiet=True) for each in (plain, graphed))
     assert np.array_equal(found, expected)
     assert (graphs_on_cpu.captures, graphs_on_cpu.replays) == (3, 12)  # of sixteen tiles
-
-
-def test_tf32_is_off_whatever_the_default(monkeypatch: pytest.MonkeyPatch):
-    class Exact(Nearest):
-        def forward(self, x: Tensor) -> Tensor:
-            assert not torch.backends.cudnn.allow_tf32
-            assert not torch.backends.cuda.matmul.allow_tf32
-            return super().forward(x)
-
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    upscale(Exact(), _picture(5, 7))
-    assert torch.backends.cudnn.allow_tf32

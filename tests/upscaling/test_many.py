@@ -49,6 +49,18 @@ def test_pictures_together_are_those_one_by_one():
         assert np.array_equal(sr, upscale(model, each))
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_tf32_is_off_whatever_the_default(count: int, monkeypatch: pytest.MonkeyPatch):
+    class Exact(nn.Upsample):
+        def forward(self, x: Tensor) -> Tensor:
+            assert not torch.backends.cudnn.allow_tf32
+            return super().forward(x)
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert len(alike(Exact(scale_factor=2), pictures(count))) == count
+    assert torch.backends.cudnn.allow_tf32
+
+
 def test_pictures_are_halved_with_a_message_if_memory_runs_out(capsys):
     model, lr = Slanted(most=2), pictures(5)
     expected = [upscale(model, each) for each in lr]
