@@ -58,9 +58,9 @@ def batch_for_memory(
 ) -> int:
     """How many pictures of `size` can go through the network at once: as tiles, in 3 GB.
 
-    More than one only on CUDA, where small pictures alone leave the GPU idle; a CPU is no faster
-    with several, and a compiled network would be compiled anew. The need of a picture is known or
-    measured as `tile_side_for_memory` says.
+    More than one only on CUDA, where small pictures alone leave the GPU idle. On a CPU the strips
+    of one picture fill the cache; and a compiled network would be compiled anew. The need of a
+    picture is known or measured as `tile_side_for_memory` says.
     """
     if device.type != "cuda" or model._compiled_call_impl is not None:
         return 1
