@@ -15,7 +15,7 @@ from hitsr.cli import app
 from hitsr.data.images import write_png
 from hitsr.measure.complexity import count
 from hitsr.measure.forwards import Work
-from hitsr.measure.fresh import peak_in_fresh_process
+from hitsr.measure.fresh import peak_in_fresh_process, peak_memory
 from hitsr.measure.latency import measure
 from hitsr.measure.machine import machine_state
 from hitsr.records import LatencyRecord, NtireRecord
@@ -36,10 +36,13 @@ def test_forwards_are_timed_by_events_with_energy_and_clocks(gpu: torch.device):
 
 
 def test_memory_is_watched_by_the_allocator(gpu: torch.device):
-    make = partial(nn.Conv2d, 3, 64, 3, padding=1)
-    found = peak_in_fresh_process(make, Work((512, 512), gpu), threads=1)
+    make, work = partial(nn.Conv2d, 3, 64, 3, padding=1), Work((512, 512), gpu)
+    found, again = (peak_memory(make, work, threads=1) for _ in range(2))
     assert found.memory_kind == "cuda_allocator"
     assert found.peak_memory_bytes >= 64 * 512 * 512 * 4
+    assert again == found
+    alone = peak_in_fresh_process(make, work, threads=1)
+    assert found.peak_memory_bytes == pytest.approx(alone.peak_memory_bytes, rel=0.05)
 
 
 def test_what_nvidia_smi_says_of_a_gpu_is_understood(gpu: torch.device):

@@ -1,6 +1,5 @@
 import weakref
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
@@ -92,14 +91,3 @@ def test_on_cuda_no_other_process_opens_the_gpu(monkeypatch: pytest.MonkeyPatch,
     else:
         assert peak_memory(nn.Identity, work, threads=1).peak_memory_bytes == 5
     assert [reference() for reference in held] == [None]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_is_watched_by_its_allocator():
-    work = Work((512, 512), torch.device("cuda", 0))
-    make = partial(nn.Conv2d, 3, 64, 3, padding=1)
-    first, again = (peak_memory(make, work, threads=1) for _ in range(2))
-    assert first.memory_kind == "cuda_allocator"
-    assert first.peak_memory_bytes >= 64 * 512 * 512 * 4
-    assert again == first
-    assert peak_in_fresh_process(make, work, threads=1) == first
