@@ -11,7 +11,7 @@ from hitsr.report.facts import PAPER, digits_for
 from hitsr.report.names import family_key, family_of, label, role_of, short_label
 from hitsr.report.plots import WIDE, fill_colour, quote_marker, rows_panel
 from hitsr.report.svg import LETTER, PALETTE, TEXT_COLOUR, Panel, quote_style, style, to_panel
-from hitsr.report.typeset import fixed, percent
+from hitsr.report.typeset import fixed, percent, times
 from hitsr.specs.network import Scale
 
 _LEFT, _LONGEST = 92.0, 165.0  # of bars, in units of the SVG
@@ -95,7 +95,7 @@ def _comparison(evidence: Evidence, cost: Cost, network: str, scale: Scale) -> s
     if cost.quantity == "latency_ms":
         assert cost.setup is not None
         speedup = evidence.speedup(family, scale, cost.setup)
-        return f"{fixed(speedup.median, 1)}× as fast" if speedup else ""
+        return f"{times([speedup.median])}× as fast" if speedup else ""
     before, after = (
         evidence.facts.find(cost.quantity, each, scale=scale, **cost.where)
         for each in family.networks

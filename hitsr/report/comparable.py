@@ -1,5 +1,6 @@
-"""Whether a training may be held against the paper's, and why not: the one rule for all of it."""
+"""What may be held against the paper's numbers, and why not: trainings, sizes and devices."""
 
+import re
 from collections.abc import Iterator
 
 from hitsr.records import BICUBIC_LR
@@ -14,6 +15,14 @@ PAPER_BATCH = 64
 PAPER_PATCH = 64
 PAPER_TRAINING_SET = "DIV2K"
 PAPER_TRAINING_PICTURES = 800
+# Words in the names of GPUs for data centres, such as the paper's A100.
+_DATA_CENTRE = frozenset(
+    {
+        "Tesla", "Instinct", "K80", "P4", "P40", "P100", "T4", "V100", "A2", "A10", "A10G", "A16",
+        "A30", "A40", "A100", "A800", "L4", "L20", "L40", "L40S", "H20", "H100", "H200", "H800",
+        "GH200", "B100", "B200", "B300", "GB200", "GB300",
+    }
+)  # fmt: skip
 
 
 def hindrance(
@@ -37,6 +46,11 @@ def size_hindrance(output_size: tuple[int, int]) -> str:
     if output_size == PAPER_OUTPUT:
         return ""
     return f"not judged: at an output of {size(*output_size)} instead of {size(*PAPER_OUTPUT)}"
+
+
+def is_data_centre(device_name: str) -> bool:
+    """Whether a GPU of this name is made for data centres."""
+    return not _DATA_CENTRE.isdisjoint(re.findall(r"\w+", device_name))
 
 
 def steps_words(steps: int) -> str:

@@ -103,7 +103,7 @@ def _subject(kind: Kind, fact: Fact) -> str:
     if kind == "quality":
         return f"{fact.network}-x{fact.scale} on {fact.dataset}"
     name = ".".join([fact.subject, *(fact.setup or ())])
-    return f"{name}, {fact.load}" if fact.load else name
+    return ", ".join(filter(None, [name, fact.load.words]))
 
 
 def _compared(kind: Kind, a: Sides, b: Sides, tolerances: Tolerances) -> Iterator[ComparedCell]:

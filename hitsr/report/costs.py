@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from hitsr.report.comparable import PAPER_TRAINING_SET
 from hitsr.report.evidence import Evidence
 from hitsr.report.facts import PAPER, QUANTITIES, SUCCESSORS, Fact
-from hitsr.report.names import Setup, short_label
+from hitsr.report.names import USUAL, Setup, short_label
 from hitsr.report.published import PAPER_TABLE, Successor
 from hitsr.specs.claims import BestClaim
 from hitsr.specs.network import Scale
@@ -51,7 +51,7 @@ class Cost(NamedTuple):
     @property
     def where(self) -> dict[str, Any]:
         """Fields of its facts."""
-        return {"setup": self.setup, "load": ""} if self.setup else {}
+        return {"setup": self.setup, "load": USUAL} if self.setup else {}
 
 
 class Point(NamedTuple):

@@ -11,6 +11,7 @@ import pandas as pd
 
 from hitsr.base.files import write_text
 from hitsr.base.values import Value
+from hitsr.plan.jobs import device_kind
 from hitsr.records import (
     AttributionRecord,
     ComplexityRecord,
@@ -21,10 +22,13 @@ from hitsr.records import (
 )
 from hitsr.records.doubts import count_doubts, time_doubts
 from hitsr.report.dotted import at
+from hitsr.report.estimates import Quartiles, quartiles
 from hitsr.report.evidence import Estimates
-from hitsr.report.facts import Fact, facts_of, load_words
+from hitsr.report.facts import Fact, facts_of, load_of
 from hitsr.report.gather import Results, gather_folder
+from hitsr.report.names import USUAL, Setup
 from hitsr.report.published import Published
+from hitsr.report.taken_apart import Side, places
 from hitsr.specs.network import Scale
 
 Columns = dict[str, str]  # name -> path of its values in a record
@@ -96,7 +100,8 @@ _POINT_TIME = _INPUT | _columns(
     """
 )
 _SCORED = ("method", "scale", "run", "dataset")
-_GAINS = ("gain_lower_quartile", "gain_median", "gain_upper_quartile")
+_PAIR = ("baseline", "conversion", "scale", "device_name")
+_STEP = ("step", "formulation", "precision", "launch")
 _PAPER_COSTS = {
     "params_paper_k": "params",
     "flops_paper_g": "flops",
@@ -131,6 +136,7 @@ def frames(evidence: Estimates) -> dict[str, pd.DataFrame]:
         "scaling": _scaling(evidence),
         "scaling_time": _scaling_time(evidence),
         "throughput": _throughput(evidence),
+        "taken_apart": _taken_apart(evidence),
     }
 
 
@@ -143,7 +149,7 @@ def _efficiency(evidence: Estimates) -> pd.DataFrame:
     counts = {(r.network, r.scale): r for r in evidence.results.of(ComplexityRecord)}
     times: dict[tuple[str, Scale], list[Fields]] = {}
     for record in evidence.results.of(LatencyRecord):
-        if not load_words(record):
+        if load_of(record) == USUAL:
             fields = _fields(_TIMES, record) | _doubted(record) | _gains(evidence, record)
             times.setdefault((record.network, record.scale), []).append(fields)
     rows = []
@@ -151,8 +157,9 @@ def _efficiency(evidence: Estimates) -> pd.DataFrame:
         counted = _counted(counts.get((network, scale)))
         quoted = _quoted(evidence, _PAPER_COSTS, network, scale=scale)
         rows += [counted | timed | quoted for timed in times.get((network, scale), [{}])]
-    columns = [*{**_COUNTS, "flops_doubts": "", **_TIMES}, "latency_doubts", *_GAINS]
-    return _frame(rows, [*columns, *_PAPER_COSTS, "paper_source"])
+    columns = [*{**_COUNTS, "flops_doubts": "", **_TIMES}, "latency_doubts"]
+    columns += [*_quartiles("gain", None), *_PAPER_COSTS, "paper_source"]
+    return _frame(rows, columns)
 
 
 def _doubted(record: LatencyRecord) -> Fields:
@@ -166,11 +173,11 @@ def _counted(record: ComplexityRecord | None) -> Fields:
 
 
 def _gains(evidence: Estimates, record: LatencyRecord) -> Fields:
-    """Of the fused formulation over the other, where both took turns."""
-    device = record.provenance.device.partition(":")[0]
-    if record.formulation != "fused":
+    """Of a formulation over the one before it, where both took turns."""
+    if record.formulation is None:
         return {}
-    return dict(zip(_GAINS, evidence.fused_gain(record.network, record.scale, device) or ()))
+    setup = Setup(device_kind(record.provenance.device), record.formulation)
+    return _quartiles("gain", evidence.gain(record.network, record.scale, setup))
 
 
 def _quality(evidence: Estimates) -> pd.DataFrame:
@@ -259,11 +266,44 @@ def _throughput(evidence: Estimates) -> pd.DataFrame:
     """One row per setup that is not one picture of 32-bit floats."""
     rows = []
     for record in evidence.results.of(LatencyRecord):
-        if load_words(record):
+        if load_of(record) != USUAL:
             fields = _fields(_BATCHES, record) | _doubted(record)
             rate = record.batch * 1000 / at(record, "samples_ms.median")
             rows.append(fields | {"pictures_per_second": rate})
     return _frame(rows, [*_BATCHES, "latency_doubts", "pictures_per_second"])
+
+
+def _taken_apart(evidence: Estimates) -> pd.DataFrame:
+    """One row per step of each pair; of factors, the quartiles."""
+    rows = [
+        {
+            **dict(zip(_PAIR, (*pair.family.networks, pair.scale, pair.device_name))),
+            **dict(zip(_STEP, (step.name, *step.step))),
+            **_side("baseline", step.sides[0]),
+            **_side("conversion", step.sides[1]),
+            **_quartiles("times_as_fast", step.ratio),
+        }
+        for place in places(evidence)
+        for pair in place.pairs
+        for step in pair.steps
+    ]
+    sides = [
+        column
+        for role in ("baseline", "conversion")
+        for column in (f"{role}_median_ms", *_quartiles(f"{role}_gain", None))
+    ]
+    return _frame(rows, [*_PAIR, *_STEP, *sides, *_quartiles("times_as_fast", None)])
+
+
+def _side(role: str, side: Side) -> Fields:
+    middle = quartiles(side.time.samples).median if side.time else None
+    return {f"{role}_median_ms": middle, **_quartiles(f"{role}_gain", side.gain)}
+
+
+def _quartiles(name: str, found: Quartiles | None) -> Fields:
+    """Fields of quartiles, empty without any."""
+    names = (f"{name}_{each}" for each in ("lower_quartile", "median", "upper_quartile"))
+    return dict(zip(names, found or (None, None, None)))
 
 
 def _fields(columns: Columns, record: Value | None) -> Fields:

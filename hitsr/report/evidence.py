@@ -20,7 +20,7 @@ from hitsr.report.estimates import (
 )
 from hitsr.report.facts import QUANTITIES, Fact, Facts, place_of
 from hitsr.report.gather import Results
-from hitsr.report.names import BICUBIC, FAMILIES, Family, Setup
+from hitsr.report.names import BICUBIC, FAMILIES, FORMULATIONS, USUAL, Family, Load, Setup
 from hitsr.report.published import Published
 from hitsr.specs.ablation import Ablation, AblationRow
 from hitsr.specs.claims import Claim
@@ -127,30 +127,38 @@ class Estimates:
         The quartiles of neighbouring samples where they took turns. Else the quotient of medians,
         with the widest ends that the quartiles of both allow.
         """
-        if first.session is not None and first.session == second.session:
+        if took_turns(first, second):
             return ratio_of_neighbours(first.samples, second.samples)
         low, middle, high = np.percentile(first.samples, [25, 50, 75])
         other_low, other_middle, other_high = np.percentile(second.samples, [25, 50, 75])
         ratios = (low / other_high, middle / other_middle, high / other_low)
         return Quartiles(*map(float, ratios))
 
-    def speedup(self, family: Family, scale: Scale, setup: Setup) -> Quartiles | None:
-        """How many times as fast the conversion runs as its baseline."""
-        times = [
-            self.facts.find("latency_ms", network, scale=scale, setup=setup, load="")
-            for network in family.networks
-        ]
-        return self.ratio(times[0][0], times[1][0]) if all(times) else None
+    def time_of(self, network: str, scale: Scale, setup: Setup, load: Load = USUAL) -> Fact | None:
+        """The forward times of a network; None where it was not timed so."""
+        found = self.facts.find("latency_ms", network, scale=scale, setup=setup, load=load)
+        return found[0] if found else None
 
-    def fused_gain(self, network: str, scale: Scale, device: str) -> Quartiles | None:
-        """How many times as fast fused runs as step by step; None unless they took turns."""
-        slow, fast = (
-            self.facts.find("latency_ms", network, scale=scale, setup=Setup(device, form), load="")
-            for form in ("paper", "fused")
-        )
-        if not slow or not fast or slow[0].session is None:
+    def speedup(
+        self, family: Family, scale: Scale, setup: Setup, load: Load = USUAL
+    ) -> Quartiles | None:
+        """How many times as fast the conversion runs as its baseline."""
+        before, after = (self.time_of(name, scale, setup, load) for name in family.networks)
+        return self.ratio(before, after) if before and after else None
+
+    def gain(self, network: str, scale: Scale, setup: Setup) -> Quartiles | None:
+        """How many times as fast a formulation runs as the one before it that was timed.
+
+        From the released formulation to the fastest; None unless both took turns.
+        """
+        forms = list(FORMULATIONS)
+        slower = forms[: forms.index(setup.formulation)]
+        earlier = [self.time_of(network, scale, setup._replace(formulation=f)) for f in slower]
+        before = next((time for time in reversed(earlier) if time), None)
+        after = self.time_of(network, scale, setup)
+        if before is None or after is None or not took_turns(before, after):
             return None
-        return self.ratio(slow[0], fast[0]) if slow[0].session == fast[0].session else None
+        return self.ratio(before, after)
 
     def printed_speedup(self, family: Family) -> float | None:
         """Of the paper's run times."""
@@ -211,17 +219,19 @@ class Evidence(Estimates):
     @cached_property
     def latency_setups(self) -> list[Setup]:
         """Setups in which one picture of 32-bit floats was timed."""
-        return sorted(self.facts.distinct("setup", "latency_ms", load=""))
+        setups = self.facts.distinct("setup", "latency_ms", load=USUAL)
+        return sorted(setups, key=lambda setup: setup.order)
 
     @cached_property
     def latency_scales(self) -> list[Scale]:
         """Scales at which one of the config's networks was timed."""
-        rows = self.facts.find("latency_ms", load="")
+        rows = self.facts.find("latency_ms", load=USUAL)
         return sorted({row.scale for row in rows if row.network in self.networks})
 
     @cached_property
     def scaling_setups(self) -> list[Setup]:
-        return sorted(self.facts.distinct("setup", "growth_time"))
+        setups = self.facts.distinct("setup", "growth_time")
+        return sorted(setups, key=lambda setup: setup.order)
 
     @cached_property
     def paper_sets(self) -> set[str]:
@@ -231,6 +241,11 @@ class Evidence(Estimates):
     def set_name(self, dataset: str) -> str:
         """One of the paper's test sets by its name, any other in quotes."""
         return dataset if dataset in self.paper_sets else f"“{dataset}”"
+
+
+def took_turns(first: Fact, second: Fact) -> bool:
+    """Whether two networks or formulations were timed sample by sample in one process."""
+    return first.session is not None and first.session == second.session
 
 
 def seed_leads(before: Sequence[Fact], after: Sequence[Fact]) -> list[list[float]]:

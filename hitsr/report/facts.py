@@ -31,7 +31,7 @@ from hitsr.records import (
 from hitsr.records.doubts import count_doubts, time_doubts
 from hitsr.report.comparable import hindrance, size_hindrance
 from hitsr.report.gather import Result, Results
-from hitsr.report.names import Setup, printed_name
+from hitsr.report.names import USUAL, Load, Setup, printed_name
 from hitsr.report.published import PAPER_RUNTIME_SCALE, Published, Quote, Successor
 from hitsr.report.typeset import THIN_SPACE, fixed, signed
 from hitsr.specs.config import Over
@@ -103,7 +103,8 @@ class Fact(NamedTuple):
     speaker: Speaker = "here"
     dataset: str | None = None
     setup: Setup | None = None  # of times and memory; None where it does not matter
-    load: str = ""  # of times: "batch 4, float16"; empty for one picture of 32-bit floats
+    load: Load = USUAL  # of times and memory
+    device_name: str = ""  # of times: of the device that they were taken on
     over: Over | None = None  # what a cost grows with
     seed: int | None = None  # None for what varies with no seed
     subject: str = ""  # the run or network that was measured
@@ -221,7 +222,9 @@ def _times(job: TimeJob, record: LatencyRecord) -> Iterator[Fact]:
         record.samples_ms,
         # A network of one's own has one formulation; it stands with what runs by default.
         setup=Setup(device_kind(job.device), record.formulation or "fused"),
-        load=load_words(record),
+        load=load_of(record),
+        device_name=record.provenance.device_name,
+        hindrance=size_hindrance(record.output_size),
         subject=record.subject,
         session=record.session,
     )
@@ -242,21 +245,14 @@ def place_of(job: Job) -> dict[str, Any]:
     if isinstance(job, TimeJob | TimeGrowthJob):
         place["setup"] = Setup(device_kind(job.device), job.formulation or "fused")
     if isinstance(job, TimeJob):
-        place["load"] = load_words(job)
+        place["load"] = load_of(job)
     if isinstance(job, GrowthJob):
         place["over"] = job.over
     return place
 
 
-def load_words(record: LatencyRecord | TimeJob) -> str:
-    """ "batch 4, float16, graph"; empty for one eager forward of a float32 picture."""
-    extras = {
-        f"batch {record.batch}": record.batch > 1,
-        record.precision: record.precision != "float32",
-        record.launch: record.launch != "eager",
-        "channels last": record.channels_last,
-    }
-    return ", ".join(name for name, is_on in extras.items() if is_on)
+def load_of(timed: LatencyRecord | TimeJob) -> Load:
+    return Load(timed.batch, timed.precision, timed.launch, timed.channels_last)
 
 
 def _growth(record: ScalingRecord) -> Iterator[Fact]:

@@ -153,6 +153,7 @@ class JudgedNumber(NamedTuple):
     here: Measured | None
     judgement: Judgement
     paper_place: str = ""  # "A100, ×2", where the paper measured elsewhere than `name` says
+    here_place: str = ""  # "NVIDIA H200", where the device matters
 
     @property
     def paper_words(self) -> str:

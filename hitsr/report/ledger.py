@@ -20,13 +20,14 @@ from hitsr.report.names import label
 from hitsr.report.pair_claims import pair_ruling
 from hitsr.report.print_claims import print_ruling
 from hitsr.report.ruling import PRINTED_SCORES, Ruling, datasets_of, judged_number
-from hitsr.report.speed_claims import speedup_ruling, speedups_in_both
+from hitsr.report.speed_claims import speedup_ruling, speedups_by_design, step_ruling
 from hitsr.specs.claims import (
     BestClaim,
     Claim,
     NetworkClaim,
     OtherPairsClaim,
     PairClaim,
+    StepClaim,
     SuccessorClaim,
     TrainingSetClaim,
 )
@@ -48,7 +49,9 @@ def _rule(claim: Claim, evidence: Evidence) -> Ruling:
         case PairClaim(compare="ratio", expect="printed"):
             return speedup_ruling(claim, evidence)
         case PairClaim(compare="ratio"):
-            return speedups_in_both(claim, evidence)
+            return speedups_by_design(claim, evidence)
+        case StepClaim():
+            return step_ruling(claim, evidence)
         case PairClaim() | OtherPairsClaim() | TrainingSetClaim():
             return pair_ruling(claim, evidence)
         case BestClaim() | SuccessorClaim():

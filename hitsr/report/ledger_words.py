@@ -22,6 +22,12 @@ VERDICTS: dict[Basis, dict[Verdict, str]] = {
         "not_reproduced": "not true in print",
         "not_testable": "no number in print",
     },
+    "code": {  # what the released code says, which the paper does not
+        "reproduced": "confirmed",
+        "within": "confirmed, but not by the whole interval",
+        "not_reproduced": "not confirmed",
+        "not_testable": "not testable here",
+    },
 }
 _NAMED = 3  # numbers that a line names before it only counts them
 
@@ -89,8 +95,10 @@ def here_words(ruling: Ruling) -> str:
     missing = len(ruling.numbers) - len(measured)
     tail = f", {fixed(missing)} not run" if missing else ""
     if not ruling.noun:
-        only = len(measured) == 1
-        return (number_words(measured[0])[1] if only else _span(measured, values)) + tail
+        if len(measured) == 1:
+            return number_words(measured[0])[1] + tail
+        where = listed(list(dict.fromkeys(filter(None, (n.here_place for n in measured)))))
+        return _span(measured, values) + (f" ({where})" if where else "") + tail
     judged = [number for number in ruling.judged if number.here]
     if judged:
         held = sum(number.verdict != "not_reproduced" for number in judged)
@@ -139,7 +147,7 @@ def _failed(number: JudgedNumber) -> str:
     if number.here is None:
         return f"{number.name} ({number.style.write(number.paper or 0.0)})"
     here = number.style.write(number.here.value)
-    paper = "" if number.paper is None else f"{number.paper_words} printed, "
+    paper = "" if number.paper is None else f"{number.style.write(number.paper)} printed, "
     return f"{number.name} ({paper}{here} here)"
 
 
@@ -172,8 +180,9 @@ def _span(numbers: Sequence[JudgedNumber], values: Sequence[float]) -> str:
 
 def _only(number: JudgedNumber) -> str:
     assert number.here is not None
+    place = f"({number.here_place})" if number.here_place else ""
     text = number.style.write(number.here.value)
-    return f"{text} {_interval(number, number.here)}".rstrip()
+    return " ".join(filter(None, [text, _interval(number, number.here), place]))
 
 
 def _interval(number: JudgedNumber, here: Measured) -> str:

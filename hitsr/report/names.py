@@ -4,6 +4,7 @@ from typing import Literal, NamedTuple
 
 from hitsr.plan.subjects import CONTROLS
 from hitsr.specs.network import Formulation
+from hitsr.specs.steps import Launch, Precision
 from hitsr.specs.zoo import BASELINE
 
 Role = Literal["baseline", "conversion", "control", "quoted"]
@@ -43,6 +44,14 @@ _LABELS = {
     "hit_srf": "HiT-SRF",
 }
 _DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+PRECISIONS: dict[Precision, str] = {
+    "float32": "32-bit floats",
+    "tf32": "TF32",
+    "float16": "float16",
+    "bfloat16": "bfloat16",
+    "autocast": "autocast to bfloat16",
+}
+LAUNCHES: dict[Launch, str] = {"eager": "eager", "compiled": "compiled", "graph": "one launch"}
 
 
 class Setup(NamedTuple):
@@ -60,6 +69,34 @@ class Setup(NamedTuple):
     def key(self) -> str:
         """In names of figures."""
         return f"{self.device}-{self.formulation}"
+
+    @property
+    def order(self) -> tuple[str, int]:
+        """By device, then from the released formulation to the fastest."""
+        return self.device, list(FORMULATIONS).index(self.formulation)
+
+
+class Load(NamedTuple):
+    """What a timed forward does, and how it is launched; by default, the usual."""
+
+    batch: int = 1
+    precision: Precision = "float32"
+    launch: Launch = "eager"
+    channels_last: bool = False
+
+    @property
+    def words(self) -> str:
+        """ "batch 4, float16, one launch"; empty for the usual."""
+        extras = {
+            f"batch {self.batch}": self.batch > 1,
+            PRECISIONS[self.precision]: self.precision != "float32",
+            LAUNCHES[self.launch]: self.launch != "eager",
+            "channels last": self.channels_last,
+        }
+        return ", ".join(name for name, is_on in extras.items() if is_on)
+
+
+USUAL = Load()  # one eager forward of a picture of 32-bit floats
 
 
 def device_name(device: str) -> str:

@@ -52,13 +52,13 @@ class End(NamedTuple):
     colour: str
 
 
-def rows_panel(title: str, unit: str, height: float) -> tuple[Figure, Axes]:
+def rows_panel(title: str, unit: str, height: float, width: float = WIDE) -> tuple[Figure, Axes]:
     """An empty panel of rows: axes in units of the SVG, origin at the top left, y downwards."""
-    figure = blank(WIDE, height)
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDE), ylim=(height, 0))
+    figure = blank(width, height)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
     axes.text(0, 14, title, **style("ink", 13.5, 700))
-    axes.text(WIDE, 14, unit, ha="right", **style("ink3", 12))
+    axes.text(width, 14, unit, ha="right", **style("ink3", 12))
     return figure, axes
 
 
@@ -98,12 +98,12 @@ def log_ticks(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> 
     digits = (1,) if ratio > 300 else (1, 3) if ratio > 30 else (1, 2, 5)
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(subs=digits if ratio > 3 else range(1, 10)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axis.set_minor_formatter(NullFormatter())
     axes.tick_params(which="minor", length=0)
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
     """A round number without needless decimals: "0.5", "20", "5 000"."""
     return fixed(value) if value >= 1 else f"{value:g}"
 

@@ -78,10 +78,11 @@ def judged_number(
     here: Measured | None,
     hindrance: str = "",
     paper_place: str = "",
+    here_place: str = "",
 ) -> JudgedNumber:
     """A number that a measurement decides, unless a hindrance forbids to judge it."""
     judgement = judge(expected, here, hindrance)
-    return JudgedNumber(name, style, expected, paper, here, judgement, paper_place)
+    return JudgedNumber(name, style, expected, paper, here, judgement, paper_place, here_place)
 
 
 def quoted_number(name: str, style: Style, printed: float) -> JudgedNumber:

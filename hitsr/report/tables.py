@@ -207,8 +207,9 @@ def times_as_fast(head: str, device: str) -> Shown:
     return of_conversion(Column(head, room="spread"), make)
 
 
-def ratio_cell(ratio: Quartiles | None) -> Cell:
+def ratio_cell(ratio: Quartiles | None, digits: int = 1) -> Cell:
     """A ratio of times with half the interquartile range of neighbours."""
     if ratio is None:
         return NOT_RUN
-    return here(ratio.median, 1, (ratio.upper - ratio.lower) / 2)
+    digits = digits if ratio.median >= 0.1 else 2  # one decimal would show nothing
+    return here(ratio.median, digits, (ratio.upper - ratio.lower) / 2)

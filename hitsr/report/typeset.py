@@ -64,6 +64,11 @@ def between(values: Sequence[float], digits: int, unit: str = "", plus: bool = F
     return f"{low}{tail}" if low == high else f"{low} to {high}{tail}"
 
 
+def times(ratios: Sequence[float]) -> str:
+    """The span of ratios: "6.2 to 7.1"; in more decimals where one would show nothing."""
+    return between(ratios, 1 if min(ratios) >= 0.1 else 2)
+
+
 def listed(words: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

@@ -19,10 +19,12 @@ from pydantic import (
 from hitsr.base.errors import DataError, SpecError, cut, did_you_mean, shortened
 from hitsr.base.reading import read_yaml
 from hitsr.base.values import Count, Number, Several, Value
-from hitsr.specs.network import Scale
+from hitsr.specs.network import Formulation, Scale
 from hitsr.specs.zoo import BASELINE, NETWORKS
 
-Basis = Literal["records", "quotes"]  # judged by records of this run, or by printed numbers only
+# What decides a claim of the paper: records of this run, or printed numbers only. code: no claim of
+# the paper but what its released code says, judged by records.
+Basis = Literal["records", "quotes", "code"]
 ClaimedQuantity = Literal[
     "params",  # thousands
     "flops",  # G
@@ -34,11 +36,12 @@ ClaimedQuantity = Literal[
     "diffusion_index",
 ]
 # value: the number of one network. For a pair: percent (change from baseline to conversion), ratio
-# (baseline / conversion: times as fast) or difference (conversion - baseline).
-Comparison = Literal["value", "percent", "ratio", "difference"]
-# printed: near the printed number; above, below: above or below zero; same_in_both: near the result
-# of this comparison in the step-by-step formulation; a number: near that number.
-_EXPECTED = ("printed", "above", "below", "same_in_both")
+# (baseline / conversion: times as fast) or difference (conversion - baseline). Of a step: share,
+# in per cent of the logarithm of the ratio.
+Comparison = Literal["value", "percent", "ratio", "difference", "share"]
+# printed: near the printed number; above, below: above or below zero; as_released: near the result
+# of this comparison in the released formulation; a number: near that number.
+_EXPECTED = ("printed", "above", "below", "as_released")
 
 
 def _expectation(value: Any) -> Any:
@@ -50,7 +53,7 @@ def _expectation(value: Any) -> Any:
 
 
 Expectation = Annotated[
-    Literal["printed", "above", "below", "same_in_both"] | float, BeforeValidator(_expectation)
+    Literal["printed", "above", "below", "as_released"] | float, BeforeValidator(_expectation)
 ]
 
 TEST_SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
@@ -156,17 +159,31 @@ class PairClaim(BaseClaim):
 
     of: Literal["pairs"] = "pairs"
     conversions: Several[Conversion] = CONVERSIONS
-    device: str | None = None  # part of the name of the device on which printed times were taken
 
     def _unfit(self) -> str:
         is_of_times = "latency_ms" in self.quantities
-        if self.compare != "ratio" and self.expect != "same_in_both" and not is_of_times:
+        if self.compare != "ratio" and self.expect != "as_released" and not is_of_times:
             return super()._unfit()
         if set(self.quantities) != {"latency_ms"} or self.compare != "ratio":
-            return "compare: ratio, expect: same_in_both and latency_ms are for each other alone"
-        if self.expect in ("printed", "same_in_both"):
+            return "compare: ratio, expect: as_released and latency_ms are for each other alone"
+        if self.expect in ("printed", "as_released"):
             return ""
-        return f"expect: {self.expect} is not for a ratio; write printed or same_in_both"
+        return f"expect: {self.expect} is not for a ratio; write printed or as_released"
+
+
+class StepClaim(BaseClaim):
+    """A claim about how much of a speed-up one step from the released code takes away."""
+
+    of: Literal["step"] = "step"
+    conversions: Several[Conversion] = CONVERSIONS
+    formulation: Formulation  # that the step leads to
+    at_least_percent: Positive  # of the logarithm of the ratio, as steps' factors multiply
+
+    def _unfit(self) -> str:
+        wanted = ({"latency_ms"}, "share", "above", "code")
+        if (set(self.quantities), self.compare, self.expect, self.basis) == wanted:
+            return ""
+        return "a step needs quantities: latency_ms, compare: share, expect: above and basis: code"
 
 
 class OtherPairsClaim(BaseClaim):
@@ -210,7 +227,15 @@ class SuccessorClaim(BaseClaim):
     max_params_k: Count
 
 
-Claim = NetworkClaim | PairClaim | OtherPairsClaim | TrainingSetClaim | BestClaim | SuccessorClaim
+Claim = (
+    NetworkClaim
+    | PairClaim
+    | StepClaim
+    | OtherPairsClaim
+    | TrainingSetClaim
+    | BestClaim
+    | SuccessorClaim
+)
 _KINDS: dict[str, type[Claim]] = {kind.model_fields["of"].default: kind for kind in Claim.__args__}
 
 

@@ -47,7 +47,7 @@ from hitsr.specs.ablation import read_ablations
 from hitsr.specs.config import Config, Over, runs, scaled_networks
 from hitsr.specs.network import Formulation
 from hitsr.specs.run import RunSpec
-from hitsr.specs.steps import Launch, Precision
+from hitsr.specs.steps import STEPS, Launch, Precision, Step
 
 REPORTS = Path(__file__).parents[2] / "reports"
 ABLATIONS = Path(__file__).parents[2] / "ablations"
@@ -99,6 +99,24 @@ def make_config(root: Path, **changes: object) -> Config:
     if data["train"]:
         data["train"].setdefault("device", "cpu")
     return Config.parse(data, "test")
+
+
+GPU = "NVIDIA H200"
+# Made up: ms at each step on a GPU. Masks built on the CPU hold the baselines back.
+GPU_MS = {
+    "swinir_light": (750, 80, 90, 60, 40, 8.0),
+    "hit_sir": (105, 85, 55, 45, 30, 5.5),
+    "swinir_ng": (890, 100, 110, 75, 50, 9.5),
+    "hit_sng": (125, 130, 70, 60, 40, 7.0),
+    "srformer_light": (810, 90, 105, 70, 45, 8.5),
+    "hit_srf": (130, 95, 65, 55, 35, 6.5),
+}
+
+
+def steps_ms(device: str, times: dict[str, tuple[float, ...]]) -> dict[str, dict[str, float]]:
+    """For `Folder.taken_apart`, from times in the order of the device's steps."""
+    names = [".".join([step.formulation, step.precision, step.launch]) for step in STEPS[device]]
+    return {network: dict(zip(names, each)) for network, each in times.items()}
 
 
 class Folder:
@@ -227,26 +245,40 @@ class Folder:
         device_name: str = "A CPU",  # any other is a GPU's
         **fields: object,
     ) -> None:
+        device = self.config.efficiency.latency.device
         parts = (
-            "cpu", formulation, f"b{batch}" * (batch > 1), precision * (precision != "float32"),
+            device, formulation, f"b{batch}" * (batch > 1), precision * (precision != "float32"),
             launch * (launch != "eager"),
         )  # fmt: skip
         job = self.job("latency", ".".join([f"{network}-x2", *filter(None, parts)]))
         assert isinstance(job, TimeJob)
         provenance = PROVENANCE.model_copy(update={"device_name": device_name})
         if device_name != PROVENANCE.device_name:
-            job = job.model_copy(update={"device": "cuda"})
+            job = job.model_copy(update={"device": "cuda"})  # whatever the config names
             job = job.model_copy(update={"name": time_name(job)})
             job.save(self.plan.layout.job("latency", job.name))
             provenance = provenance.model_copy(update={"device": "cuda:0"})
+        width, height = self.config.efficiency.output_size
         LatencyRecord(
             subject=job.subject.name, job_hash=job.hash, provenance=provenance, network=network,
-            scale=2, output_size=(1280, 720), input_size=(640, 360), formulation=formulation,
-            session=session, clock="wall", warmup=1,
+            scale=2, output_size=(width, height), input_size=(width // 2, height // 2),
+            formulation=formulation, session=session, clock="wall", warmup=1,
             peak_memory_bytes=500_000_000, memory_kind="resident_set",
             samples_ms=samples_ms or (median_ms - 2, median_ms, median_ms + 6),
             batch=batch, precision=precision, launch=launch, **fields,
         ).save(self.output("latency", job.name))  # fmt: skip
+
+    def taken_apart(self, times: dict[str, dict[str, float]], device_name: str = GPU) -> None:
+        """Times in ms of each network by step: "released", "fused.float16.graph"; all in turns."""
+        for network, steps in times.items():
+            for name, median_ms in steps.items():
+                step = Step(*name.split("."))
+                samples = tuple(median_ms * share for share in (0.99, 1.0, 1.02))
+                self.latency(
+                    network, formulation=step.formulation, precision=step.precision,
+                    launch=step.launch, samples_ms=samples, session="turns",
+                    device_name=device_name,
+                )  # fmt: skip
 
     def scaling(self, network: str, over: Over, power: float) -> None:
         """Costs that grow as the size to `power`, exactly."""
@@ -451,6 +483,19 @@ def reports() -> Path:
 def configured(tmp_path: Path):
     """A results folder whose config is changed: `configured(data__test=["Set5"])`."""
     return lambda **changes: Folder(make_config(tmp_path / "data", **changes), tmp_path / "results")
+
+
+@pytest.fixture
+def on_gpu(configured):
+    """A folder of three pairs, their speed-ups taken apart on a made-up GPU."""
+
+    def make(times: dict[str, tuple[float, ...]] = GPU_MS, device_name: str = GPU) -> Folder:
+        latency = {"scales": [2], "taken_apart": True, "device": "cuda"}
+        folder = configured(networks=list(GPU_MS), efficiency__latency=latency)
+        folder.taken_apart(steps_ms("cuda", times), device_name)
+        return folder
+
+    return make
 
 
 @pytest.fixture

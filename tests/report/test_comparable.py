@@ -3,7 +3,7 @@
 import pytest
 
 from hitsr.report.budget import budget_of
-from hitsr.report.comparable import hindrance
+from hitsr.report.comparable import hindrance, is_data_centre
 from hitsr.report.judging import printed_number
 from hitsr.report.ledger import rulings
 from hitsr.specs.config import runs
@@ -66,3 +66,29 @@ def test_a_network_that_is_not_the_papers_is_not_reduced(papers):
     run = only_run(papers())
     other = run.network.model_copy(update={"name": "hit_sir.heads_3", "depths": (6,)})
     assert hindrance(run.model_copy(update={"network": other})) == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NVIDIA A100-SXM4-40GB", "NVIDIA A800 80GB PCIe", "NVIDIA H100 80GB HBM3", "NVIDIA H200",
+        "NVIDIA GH200 480GB", "NVIDIA H20", "NVIDIA B200", "NVIDIA GB200", "NVIDIA L4",
+        "NVIDIA L40S", "NVIDIA A10G", "NVIDIA A30", "Tesla V100-SXM2-16GB", "Tesla T4",
+        "AMD Instinct MI300X", "AMD Instinct MI250X/MI250",
+    ],
+)  # fmt: skip
+def test_a_gpu_of_a_data_centre_is_known_by_its_name(name):
+    assert is_data_centre(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NVIDIA GeForce RTX 4090", "NVIDIA GeForce GTX 1080 Ti", "NVIDIA RTX A6000",
+        "NVIDIA RTX A4000", "NVIDIA RTX 6000 Ada Generation", "Quadro P4000", "NVIDIA T400 4GB",
+        "NVIDIA GeForce MX450", "AMD Radeon RX 7900 XTX", "Apple M3 Max", "A CPU", "",
+        "AMD EPYC 9654 96-Core Processor", "Intel(R) Xeon(R) CPU E5-2680 v4",
+    ],
+)  # fmt: skip
+def test_other_devices_are_not(name):
+    assert not is_data_centre(name)

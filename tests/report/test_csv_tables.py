@@ -24,6 +24,7 @@ def test_there_is_a_row_per_measurement(measured):
         "scaling": 2 * 2 * 4,
         "scaling_time": 2 * 2 * 3,
         "throughput": 4,
+        "taken_apart": 3,  # steps of one pair, one of them not timed
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 from hitsr.report import evidence as module
 from hitsr.report.evidence import difference_of
 from hitsr.report.facts import Fact
-from hitsr.report.names import FAMILIES, Setup
+from hitsr.report.names import FAMILIES, USUAL, Setup
 from hitsr.specs.config import runs
 
 PAIR = ("hit_sir", "swinir_light")
@@ -43,7 +43,7 @@ def test_one_seed_has_a_level_and_no_interval(evidence):
 
 
 def test_times_have_medians_and_half_their_interquartile_range(evidence):
-    level = evidence.level("latency_ms", "hit_sir", scale=2, setup=FUSED, load="")
+    level = evidence.level("latency_ms", "hit_sir", scale=2, setup=FUSED, load=USUAL)
     assert level == (400.0, 2.0)  # of 398, 400 and 406
 
 
@@ -103,15 +103,23 @@ def test_ends_are_the_widest_where_forwards_took_no_turns(folder):
     assert (found.lower, found.upper) == pytest.approx((3 / 3.5, 6.5 / 2))
 
 
-def test_fusing_gains_only_where_both_took_turns(configured):
-    folder = configured(efficiency__latency={"scales": [2], "formulations": ["paper", "fused"]})
-    folder.latency("hit_sir", samples_ms=BEFORE_MS, formulation="paper", session="one")
+def test_a_formulation_gains_on_the_one_before_it_where_both_took_turns(configured):
+    forms = ["released", "paper", "fused"]
+    folder = configured(efficiency__latency={"scales": [2], "formulations": forms})
+
+    def gain(formulation="fused"):
+        found = folder.evidence().gain("hit_sir", 2, Setup("cpu", formulation))
+        return found and found.median
+
+    folder.latency("hit_sir", samples_ms=(6.0, 27.0, 12.0), formulation="released", session="one")
     folder.latency("hit_sir", samples_ms=AFTER_MS, session="one")
-    assert folder.evidence().fused_gain("hit_sir", 2, "cpu").median == 2
+    assert gain() == 6
+    folder.latency("hit_sir", samples_ms=BEFORE_MS, formulation="paper", session="one")
+    assert (gain("released"), gain("paper"), gain()) == (None, 3, 2)
     folder.latency("hit_sir", samples_ms=AFTER_MS, session="another")
-    assert folder.evidence().fused_gain("hit_sir", 2, "cpu") is None
+    assert gain() is None
     folder.latency("hit_sir", samples_ms=AFTER_MS)
-    assert folder.evidence().fused_gain("hit_sir", 2, "cpu") is None
+    assert gain() is None
 
 
 def test_a_curve_spans_its_seeds_at_common_steps(configured):

@@ -4,6 +4,7 @@ import pytest
 
 from hitsr.report.budget import budget_of
 from hitsr.report.facts import HERE, QUANTITIES, Fact, Facts
+from hitsr.report.names import Load
 
 
 def test_every_quantity_of_every_record_and_printed_row_is_a_row(measured):
@@ -23,7 +24,8 @@ def test_numbers_are_in_the_units_of_their_quantity(measured):
     assert facts.value("flops", "hit_sir", scale=2) == 209.89  # G
     assert facts.value("memory_mb", "hit_sir") == 500  # MB
     assert facts.value("information_area", "hit_sir") == 25  # per cent
-    assert facts.value("pictures_per_second", "hit_sir", load="batch 4") == pytest.approx(4.4, 0.01)
+    rate = facts.value("pictures_per_second", "hit_sir", load=Load(batch=4))
+    assert rate == pytest.approx(4.4, 0.01)
     assert facts.value("params", "hit_sir", speaker="paper", scale=2) == 772
 
 

@@ -7,7 +7,7 @@ import pytest
 from hitsr.report.cells import NO_BASELINE, NO_SOURCE, NOT_RUN, UNPAIRED
 from hitsr.report.facts import QUANTITIES
 from hitsr.report.judging import printed_number
-from hitsr.report.names import Setup
+from hitsr.report.names import USUAL, Setup
 from hitsr.report.tables import (
     Lines,
     Shelf,
@@ -76,7 +76,7 @@ def test_a_count_at_another_output_size_says_so(configured):
 
 def test_what_is_small_is_not_shown_as_nothing(folder):
     folder.latency("hit_sir", samples_ms=(0.31, 0.32, 0.33))
-    where = {"scale": 2, "setup": Setup("cpu", "fused"), "load": ""}
+    where = {"scale": 2, "setup": Setup("cpu", "fused"), "load": USUAL}
     shown = measured("latency_ms", "latency", "ms").fill(folder.evidence(), "hit_sir", where)
     assert shown.text == "0.32"
 

@@ -11,6 +11,7 @@ from hitsr.report.typeset import (
     percent,
     share,
     signed,
+    times,
 )
 
 
@@ -25,6 +26,14 @@ def test_fixed_has_thin_spaces_true_minus_and_no_negative_zero(value, digits, te
 @pytest.mark.parametrize(("value", "text"), [(0.214, "+0.21"), (-0.2, "−0.20"), (0.004, "0.00")])
 def test_signed_has_a_sign_unless_it_prints_as_zero(value, text):
     assert signed(value, 2) == text
+
+
+@pytest.mark.parametrize(
+    ("ratios", "text"),
+    [([6.22, 7.14], "6.2 to 7.1"), ([0.9], "0.9"), ([0.034, 1.2], "0.03 to 1.20")],
+)
+def test_ratios_have_more_decimals_where_one_would_show_nothing(ratios, text):
+    assert times(ratios) == text
 
 
 def test_percent_is_a_change():

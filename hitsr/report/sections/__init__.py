@@ -17,6 +17,8 @@ from hitsr.report.sections.pictures import pictures_section
 from hitsr.report.sections.provenance import provenance_section
 from hitsr.report.sections.quality import quality_section
 from hitsr.report.sections.scaling import scaling_section
+from hitsr.report.sections.speed import speed_section
+from hitsr.report.taken_apart import places
 
 
 def sections(evidence: Evidence, budget: Budget) -> list[Section]:
@@ -24,6 +26,7 @@ def sections(evidence: Evidence, budget: Budget) -> list[Section]:
     return [
         claims_section(evidence),
         efficiency_section(evidence),
+        *([speed_section(evidence)] if _has_steps(evidence) else []),
         *([scaling_section(evidence)] if _has_scaling(evidence) else []),
         quality_section(evidence, budget),
         cost_section(evidence, budget),
@@ -50,3 +53,8 @@ def _has_scaling(evidence: Evidence) -> bool:
 def _has_maps(evidence: Evidence) -> bool:
     """Asked for, or there all the same."""
     return evidence.config.lam is not None or bool(evidence.results.of(AttributionRecord))
+
+
+def _has_steps(evidence: Evidence) -> bool:
+    """Asked for, or there all the same."""
+    return evidence.config.efficiency.latency.taken_apart or bool(places(evidence))

@@ -9,7 +9,7 @@ from hitsr.report.budget import Budget
 from hitsr.report.cells import NOT_RUN, Cell, Column, Group, Row, Span, Table
 from hitsr.report.estimates import PairedDifference, resolved
 from hitsr.report.evidence import Evidence, Resolved
-from hitsr.report.names import device_name, family_key, label
+from hitsr.report.names import USUAL, device_name, family_key, label
 from hitsr.report.section import Caption, Section, TableView
 from hitsr.report.svg import Panel
 from hitsr.report.tables import Shown, Where, measured
@@ -169,7 +169,7 @@ def _cost_columns(evidence: Evidence) -> list[Shown]:
     setups = [setup for setup in evidence.latency_setups if setup.formulation == "fused"]
     heads = [f"latency, {device_name(setup.device)}" for setup in setups]
     times = (
-        measured("latency_ms", head, "ms", scale=scale, setup=setup, load="")
+        measured("latency_ms", head, "ms", scale=scale, setup=setup, load=USUAL)
         for head, setup in zip(heads, setups)
     )
 

@@ -33,7 +33,7 @@ from hitsr.specs.claims import Basis
 _EVIDENCE = {
     "params": ("efficiency",),
     "flops": ("efficiency",),
-    "latency_ms": ("efficiency",),
+    "latency_ms": ("speed", "efficiency"),
     "flops_exponent": ("scaling", "efficiency"),
     "psnr_db": ("quality",),
     "ssim": ("quality",),
@@ -84,7 +84,7 @@ def claims_section(evidence: Evidence) -> Section:
         "Claims of the paper, and what this run makes of them.",
         "Ranges and counts are over network pairs, scales and test sets.",
     )
-    untested = [r for r in found if r.verdict == "not_testable" and r.claim.basis == "records"]
+    untested = [r for r in found if r.verdict == "not_testable" and r.claim.basis != "quotes"]
     return Section(
         key="claims",
         nav="Claims",
@@ -94,6 +94,7 @@ def claims_section(evidence: Evidence) -> Section:
             "untested": [_entry(ruling) for ruling in untested],
             "tally": _counts(found, "records"),
             "in_print": _counts(found, "quotes"),
+            "in_code": _counts(found, "code"),
         },
         tables=[TableView(claims_table(found), caption)],
         files={"claims.csv": claims_csv(found)},
@@ -144,6 +145,7 @@ def _fields(ruling: Ruling, number: JudgedNumber) -> dict[str, object]:
         "here": _finite(here.value if here else None),
         "here_low": _finite(low),
         "here_high": _finite(high),
+        "here_place": number.here_place or None,
         "band_low": _finite(number.expected.low),
         "band_high": _finite(number.expected.high),
         "verdict": number.verdict,

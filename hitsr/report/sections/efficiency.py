@@ -12,10 +12,10 @@ from hitsr.records import ComplexityRecord, LatencyRecord
 from hitsr.report.bars import cost_panels
 from hitsr.report.cells import REFERENCE, Cell, Column, Table, paper
 from hitsr.report.dotted import at
-from hitsr.report.evidence import Evidence, percent_change
-from hitsr.report.facts import load_words
+from hitsr.report.evidence import Evidence, percent_change, took_turns
+from hitsr.report.facts import load_of
 from hitsr.report.judging import printed_number
-from hitsr.report.names import FORMULATIONS, Setup, device_name, label
+from hitsr.report.names import FORMULATIONS, USUAL, Setup, device_name, label
 from hitsr.report.published import PAPER_DEVICE, PAPER_RUNTIME_SCALE
 from hitsr.report.section import Caption, Section, TableView
 from hitsr.report.sections.provenance import machine_words
@@ -33,11 +33,12 @@ from hitsr.report.tables import (
     to_print,
 )
 from hitsr.report.throughput import throughput_view
-from hitsr.report.typeset import between, counted, fixed, listed, sentence, size
+from hitsr.report.typeset import between, counted, fixed, listed, sentence, size, times
 from hitsr.specs.network import Scale
 
 _COUNTED = ("params", "flops")
 _PERCENTILES = (5, 25, 75, 95)
+_GAIN = "gain"  # head of a column that a note explains
 
 
 class Change(NamedTuple):
@@ -127,7 +128,7 @@ def complexity_finding(evidence: Evidence) -> str:
 def speed_sentence(evidence: Evidence) -> str:
     """Ratios here against the paper's, never milliseconds across devices; empty if not run."""
     parts = [
-        f"{between(ratios, 1)} ({setup.words})"
+        f"{times(ratios)} ({setup.words})"
         for setup in evidence.latency_setups
         if (ratios := speedups(evidence, setup))
     ]
@@ -149,14 +150,19 @@ def speed_sentence(evidence: Evidence) -> str:
 
 def gains_sentence(evidence: Evidence) -> str:
     """What fusing is worth to conversions and to baselines; empty if not timed in turns."""
-    devices = [setup.device for setup in evidence.latency_setups if setup.formulation == "fused"]
+    setups = [
+        setup
+        for setup in evidence.latency_setups
+        if setup.formulation == "fused"
+        and setup._replace(formulation="paper") in evidence.latency_setups
+    ]
     parts = []
     for role in ("conversion", "baseline"):
         found = [
             gain.median
             for family in evidence.families
-            for scale, device in product(evidence.latency_scales, devices)
-            if (gain := evidence.fused_gain(getattr(family, role), scale, device))
+            for scale, setup in product(evidence.latency_scales, setups)
+            if (gain := evidence.gain(getattr(family, role), scale, setup))
         ]
         parts += [f"{role}s {between(found, 1)}"] if found else []
     return f"Fusing makes {listed(parts)} times as fast." if parts else ""
@@ -187,8 +193,10 @@ def latency_table(evidence: Evidence) -> Table:
     """Time and memory per device, beside the paper's ratios; a group per scale and formulation."""
     devices = sorted({setup.device for setup in evidence.latency_setups})
     took_turns = any(
-        evidence.fused_gain(network, scale, device)
-        for network, scale, device in product(evidence.networks, evidence.latency_scales, devices)
+        evidence.gain(network, scale, setup)
+        for network, scale, setup in product(
+            evidence.networks, evidence.latency_scales, evidence.latency_setups
+        )
     )
     shelves = [Shelf(_timed_columns(device, took_turns), device_name(device)) for device in devices]
     shelves.append(
@@ -200,14 +208,16 @@ def latency_table(evidence: Evidence) -> Table:
             f"Paper, {PAPER_DEVICE}, ×{PAPER_RUNTIME_SCALE}",
         )
     )
-    lines = []
+    lines: list[Lines] = []
     for scale, form in product(evidence.latency_scales, FORMULATIONS):
         networks = [n for n in evidence.networks if form == "fused" or n not in evidence.config.own]
-        rows = evidence.facts.find("latency_ms", scale=scale, load="")
+        rows = evidence.facts.find("latency_ms", scale=scale, load=USUAL)
         timed = {row.network for row in rows if row.setup and row.setup.formulation == form}
         if timed & set(networks):
             title = f"{_group_title(evidence, scale)}, {FORMULATIONS[form]}"
-            lines.append(Lines(title, networks, {"scale": scale, "formulation": form}))
+            is_first = all(each.where["scale"] != scale for each in lines)
+            where = {"scale": scale, "formulation": form, "is_first": is_first}
+            lines.append(Lines(title, networks, where))
     return fill(evidence, "latency", "Network", shelves, lines)
 
 
@@ -217,7 +227,7 @@ def _timed_columns(device: str, took_turns: bool) -> tuple[Shown, ...]:
         times_as_fast("times as fast", device),
         _timed("memory_mb", "peak memory", "MB", device),
     )
-    return (*columns, _fused_gains(device)) if took_turns else columns
+    return (*columns, _gain(device)) if took_turns else columns
 
 
 def _timed(quantity: str, head: str, unit: str, device: str, room: bool = False) -> Shown:
@@ -226,22 +236,24 @@ def _timed(quantity: str, head: str, unit: str, device: str, room: bool = False)
 
     def cell(evidence: Evidence, network: str, where: Where) -> Cell:
         setup = Setup(device, where["formulation"])
-        place = {"scale": where["scale"], "setup": setup, "load": ""}
-        found = evidence.facts.find("latency_ms", network, **place) if room else []
-        words = percentile_words(found[0].samples) if found else ""
+        place = {"scale": where["scale"], "setup": setup, "load": USUAL}
+        time = evidence.time_of(network, where["scale"], setup) if room else None
+        words = percentile_words(time.samples) if time else ""
         return replace(shown.fill(evidence, network, place), hover=words)
 
     return Shown(shown.column, cell)
 
 
-def _fused_gains(device: str) -> Shown:
-    """How many times as fast fused runs; the other formulation is the reference."""
+def _gain(device: str) -> Shown:
+    """How many times as fast a formulation runs as the one before it; the first is reference."""
 
     def cell(evidence: Evidence, network: str, where: Where) -> Cell:
-        gain = evidence.fused_gain(network, where["scale"], device)
-        return REFERENCE if gain and where["formulation"] == "paper" else ratio_cell(gain)
+        setup = Setup(device, where["formulation"])
+        if where["is_first"] and evidence.time_of(network, where["scale"], setup):
+            return REFERENCE
+        return ratio_cell(evidence.gain(network, where["scale"], setup))
 
-    return Shown(Column("fused gains", room="spread"), cell)
+    return Shown(Column(_GAIN, room="spread"), cell)
 
 
 def _printed_speedup() -> Shown:
@@ -343,25 +355,29 @@ def _alone(evidence: Evidence) -> str:
     for family, scale, setup in product(
         evidence.families, evidence.latency_scales, evidence.latency_setups
     ):
-        rows = [
-            row
-            for network in family.networks
-            for row in evidence.facts.find(
-                "latency_ms", network, scale=scale, setup=setup, load=""
-            )[:1]
-        ]
-        if len(rows) == 2 and (rows[0].session is None or rows[0].session != rows[1].session):
+        before, after = (evidence.time_of(name, scale, setup) for name in family.networks)
+        if before and after and not took_turns(before, after):
             found.append(f"{label(family.conversion)} ×{scale} ({setup.words})")
     return f"; {listed(found)} did not, and there it is the ratio of medians" if found else ""
 
 
+def _released_words(evidence: Evidence) -> str:
+    """Whether a formulation that was timed does as the released code does."""
+    if any(setup.formulation == "released" for setup in evidence.latency_setups):
+        return f"so does the formulation “{FORMULATIONS['released']}”"
+    return "no formulation that was timed here does"
+
+
 def _latency(evidence: Evidence) -> TableView:
-    records = [r for r in evidence.results.of(LatencyRecord) if not load_words(r)]
+    records = [r for r in evidence.results.of(LatencyRecord) if load_of(r) == USUAL]
+    table = latency_table(evidence)
     samples = sorted({len(record.samples_ms) for record in records})
     warmup = max(record.warmup for record in records)
     taken = f"{listed([*map(str, samples)])} {'sample' if samples == [1] else 'samples'}"
+    on_gpu = any(setup.device == "cuda" for setup in evidence.latency_setups)
+    floats = "32-bit floats without TF32" if on_gpu else "32-bit floats"
     conditions = (
-        f"{sentence(_of_size(evidence))}, 32-bit floats, one picture; median of {taken} "
+        f"{sentence(_of_size(evidence))}, {floats}, one picture; median of {taken} "
         f"± half the interquartile range, after {counted(warmup, 'warm-up forward')}. "
         f"Measured on {machine_words(records)}."
     )
@@ -370,15 +386,15 @@ def _latency(evidence: Evidence) -> TableView:
         "neighbouring forwards, where both took turns in one process, ± half their interquartile "
         f"range{_alone(evidence)}. Milliseconds of different machines are not compared. The "
         "paper’s run times are of the released code, which builds attention masks on the CPU and "
-        "copies them over in every block; neither formulation here does."
+        f"copies them over in every block; {_released_words(evidence)}."
     ]
     if clocks := _clock_note(records):
         notes.append(clocks)
-    if gains_sentence(evidence):
+    if any(column.head == _GAIN for _, column in table.columns):
         notes.append(
-            "“Fused gains” is how many times as fast the fused formulation runs as the "
-            "step-by-step one. Peak memory is that of a process of its own."
+            "“Gain” is how many times as fast a formulation runs as the one above it. Peak memory "
+            "is that of one forward, above that at rest."
         )
     finding = speed_sentence(evidence) or f"Latency and peak memory, {_of_size(evidence)}."
     finding = " ".join(filter(None, [finding, gains_sentence(evidence)]))
-    return TableView(latency_table(evidence), Caption(finding, conditions), notes)
+    return TableView(table, Caption(finding, conditions), notes)

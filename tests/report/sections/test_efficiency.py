@@ -69,13 +69,32 @@ def test_ratios_are_of_neighbours_in_words_and_in_the_table(configured):
     ):  # fmt: skip
         folder.latency(network, samples_ms=samples_ms, formulation=formulation, session="one")
     evidence = folder.evidence()
-    assert "2.0 (CPU, fused) and 1.0 (CPU, step by step) times as fast" in speed_sentence(evidence)
+    assert "1.0 (CPU, step by step) and 2.0 (CPU, fused) times as fast" in speed_sentence(evidence)
     assert gains_sentence(evidence) == (
         "Fusing makes conversions 2.0 and baselines 1.0 times as fast."
     )
     steps, fused = latency_table(evidence).groups
     assert fused.rows[1].cells[1].text == "2.0"
     assert (steps.rows[1].cells[3], fused.rows[1].cells[3].text) == (REFERENCE, "2.0")
+
+
+def test_the_released_formulation_stands_first_and_each_gains_on_the_one_above(on_gpu):
+    evidence = on_gpu().evidence()
+    table = latency_table(evidence)
+    titles = [group.title.rpartition(", ")[2] for group in table.groups]
+    assert titles == ["as released", "step by step", "fused"]
+    gains = [group.rows[0].cells[3] for group in table.groups]
+    assert gains[0] == REFERENCE
+    assert [cell.text for cell in gains[1:]] == ["9.4", "0.9"]  # 750 / 80, 80 / 90
+    notes = " ".join(efficiency_section(evidence).parts["latency"].notes)
+    assert "so does the formulation “as released”" in notes
+    assert "32-bit floats without TF32" in efficiency_section(evidence).tables[1].caption.conditions
+
+
+def test_what_was_not_timed_as_released_is_said(folder):
+    folder.latency("hit_sir", 400.0)
+    notes = " ".join(efficiency_section(folder.evidence()).parts["latency"].notes)
+    assert "no formulation that was timed here does" in notes
 
 
 def test_pairs_that_did_not_take_turns_are_named(folder):
@@ -106,8 +125,23 @@ def test_throughput_counts_pictures_not_batches(configured):
     assert [cell.text for cell in conversion.cells] == ["2.500", "5.000"]
     assert "runs 2.00 times" in throughput_finding(evidence)
     folder.latency("hit_sir", 800.0, batch=4, precision="bfloat16")
-    heads = [column.head for _, column in throughput_table(folder.evidence()).columns]
-    assert heads == ["batch 1", "batch 4", "batch 4, bfloat16"]
+    columns = throughput_table(folder.evidence()).columns
+    heads = [(span.title, column.head) for span, column in columns]
+    assert heads == [
+        ("32-bit floats", "batch 1"), ("32-bit floats", "batch 4"), ("bfloat16", "batch 4"),
+    ]  # fmt: skip
+
+
+def test_number_formats_are_titles_and_launches_are_columns(on_gpu):
+    table = throughput_table(on_gpu().evidence())
+    assert [(span.title, [column.head for column in span.columns]) for span in table.spans] == [
+        ("32-bit floats", ["batch 1"]),
+        ("TF32", ["batch 1"]),
+        ("float16", ["batch 1", "batch 1, one launch"]),
+    ]
+    assert [cell.text for cell in table.groups[0].rows[0].cells] == [
+        "11.111", "16.667", "25.000", "125.000",
+    ]  # fmt: skip
 
 
 def test_flops_that_lack_something_are_marked_and_the_note_names_it(folder):
