@@ -94,7 +94,8 @@ class Attention(nn.Module):
             scores = scores + bias_mts
         if mask_nts is not None:
             windows = mask_nts.shape[0]  # not its len(), which an exported program would fix
-            scores = (scores.unflatten(0, (-1, windows)) + mask_nts[:, None]).flatten(0, 1)
+            mask = mask_nts[:, None].to(scores.dtype)
+            scores = (scores.unflatten(0, (-1, windows)) + mask).flatten(0, 1)
         mixed = scores.softmax(-1) @ v_nmsd
         merged = merge(self.proj(mixed.transpose(1, 2).flatten(2)), self.window, h, w)
         return roll(merged, self.shift)

@@ -14,6 +14,7 @@ from hitsr.models.correlation import Correlation
 from hitsr.models.ffn import FeedForward
 from hitsr.models.fused import block as fused
 from hitsr.models.ngram import NgramContext
+from hitsr.models.precision import layer_norm
 from hitsr.models.transposed import TransposedAttention
 from hitsr.models.windows import extend
 from hitsr.specs import network as spec
@@ -48,9 +49,9 @@ class Block(nn.Module):
     def normed(
         self, branch: Callable[[Tensor], Tensor], norm: nn.LayerNorm, x_bhwc: Tensor
     ) -> Tensor:
-        """norm(branch(x)) or branch(norm(x)), as the network has it."""
-        out: Tensor = norm(branch(x_bhwc)) if self.norm_after else branch(norm(x_bhwc))
-        return out
+        """norm(branch(x)) or branch(norm(x)), as the network has it, in the dtype of x."""
+        out = layer_norm(norm, branch(x_bhwc)) if self.norm_after else branch(norm(x_bhwc))
+        return out.to(x_bhwc.dtype)
 
     def mix(self, x_bhwc: Tensor) -> Tensor:
         """The mixer, on features extended to whole windows (to pairs of them for n-grams)."""

@@ -18,6 +18,7 @@ from hitsr.models.fused.cache import EvalCache
 from hitsr.models.fused.cpu.strips import Strip
 from hitsr.models.ngram import NgramContext
 from hitsr.models.position import DynamicPosition, TablePosition, averaged_bias
+from hitsr.models.precision import linear, widened, without_float16_autocast
 from hitsr.models.windows import merge, roll, split
 from hitsr.specs import network as spec
 
@@ -25,7 +26,8 @@ from hitsr.specs import network as spec
 class DualFeatures(nn.Module):
     """Dual feature extraction: a convolution branch times a linear branch, same shape (b, h, w, c).
 
-    For an ablation, kind "conv" or "linear" has that branch alone.
+    For an ablation, kind "conv" or "linear" has that branch alone. Features of a float16 input are
+    in float32 (`models.precision`).
     """
 
     def __init__(
@@ -49,10 +51,10 @@ class DualFeatures(nn.Module):
         if self.formulation == "released":
             return released.features(self, x_bhwc)
         if self.kind == "linear":
-            return _pointwise(self.gate, x_bhwc)
+            return widened(_pointwise(self.gate, x_bhwc))
         x = F.leaky_relu(_pointwise(self.squeeze, x_bhwc), 0.2)
         x = F.leaky_relu(self.spatial(x.permute(0, 3, 1, 2)), 0.2).permute(0, 2, 3, 1)
-        features = _pointwise(self.expand, x)
+        features = widened(_pointwise(self.expand, x))
         return features if self.kind == "conv" else features * _pointwise(self.gate, x_bhwc)
 
 
@@ -93,19 +95,24 @@ class Correlation(nn.Module):
         self.cache = EvalCache()
 
     def forward(self, x_bhwc: Tensor, strip: Strip | None = None) -> Tensor:
-        """Mix tokens and channels within windows. `strip` is for the fused formulation."""
+        """Mix tokens and channels within windows. `strip` is for the fused formulation.
+
+        The result is in the dtype of the features: of a float16 input, float32.
+        """
         match self.formulation:
             case "released":
                 return released.correlation(self, x_bhwc)
             case "paper":
-                return self._paper(x_bhwc)
+                pass
             case "fused":
                 return fused.correlation(self, x_bhwc, strip)
-
-    def _paper(self, x_bhwc: Tensor) -> Tensor:
-        """Equations 3 to 6, step by step."""
-        _, h, w, _ = x_bhwc.shape
         qv = self.features(x_bhwc)
+        with without_float16_autocast(x_bhwc.device):
+            return self._paper(qv)
+
+    def _paper(self, qv: Tensor) -> Tensor:
+        """Equations 3 to 6, step by step, of queries and values: (b, h, w, c), same shape."""
+        _, h, w, _ = qv.shape
         if self.context is not None:
             qv = self.context(qv)
         q, v = split(roll(qv, -self.shift), self.window).chunk(2, -1)
@@ -114,7 +121,7 @@ class Correlation(nn.Module):
             branches.append(self._spatial(q, v))
         if self.channel:
             branches.append(self._channel(q, v))
-        mixed = self.proj(torch.cat(branches, -1))
+        mixed = linear(self.proj, torch.cat(branches, -1))
         return roll(merge(mixed, self.window, h, w), self.shift)
 
     def _spatial(self, q_ntc: Tensor, v_ntc: Tensor) -> Tensor:
@@ -123,7 +130,8 @@ class Correlation(nn.Module):
         v = self.base_cells(v_ntc).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         correlation = q @ v.transpose(-2, -1) / q.shape[-1]
         if self.position is not None:
-            correlation = correlation + averaged_bias(self.position(self.window), self.ratio)
+            bias = averaged_bias(self.position(self.window), self.ratio)
+            correlation = correlation + bias.to(correlation.dtype)
         if self.softmax:
             correlation = correlation.softmax(-1)
         mixed: Tensor = correlation @ v
@@ -143,8 +151,7 @@ class Correlation(nn.Module):
         side = self.window // self.ratio
         blocks = v_ntc.unflatten(-2, (side, self.ratio, side, self.ratio))
         blocks = blocks.transpose(-4, -3).movedim(-1, -3)  # (..., side, side, c, ratio, ratio)
-        projected: Tensor = self.to_base(blocks.flatten(-2).flatten(-4, -3))
-        return projected.squeeze(-1)
+        return linear(self.to_base, blocks.flatten(-2).flatten(-4, -3)).squeeze(-1)
 
 
 def _pointwise(conv: nn.Conv2d, x_bhwc: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from hitsr.models import released
 from hitsr.models.fused import ngram as fused
 from hitsr.models.position import table_bias
+from hitsr.models.precision import linear
 from hitsr.specs.network import Formulation
 
 
@@ -63,9 +64,9 @@ class NgramContext(nn.Module):
         """Embed windows: (b, h, w, c) -> (b, rows, columns, c / 2)."""
         pairs = x_bhwc.shape[-1] // 2
         repeats = pairs // self.embed.groups
-        weight = self.embed.weight.repeat(repeats, 1, 1, 1)
-        bias = self.embed.bias
-        assert bias is not None
+        weight = self.embed.weight.to(x_bhwc.dtype).repeat(repeats, 1, 1, 1)
+        assert self.embed.bias is not None
+        bias = self.embed.bias.to(x_bhwc.dtype)
         x = F.conv2d(
             x_bhwc.permute(0, 3, 1, 2), weight, bias.repeat(repeats), self.window, groups=pairs
         )
@@ -74,8 +75,9 @@ class NgramContext(nn.Module):
     def context_of(self, unigrams: Tensor) -> Tensor:
         """Context of each window: (b, rows, columns, c / 2) -> (b, rows, columns, c)."""
         both = torch.cat([self._bigrams(unigrams, False), self._bigrams(unigrams, True)], -1)
-        context: Tensor = self.merge(both.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return context
+        weight, bias = self.merge.weight, self.merge.bias
+        assert bias is not None
+        return F.linear(both, weight.flatten(1).to(both.dtype), bias.to(both.dtype))
 
     def _bigrams(self, x_bhwc: Tensor, backward: bool) -> Tensor:
         """Average of the attention within each n x n windows: (b, rows, columns, c)."""
@@ -88,11 +90,10 @@ class NgramContext(nn.Module):
 
     def attend(self, tokens: Tensor, bias: Tensor) -> Tensor:
         """Attention among the embeddings of n x n windows: (squares, n², c), same shape."""
-        q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = linear(self.qkv, tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-        mixed = (scores + bias).softmax(-1) @ v
-        projected: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
-        return projected
+        mixed = (scores + bias).softmax(-1).to(v.dtype) @ v
+        return linear(self.proj, mixed.transpose(1, 2).flatten(2))
 
 
 def _reflect_ends(x_bhwc: Tensor, extra: int, backward: bool) -> Tensor:

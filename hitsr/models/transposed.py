@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from hitsr.models.fused import transposed as fused
 from hitsr.models.ngram import NgramContext
+from hitsr.models.precision import linear, widened, without_float16_autocast
 from hitsr.models.windows import merge, roll, split
 from hitsr.specs.network import Formulation
 
@@ -47,8 +48,9 @@ class TransposedAttention(nn.Module):
         _, h, w, _ = x_bhwc.shape
         if self.context is not None:
             x_bhwc = self.context(x_bhwc)
-        qkv = split(roll(self.qkv(x_bhwc), -self.shift), self.window)
-        mixed = fused.attention(self, qkv) if self.formulation == "fused" else self._paper(qkv)
+        qkv = widened(split(roll(self.qkv(x_bhwc), -self.shift), self.window))
+        with without_float16_autocast(x_bhwc.device):
+            mixed = fused.attention(self, qkv) if self.formulation == "fused" else self._paper(qkv)
         return roll(merge(mixed, self.window, h, w), self.shift)
 
     def _paper(self, qkv_ntc: Tensor) -> Tensor:
@@ -56,5 +58,4 @@ class TransposedAttention(nn.Module):
         q, k, v = qkv_ntc.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 4, 1)  # (n, m, d, t)
         scores = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)
         mixed = (scores * self.temperature[:, None, None]).softmax(-1) @ v
-        out: Tensor = self.proj(mixed.permute(0, 3, 1, 2).flatten(2))
-        return out
+        return linear(self.proj, mixed.permute(0, 3, 1, 2).flatten(2))

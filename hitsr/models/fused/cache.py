@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hitsr.models.precision import autocast_dtype
 from hitsr.runtime.graphs import hold, is_capturing
 
 
@@ -41,7 +42,7 @@ class EvalCache:
             self._kept = {}
             return compute()
         versions = [(p._version, p.device, p.dtype) for p in parameters]
-        state = _State(parameters, versions, _autocast_dtype(parameters[0].device.type))
+        state = _State(parameters, versions, autocast_dtype(parameters[0].device.type))
         if key in self._kept:
             before, value = self._kept[key]
             if before.same(state):
@@ -84,10 +85,3 @@ class _State(NamedTuple):
         if (self.versions, self.autocast) != (other.versions, other.autocast):
             return False
         return all(a is b for a, b in zip(self.parameters, other.parameters, strict=True))
-
-
-def _autocast_dtype(device: str) -> torch.dtype | None:
-    """The dtype that autocast now gives matrix products on this type of device; None if off."""
-    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
-        return None
-    return torch.get_autocast_dtype(device)

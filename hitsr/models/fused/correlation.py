@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from hitsr.models.fused.cpu.strips import Strip, by_strips
 from hitsr.models.fused.position import pooled_bias
+from hitsr.models.precision import without_float16_autocast
 from hitsr.models.windows import merge, roll, split
 
 if TYPE_CHECKING:
@@ -33,12 +34,13 @@ def correlation(mixer: "Correlation", x_bhwc: Tensor, strip: Strip | None) -> Te
     def features(x_bhwc: Tensor, strip: Strip) -> Tensor:
         return strip.without_halo(mixer.features(x_bhwc))
 
-    if strip is not None:
-        return _in_windows(mixer, features(x_bhwc, strip))
-    qv = by_strips(features, x_bhwc, halo=HALO)
-    qv = roll(qv if mixer.context is None else mixer.context(qv), -mixer.shift)
-    mixed = by_strips(lambda x, _: _in_windows(mixer, x), qv, multiple=mixer.window)
-    return roll(mixed, mixer.shift)
+    qv = by_strips(features, x_bhwc, halo=HALO) if strip is None else features(x_bhwc, strip)
+    with without_float16_autocast(x_bhwc.device):
+        if strip is not None:
+            return _in_windows(mixer, qv)
+        qv = roll(qv if mixer.context is None else mixer.context(qv), -mixer.shift)
+        mixed = by_strips(lambda x, _: _in_windows(mixer, x), qv, multiple=mixer.window)
+        return roll(mixed, mixer.shift)
 
 
 def _in_windows(mixer: "Correlation", qv_bhwc: Tensor) -> Tensor:
@@ -58,8 +60,8 @@ def _correlate(mixer: "Correlation", qv_ntc: Tensor) -> Tensor:
     if mixer.channel:
         branches.append((q @ v.transpose(1, 2) / t) @ v)
     mixed = torch.cat(branches, 1).transpose(1, 2)
-    projection = mixer.proj.weight.t().expand(n, -1, -1)
-    return torch.baddbmm(mixer.proj.bias, mixed, projection)
+    projection = mixer.proj.weight.to(mixed.dtype).t().expand(n, -1, -1)
+    return torch.baddbmm(mixer.proj.bias.to(mixed.dtype), mixed, projection)
 
 
 def _spatial(mixer: "Correlation", q_nct: Tensor, base_nsc: Tensor) -> Tensor:
@@ -67,7 +69,7 @@ def _spatial(mixer: "Correlation", q_nct: Tensor, base_nsc: Tensor) -> Tensor:
     n, c, t = q_nct.shape
     width = c // mixer.heads
     gram = (base_nsc.transpose(1, 2) @ base_nsc) * mixer.same_head / width
-    bias = _bias(mixer)
+    bias = _bias(mixer, q_nct.dtype)
     if bias is None:
         return gram @ q_nct
     by_head = base_nsc.unflatten(-1, (mixer.heads, -1)).permute(2, 0, 3, 1)  # (m, n, d, s)
@@ -80,20 +82,20 @@ def _spatial_with_softmax(mixer: "Correlation", q_nct: Tensor, base_nsc: Tensor)
     """S-SC with a softmax: (n, c, t). Base cells are both keys and values."""
     q = q_nct.unflatten(1, (mixer.heads, -1)).transpose(2, 3)
     v = base_nsc.unflatten(-1, (mixer.heads, -1)).transpose(1, 2)
-    bias = _bias(mixer)
+    bias = _bias(mixer, q_nct.dtype)
     added = None if bias is None else bias[None]
     mixed = F.scaled_dot_product_attention(q, v, v, added, scale=1 / q.shape[-1])
     return mixed.transpose(2, 3).flatten(1, 2)
 
 
-def _bias(mixer: "Correlation") -> Tensor | None:
-    """Position bias of each token towards each base cell: (m, t, s)."""
+def _bias(mixer: "Correlation", dtype: torch.dtype) -> Tensor | None:
+    """Position bias of each token towards each base cell: (m, t, s) in `dtype`."""
     position = mixer.position
     if position is None:
         return None
 
     def compute() -> Tensor:
-        return pooled_bias(position(mixer.window), mixer.ratio)
+        return pooled_bias(position(mixer.window), mixer.ratio).to(dtype)
 
     return mixer.cache.get(position, "bias", compute)
 
@@ -104,7 +106,8 @@ def _base_cells(mixer: "Correlation", v_ntc: Tensor) -> Tensor:
     The channels of a token stay together in memory.
     """
     assert mixer.to_base is not None
-    weight, bias, ratio = mixer.to_base.weight, mixer.to_base.bias, mixer.ratio
+    weight, bias = (each.to(v_ntc.dtype) for each in (mixer.to_base.weight, mixer.to_base.bias))
+    ratio = mixer.ratio
     if ratio == 1:
         return torch.addcmul(bias, v_ntc, weight.view(()))
     side, c = mixer.window // ratio, v_ntc.shape[-1]

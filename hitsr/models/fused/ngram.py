@@ -28,8 +28,9 @@ def _unigrams(module: "NgramContext", x_bhwc: Tensor) -> Tensor:
     assert module.embed.bias is not None
     b, h, w, c = x_bhwc.shape
     side, repeats = module.window, c // 2 // module.embed.groups
-    weight = module.embed.weight.permute(2, 3, 0, 1).flatten(2).repeat(1, 1, repeats)
+    weight = module.embed.weight.to(x_bhwc.dtype)
+    weight = weight.permute(2, 3, 0, 1).flatten(2).repeat(1, 1, repeats)
     pixels = x_bhwc.reshape(b, h // side, side, w // side, side, c) * weight[:, None]
     sums = pixels.sum(2).sum(3)  # over rows first, which are contiguous in memory
     embedded: Tensor = sums.unflatten(-1, (c // 2, 2)).sum(-1)
-    return embedded + module.embed.bias.repeat(repeats)
+    return embedded + module.embed.bias.to(x_bhwc.dtype).repeat(repeats)

@@ -21,9 +21,9 @@ def attention(mixer: "TransposedAttention", qkv_ntc: Tensor) -> Tensor:
     scores = gram.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)  # (n, m, d, d)
     scores = scores / (_norms(q, heads)[..., :, None] * _norms(k, heads)[..., None, :])
     weights = (scores * mixer.temperature[:, None, None]).softmax(-1)
-    projection = mixer.proj.weight.t().unflatten(0, (heads, -1))  # (m, d, c)
+    projection = mixer.proj.weight.to(v.dtype).t().unflatten(0, (heads, -1))  # (m, d, c)
     projected = (weights.transpose(-2, -1) @ projection).flatten(1, 2)
-    return torch.baddbmm(mixer.proj.bias, v, projected)
+    return torch.baddbmm(mixer.proj.bias.to(v.dtype), v, projected)
 
 
 def _norms(x_ntc: Tensor, heads: int) -> Tensor:
