@@ -20,6 +20,7 @@ from hitsr.measure.forwards import Forward, Work, conditions, ready
 from hitsr.measure.machine import machine_state
 from hitsr.records import Energy, Timing
 from hitsr.runtime.precision import settings
+from hitsr.runtime.trials import chosen
 
 # A model is warm when the medians of its last two windows of forwards differ by at most 2 %. A
 # window is the fewest forwards that are at least this many and take this long.
@@ -174,7 +175,7 @@ def measure_each(
             samples_ms=tuple(turn.samples_ms),
             session=session,
             energy=energy,
-            settings=turn.settings,
+            settings=turn.settings | chosen(device),
             before=before,
             after=after,
         )
