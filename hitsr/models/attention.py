@@ -125,3 +125,9 @@ class Attention(nn.Module):
         row, column = cells(self.window // self.fold, device).unbind(1)
         keys = parts[:, (row * self.window + column) * self.fold]
         return (parts[:, :, None] != keys[:, None, :]).float() * SEPARATE
+
+    def masks_of_kinds(self) -> Tensor:
+        """Masks of windows inside, at the right edge, at the bottom, in the corner: (4, t, s)."""
+        weight = self.qkv.weight
+        # A picture of two by two windows has one of each kind.
+        return self.mask(2 * self.window, 2 * self.window, weight.device).to(weight.dtype)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hitsr.base.errors import SpecError
 from hitsr.models import released
 from hitsr.models.block import Block
+from hitsr.models.fused.norm import layer_norm_of
 from hitsr.models.upsample import upsampler
 from hitsr.models.windows import extend
 from hitsr.runtime.compiling import check_compiler
@@ -113,7 +114,8 @@ class SuperResolver(nn.Module):
         h, w = lr.shape[-2:]
         x = extend((lr - self.mean).permute(0, 2, 3, 1), self.multiple)
         shallow = convolve(self.first, x, self.formulation)
-        deep = self.last_norm(self.groups(self.first_norm(shallow)))
+        normed = layer_norm_of(self.formulation)
+        deep = normed(self.last_norm, self.groups(normed(self.first_norm, shallow)))
         features = shallow + convolve(self.last, deep, self.formulation)
         hr: Tensor = self.upsample(features.permute(0, 3, 1, 2)) + self.mean
         return hr[..., : h * self.scale, : w * self.scale]

@@ -4,6 +4,7 @@ Shapes: b batch, h height, w width, c channels.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,9 @@ from hitsr.models.attention import Attention
 from hitsr.models.correlation import Correlation
 from hitsr.models.ffn import FeedForward
 from hitsr.models.fused import block as fused
+from hitsr.models.fused.backend import backend_of
+from hitsr.models.fused.norm import layer_norm_of
 from hitsr.models.ngram import NgramContext
-from hitsr.models.precision import layer_norm
 from hitsr.models.transposed import TransposedAttention
 from hitsr.models.windows import extend
 from hitsr.specs import network as spec
@@ -41,7 +43,7 @@ class Block(nn.Module):
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """Mix tokens within windows, then feed every token forward."""
-        if self.formulation == "fused" and not self.training:
+        if self.formulation == "fused" and not self.training and backend_of(x_bhwc) != "cuda":
             return fused.forward_by_strips(self, x_bhwc)
         x_bhwc = x_bhwc + self._drop(self.normed(self.mix, self.norm1, x_bhwc))
         return x_bhwc + self._drop(self.normed(self.ffn, self.norm2, x_bhwc))
@@ -50,7 +52,8 @@ class Block(nn.Module):
         self, branch: Callable[[Tensor], Tensor], norm: nn.LayerNorm, x_bhwc: Tensor
     ) -> Tensor:
         """norm(branch(x)) or branch(norm(x)), as the network has it, in the dtype of x."""
-        out = layer_norm(norm, branch(x_bhwc)) if self.norm_after else branch(norm(x_bhwc))
+        normed = partial(layer_norm_of(self.formulation), norm)
+        out = normed(branch(x_bhwc)) if self.norm_after else branch(normed(x_bhwc))
         return out.to(x_bhwc.dtype)
 
     def mix(self, x_bhwc: Tensor) -> Tensor:

@@ -10,8 +10,10 @@ from torch.nn import functional as F
 
 from hitsr.models import released
 from hitsr.models.fused import ngram as fused
+from hitsr.models.fused.cache import EvalCache
 from hitsr.models.position import table_bias
 from hitsr.models.precision import linear
+from hitsr.models.windows import reflect_ends
 from hitsr.specs.network import Formulation
 
 
@@ -46,6 +48,7 @@ class NgramContext(nn.Module):
         self.bias_table = nn.Parameter(torch.empty((2 * grams - 1) ** 2, heads))
         nn.init.trunc_normal_(self.bias_table, std=0.02)
         self.merge = nn.Conv2d(width, width, 1)
+        self.cache = EvalCache()
         if formulation == "released":
             released.prepare_biases(self, grams, 1)
 
@@ -75,14 +78,18 @@ class NgramContext(nn.Module):
     def context_of(self, unigrams: Tensor) -> Tensor:
         """Context of each window: (b, rows, columns, c / 2) -> (b, rows, columns, c)."""
         both = torch.cat([self._bigrams(unigrams, False), self._bigrams(unigrams, True)], -1)
-        weight, bias = self.merge.weight, self.merge.bias
+        return self.merged(both)
+
+    def merged(self, both_bhwc: Tensor) -> Tensor:
+        """Merge both averages: (b, rows, columns, c), the same shape."""
+        weight, bias = self.merge.weight.flatten(1), self.merge.bias
         assert bias is not None
-        return F.linear(both, weight.flatten(1).to(both.dtype), bias.to(both.dtype))
+        return F.linear(both_bhwc, weight.to(both_bhwc.dtype), bias.to(both_bhwc.dtype))
 
     def _bigrams(self, x_bhwc: Tensor, backward: bool) -> Tensor:
         """Average of the attention within each n x n windows: (b, rows, columns, c)."""
         n = self.grams
-        padded = _reflect_ends(x_bhwc, n - 1, backward)
+        padded = reflect_ends(x_bhwc, n - 1, backward)
         grams = padded.unfold(1, n, 1).unfold(2, n, 1)  # (b, rows, columns, c, n, n)
         tokens = grams.permute(0, 1, 2, 4, 5, 3).flatten(3, 4).flatten(0, 2)  # (windows, n², c)
         mixed = self.attend(tokens, table_bias(self.bias_table, n, 1))
@@ -94,14 +101,3 @@ class NgramContext(nn.Module):
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
         mixed = (scores + bias).softmax(-1).to(v.dtype) @ v
         return linear(self.proj, mixed.transpose(1, 2).flatten(2))
-
-
-def _reflect_ends(x_bhwc: Tensor, extra: int, backward: bool) -> Tensor:
-    """Reflect `extra` windows beyond the right and bottom, or with `backward` the left and top."""
-    for dim in (1, 2):
-        length = x_bhwc.shape[dim]
-        step = torch.arange(extra, device=x_bhwc.device)
-        near, far = (extra - step).clamp(max=length - 1), (length - 2 - step).clamp(min=0)
-        edge = x_bhwc.index_select(dim, near if backward else far)
-        x_bhwc = torch.cat([edge, x_bhwc] if backward else [x_bhwc, edge], dim)
-    return x_bhwc

@@ -35,6 +35,17 @@ def extend(x_bhwc: Tensor, multiple: int, dims: tuple[int, ...] = (1, 2)) -> Ten
     return x_bhwc
 
 
+def reflect_ends(x_bhwc: Tensor, extra: int, backward: bool) -> Tensor:
+    """Reflect `extra` windows beyond the right and bottom, or with `backward` the left and top."""
+    for dim in (1, 2):
+        length = x_bhwc.shape[dim]
+        step = torch.arange(extra, device=x_bhwc.device)
+        near, far = (extra - step).clamp(max=length - 1), (length - 2 - step).clamp(min=0)
+        edge = x_bhwc.index_select(dim, near if backward else far)
+        x_bhwc = torch.cat([edge, x_bhwc] if backward else [x_bhwc, edge], dim)
+    return x_bhwc
+
+
 def split(x_bhwc: Tensor, window: int) -> Tensor:
     """Cut into windows: (b, h, w, c) -> (n, t, c), t = window²; h, w must be multiples of it."""
     b, h, w, c = x_bhwc.shape

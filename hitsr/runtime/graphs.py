@@ -180,10 +180,11 @@ def is_capturing() -> bool:
     return _capturing.now is not None or cuda.is_capturing()
 
 
-def hold(value: Tensor, is_current: Callable[[], bool]) -> None:
+def hold(value: object, is_current: Callable[[], bool]) -> None:
     """If a graph is being captured, have it keep a value that was computed beforehand.
 
-    `is_current` says whether a forward without a graph would still use the value.
+    The value is a tensor, or a tuple that has some. `is_current` says whether a forward without a
+    graph would still use it.
     """
     if _capturing.now is not None:
         _capturing.now.held.append(value)
@@ -202,7 +203,7 @@ class _Capturing(CaptureRules):
 
     def __init__(self, device_type: str) -> None:
         super().__init__(device_type)
-        self.held: list[Tensor] = []
+        self.held: list[object] = []
         self.checks: list[Callable[[], bool]] = []
         self.outside: dict[int, Tensor] = {}  # by address
         self.changed: dict[int, Tensor] = {}

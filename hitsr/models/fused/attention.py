@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from hitsr.models.fused.backend import backend_of
 from hitsr.models.fused.cpu.strips import Strip, by_strips
 from hitsr.models.fused.cpu.tiles import Grid, attend_in_tiles
+from hitsr.models.fused.cuda import attention as cuda
 from hitsr.models.fused.large_windows import attend_by_rows
 from hitsr.models.position import table_bias
 from hitsr.models.windows import merge, roll, split
@@ -36,6 +37,8 @@ def attention(mixer: "Attention", x_bhwc: Tensor, strip: Strip | None) -> Tensor
     if is_large(mixer.heads, mixer.window, mixer.fold):
         mixed = _attend_in_large_windows(mixer, mixer.qkv(roll(x_bhwc, -mixer.shift)))
         return F.linear(roll(mixed, mixer.shift), mixer.proj.weight, mixer.proj.bias)
+    if backend_of(x_bhwc) == "cuda":
+        return cuda.attention(mixer, x_bhwc)
     function = partial(_attend_in_rows, mixer)
     return by_strips(function, x_bhwc, multiple=mixer.window, shift=mixer.shift)
 
@@ -81,16 +84,9 @@ def _edge_masks(mixer: "Attention") -> Tensor:
     """Masks of windows at the right edge and of windows at the bottom, keys first: (2, s, t)."""
 
     def compute() -> Tensor:
-        return _masks_of_kinds(mixer)[1:3].transpose(1, 2).contiguous()
+        return mixer.masks_of_kinds()[1:3].transpose(1, 2).contiguous()
 
     return mixer.cache.get(mixer, "masks", compute)
-
-
-def _masks_of_kinds(mixer: "Attention") -> Tensor:
-    """Masks of windows inside, at the right edge, at the bottom, in the corner: (4, t, s)."""
-    weight = mixer.qkv.weight
-    # A picture of two by two windows has one of each kind.
-    return mixer.mask(2 * mixer.window, 2 * mixer.window, weight.device).to(weight.dtype)
 
 
 def _attend_in_large_windows(mixer: "Attention", qkv_bhwc: Tensor) -> Tensor:
@@ -136,7 +132,7 @@ def _bias_and_masks(mixer: "Attention") -> Tensor:
         if not mixer.shift:
             assert bias is not None
             return bias.contiguous()
-        masks = _masks_of_kinds(mixer)[:, None]
+        masks = mixer.masks_of_kinds()[:, None]
         return masks.expand(-1, mixer.heads, -1, -1) if bias is None else bias + masks
 
     return mixer.cache.get(mixer, "added", compute)

@@ -1,11 +1,13 @@
 """The rule that chooses a backend: what computes the fused formulation on which device."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-Backend = Literal["cpu", "torch"]
+Backend = Literal["cpu", "cuda", "torch"]
 
 
 def backend_of(x: Tensor) -> Backend:
@@ -13,9 +15,28 @@ def backend_of(x: Tensor) -> Backend:
 
     "cpu": strips, tiles and work in place (`cpu/`), which keep features in a core's cache. For
     float32 and float64 on a CPU, outside autocast and torch.compile.
+    "cuda": few and large kernels (`cuda/`), for CUDA devices outside torch.compile.
     "torch": PyTorch's own operators, for everything else.
     """
+    if _forced is not None:
+        return _forced
+    if torch.compiler.is_compiling():
+        return "torch"
     plain = x.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
-    if x.device.type == "cpu" and plain and not torch.compiler.is_compiling():
+    if x.device.type == "cpu" and plain:
         return "cpu"
-    return "torch"
+    return "cuda" if x.device.type == "cuda" else "torch"
+
+
+@contextmanager
+def forced(backend: Backend) -> Iterator[None]:
+    """Have features on any device computed by one backend; for tests. Not for several threads."""
+    global _forced
+    before, _forced = _forced, backend
+    try:
+        yield
+    finally:
+        _forced = before
+
+
+_forced: Backend | None = None

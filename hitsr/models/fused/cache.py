@@ -8,13 +8,15 @@ graph that reads a value keeps it alive; nothing is kept that a capture only see
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hitsr.models.precision import autocast_dtype
 from hitsr.runtime.graphs import hold, is_capturing
+
+_T = TypeVar("_T")  # a tensor, or a tuple of them
 
 
 class EvalCache:
@@ -22,9 +24,9 @@ class EvalCache:
 
     def __init__(self) -> None:
         # Replaced when values are given up: a graph knows the one that it was captured with.
-        self._kept: dict[str, tuple[_State, Tensor]] = {}
+        self._kept: dict[str, tuple[_State, Any]] = {}
 
-    def get(self, owner: nn.Module, key: str, compute: Callable[[], Tensor]) -> Tensor:
+    def get(self, owner: nn.Module, key: str, compute: Callable[[], _T]) -> _T:
         """`compute()`, which depends on parameters of `owner` alone: kept, or computed anew."""
         if owner.training:
             self._kept = {}
@@ -32,10 +34,10 @@ class EvalCache:
         if not torch.compiler.is_compiling():  # importing the compiler takes 1 s and 160 MB
             return self._find(owner, key, compute)
         # Compiled code must look the value up on every call, not hold the one of its first call.
-        value: Tensor = torch.compiler.disable(self._find)(owner, key, compute)
+        value: _T = torch.compiler.disable(self._find)(owner, key, compute)
         return value
 
-    def _find(self, owner: nn.Module, key: str, compute: Callable[[], Tensor]) -> Tensor:
+    def _find(self, owner: nn.Module, key: str, compute: Callable[[], _T]) -> _T:
         parameters = list(_parameters(owner))
         wanted = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
         if wanted or any(p.is_inference() for p in parameters):
@@ -44,17 +46,18 @@ class EvalCache:
         versions = [(p._version, p.device, p.dtype) for p in parameters]
         state = _State(parameters, versions, autocast_dtype(parameters[0].device.type))
         if key in self._kept:
-            before, value = self._kept[key]
+            before, kept = self._kept[key]
             if before.same(state):
-                hold(value, partial(self._is, self._kept))
-                return value
+                hold(kept, partial(self._is, self._kept))
+                found: _T = kept
+                return found
         with torch.inference_mode(False), torch.no_grad():
             value = compute()
         if not is_capturing():
             self._kept[key] = (state, value)
         return value
 
-    def _is(self, kept: dict[str, tuple["_State", Tensor]]) -> bool:
+    def _is(self, kept: dict[str, tuple["_State", Any]]) -> bool:
         """Whether nothing was given up since: optimizers may not raise parameters' versions."""
         return self._kept is kept
 

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from hitsr.models.fused.backend import backend_of
+from hitsr.models.fused.cuda import ngram as cuda
+
 if TYPE_CHECKING:
     from hitsr.models.ngram import NgramContext
 
 
 def add_context(module: "NgramContext", x_bhwc: Tensor) -> Tensor:
     """`NgramContext` in the paper formulation: (b, h, w, c) -> (b, h, w, c)."""
-    context, side = module.context_of(_unigrams(module, x_bhwc)), module.window
+    unigrams, side = _unigrams(module, x_bhwc), module.window
+    on_cuda = backend_of(x_bhwc) == "cuda"
+    context = cuda.context_of(module, unigrams) if on_cuda else module.context_of(unigrams)
     rows, columns = context.shape[1:3]
     windows = x_bhwc.unflatten(2, (columns, side)).unflatten(1, (rows, side))
     added: Tensor = windows + context[:, :, None, :, None]

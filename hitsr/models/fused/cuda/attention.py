@@ -1,0 +1,103 @@
+"""Attention in windows on a CUDA device: one gather, products with padded heads, one gather back.
+
+Shapes: b batch, h height, w width, c channels, n windows, t tokens of a window, s keys of a window,
+m heads, d channels of a head, padded.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hitsr.models.fused.cuda.by_size import kept
+from hitsr.models.fused.cuda.heads import PaddedWeights, padded_weights, with_aligned_rows
+from hitsr.models.fused.cuda.order import Layout, cell_by_cell, order_of
+from hitsr.models.position import table_bias
+from hitsr.models.precision import autocast_dtype
+from hitsr.runtime.trials import Way, fastest
+
+if TYPE_CHECKING:
+    from hitsr.models.attention import Attention
+
+_MOST_SCORES = 2**27  # held at once, step by step: 512 MB in float32
+
+
+class _Prepared(NamedTuple):
+    """What depends on parameters alone."""
+
+    weights: PaddedWeights
+    added: Tensor | None  # bias plus mask of each kind of window: (kinds, m, t, s)
+
+
+def attention(mixer: "Attention", x_bhwc: Tensor) -> Tensor:
+    """`Attention._paper`: (b, h, w, c) -> (b, h, w, c)."""
+    b, h, w, _ = x_bhwc.shape
+    layout = Layout(b, h, w, mixer.window, mixer.shift, mixer.fold)
+    order = kept(order_of, layout, x_bhwc.device)
+    dtype = autocast_dtype(x_bhwc.device.type) or x_bhwc.dtype
+    weights, added = mixer.cache.get(mixer, "prepared", partial(_prepare, mixer, dtype))
+    q, k, v = _heads(mixer, weights, order.by_window(x_bhwc))
+    attend = _way(mixer, q, k, v, added)
+    kinds = [(kind, count) for kind, count in enumerate(order.kinds) if count]
+    parts = zip(*(x.split([count for _, count in kinds]) for x in (q, k, v)), strict=True)
+    mixed = [
+        attend(*part, *([] if added is None else [added[kind]]))
+        for (kind, _), part in zip(kinds, parts, strict=True)
+    ]
+    mixed_ntmd = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+    return order.by_picture(F.linear(mixed_ntmd.flatten(0, 1).flatten(1), *weights.proj))
+
+
+def _heads(
+    mixer: "Attention", weights: PaddedWeights, x_tc: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries (n, t, m, d), keys and values (n, s, m, d): views of one product or of two."""
+    products, side, by_head = weights.products, mixer.window, (mixer.heads, weights.width)
+    if mixer.fold == 1:
+        q, k, v = F.linear(x_tc, *products[0]).view(-1, side**2, 3, *by_head).unbind(2)
+        return q, k, v
+    q = F.linear(x_tc, *products[0]).view(-1, side**2, *by_head)
+    cells = x_tc.view(-1, mixer.fold**2 * x_tc.shape[1])
+    k, v = F.linear(cells, *products[1]).view(-1, (side // mixer.fold) ** 2, 2, *by_head).unbind(2)
+    return q, k, v
+
+
+def _way(mixer: "Attention", q: Tensor, k: Tensor, v: Tensor, added: Tensor | None) -> Way:
+    """The fastest way from q, k, v and what is added to their scores to (n, t, m, d)."""
+    scale = (mixer.widths[0] // mixer.heads) ** -0.5  # of the width without padding
+    ways: dict[str, Way] = {"scaled_dot_product_attention": partial(_in_one_kernel, scale)}
+    scores = q.shape[0] * q.shape[1] * k.shape[1] * mixer.heads
+    if q.dtype == torch.float32 and scores <= _MOST_SCORES:
+        ways["step by step"] = partial(_step_by_step, scale)
+    return fastest("attention", ways, (q, k, v, *([] if added is None else [added[0]])))
+
+
+def _in_one_kernel(
+    scale: float, q: Tensor, k: Tensor, v: Tensor, added_mts: Tensor | None = None
+) -> Tensor:
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    added = None if added_mts is None else added_mts[None]
+    return F.scaled_dot_product_attention(q, k, v, added, scale=scale).transpose(1, 2)
+
+
+def _step_by_step(
+    scale: float, q: Tensor, k: Tensor, v: Tensor, added_mts: Tensor | None = None
+) -> Tensor:
+    scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1)
+    scores = scores * scale if added_mts is None else torch.add(added_mts, scores, alpha=scale)
+    return (scores.softmax(-1) @ v.transpose(1, 2)).transpose(1, 2)
+
+
+def _prepare(mixer: "Attention", dtype: torch.dtype) -> _Prepared:
+    weights = padded_weights(mixer, dtype)
+    table, device = mixer.bias_table, mixer.qkv.weight.device
+    added = None if table is None else table_bias(table, mixer.window, mixer.fold)[None]
+    if mixer.shift:
+        masks = mixer.masks_of_kinds()[:, None].expand(-1, mixer.heads, -1, -1)
+        added = masks if added is None else added + masks
+    if added is None:
+        return _Prepared(weights, None)
+    added = added.index_select(2, cell_by_cell(mixer.window, mixer.fold, device))
+    return _Prepared(weights, with_aligned_rows(added.to(dtype)))

@@ -1,0 +1,32 @@
+"""Keep indices that depend on the size of pictures alone, since every block needs them.
+
+A CUDA graph that reads them keeps them alive; nothing is kept that a capture only seems to compute.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+
+from hitsr.runtime.graphs import hold, is_capturing
+
+_MOST_KEPT = 32  # those of tokens take 8 bytes a pixel
+_T = TypeVar("_T")
+
+_kept: dict[tuple[Callable[..., Any], tuple[Any, ...]], Any] = {}
+
+
+def kept(make: Callable[..., _T], *sizes: Any) -> _T:
+    """`make(*sizes)`, a tensor or a tuple of tensors and others: kept, or computed anew."""
+    key = (make, sizes)
+    if key not in _kept:
+        with torch.inference_mode(False), torch.no_grad():
+            made = make(*sizes)
+        if is_capturing():
+            return made
+        _kept[key] = made
+        for oldest in list(_kept)[:-_MOST_KEPT]:
+            del _kept[oldest]
+    found: _T = _kept[key]
+    hold(found, lambda: True)
+    return found
