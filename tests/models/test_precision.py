@@ -5,7 +5,7 @@ In HiT-SRF's released weights (x4, pictures of B100 and Set5), features of the c
 ends at 65504.
 """
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import hitsr
 from hitsr.models.correlation import Correlation, DualFeatures
 from hitsr.models.precision import layer_norm, linear
+from hitsr.specs import network as spec
 
 FEATURES = 96_000.0  # largest of a correlation, in trained weights
 BRANCH = 788.0  # largest of one of the two branches that features are products of
@@ -23,10 +24,10 @@ LEAST_DB = {torch.float16: 60, torch.bfloat16: 45}
 OF_64 = {"depths": [2], "windows.ratios": [8, 8], "windows.shift": True}
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("hit_sir", {"depths": [1], "windows.ratios": [8]}),
-    ("hit_sng", {"depths": [1], "windows.ratios": [8]}),
-    ("hit_srf", {"depths": [1], "windows.ratios": [4], "mixer.softmax": True}),
-    ("hit_sir", {"depths": [1], "windows.ratios": [4], "mixer.features": "linear"}),
-    ("hit_sir", {"depths": [1], "windows.ratios": [4], "mixer.position": "none"}),
+    ("hit_sng", {"depths": [1], "windows.ratios": [2]}),
+    ("hit_srf", {"depths": [1], "windows.ratios": [2], "mixer.softmax": True}),
+    ("hit_sir", {"depths": [1], "windows.ratios": [2], "mixer.features": "linear"}),
+    ("hit_sir", {"depths": [1], "windows.ratios": [2], "mixer.position": "none"}),
     ("swinir_ng", {"depths": [2], "windows.ratios": [1, 1]}),
     ("srformer_light", {"depths": [2], "windows.ratios": [1, 1]}),
     ("hit_sir", {**OF_64, "mixer": {"kind": "transposed_attention"}}),
@@ -93,7 +94,7 @@ def test_half_precision_is_float32_to_45_db(name: str, dtype: torch.dtype):
 def test_both_formulations_are_as_exact_in_every_variant(
     name: str, changes: dict[str, Any], dtype: torch.dtype
 ):
-    for formulation in ("paper", "fused"):
+    for formulation in get_args(spec.Formulation):
         _check(*_with_trained_sizes(name, changes), dtype, formulation)
 
 
@@ -121,7 +122,7 @@ def test_windows_of_64_attend_in_float16():
 
 def test_channels_that_are_zero_have_no_direction_and_are_finite():
     changes = {**OF_64, "mixer": {"kind": "transposed_attention"}}
-    for formulation in ("paper", "fused"):
+    for formulation in get_args(spec.Formulation):
         model = hitsr.create(
             hitsr.NETWORKS["hit_sir"].patch(changes), 2, formulation=formulation
         ).eval()

@@ -8,6 +8,8 @@
 | transposed | channel norms divide the scores; the projection is applied to the weights |
 | ngram | window embeddings as sums of weighted pixels |
 | ffn | GELU in place, and a faster gradient of the depthwise convolution |
+| norm | on CUDA devices, the faster of two ways |
 
-`backend` says on which device and dtype which of these runs; `cpu/` holds what is for CPUs alone.
+`backend` says on which device and dtype which of these runs; `cpu/` holds what is for CPUs alone,
+`cuda/` what is for CUDA devices.
 """
