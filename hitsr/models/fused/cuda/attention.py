@@ -35,7 +35,7 @@ def attention(mixer: "Attention", x_bhwc: Tensor) -> Tensor:
     """`Attention._paper`: (b, h, w, c) -> (b, h, w, c)."""
     b, h, w, _ = x_bhwc.shape
     layout = Layout(b, h, w, mixer.window, mixer.shift, mixer.fold)
-    order = kept(order_of, layout, x_bhwc.device)
+    order = kept(order_of, x_bhwc, layout)
     dtype = autocast_dtype(x_bhwc.device.type) or x_bhwc.dtype
     weights, added = mixer.cache.get(mixer, "prepared", partial(_prepare, mixer, dtype))
     q, k, v = _heads(mixer, weights, order.by_window(x_bhwc))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from hitsr.runtime.graphs import hold, is_capturing
 
@@ -16,8 +17,14 @@ _T = TypeVar("_T")
 _kept: dict[tuple[Callable[..., Any], tuple[Any, ...]], Any] = {}
 
 
-def kept(make: Callable[..., _T], *sizes: Any) -> _T:
-    """`make(*sizes)`, a tensor or a tuple of tensors and others: kept, or computed anew."""
+def kept(make: Callable[..., _T], like: Tensor, *sizes: Any) -> _T:
+    """`make(*sizes, like.device)`, a tensor or a tuple of tensors and others, for features `like`.
+
+    It is kept, or computed anew; also anew for features without values, such as fake tensors.
+    """
+    sizes = (*sizes, like.device)
+    if type(like) is not Tensor:
+        return make(*sizes)
     key = (make, sizes)
     if key not in _kept:
         with torch.inference_mode(False), torch.no_grad():

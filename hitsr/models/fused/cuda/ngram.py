@@ -27,7 +27,7 @@ def context_of(module: "NgramContext", unigrams: Tensor) -> Tensor:
     b, rows, columns, c = unigrams.shape
     heads, grams = module.heads, module.grams**2
     qkv = linear(module.qkv, unigrams.flatten(0, 2))
-    neighbours = kept(_neighbours, b, rows, columns, module.grams, unigrams.device)
+    neighbours = kept(_neighbours, unigrams, b, rows, columns, module.grams)
     parts = qkv.index_select(0, neighbours).view(-1, grams, 3, heads, c // heads)
     q, k, v = parts.unbind(2)  # (2 n, g, m, d)
     scores = (q[:, :, None] * k[:, None]).sum(-1)  # (2 n, queries, keys, m)
