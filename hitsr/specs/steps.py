@@ -20,7 +20,7 @@ class Step(NamedTuple):
 
 
 _ON_ALL = (Step("released"), Step("paper"), Step("fused"))
-# By kind of device, in order; each step changes one thing.
+# By kind of device, in order; docs/protocol.md says what each step changes.
 STEPS: dict[str, tuple[Step, ...]] = {
     "cpu": _ON_ALL,
     "mps": _ON_ALL,

