@@ -38,7 +38,7 @@ from hitsr.runtime.memory import watching
 from hitsr.runtime.precision import computing, dtype_of
 from hitsr.specs.recipe import Recipe, TrainingPrecision
 from hitsr.specs.steps import STEPS, Precision, Step
-from hitsr.training.kernels import kernels
+from hitsr.training.kernels import allow_deterministic_products, kernels
 from hitsr.training.step import TrainingStep
 
 SCALE = 2
@@ -102,9 +102,10 @@ def main(
     output_size: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels.")] = "1280x720",
     samples: Annotated[int, typer.Option(min=1, help="Forwards or steps in turns.")] = 8,
     batch: Annotated[int, typer.Option(min=1, help="Patches of a training step.")] = 16,
-    windows: Annotated[int, typer.Option(min=1, help="Attribution maps per network.")] = 100,
+    windows: Annotated[int, typer.Option(min=1, help="Attribution maps per network.")] = 20,
 ) -> None:
     """Measure and write one page; it is written anew after each part."""
+    allow_deterministic_products()
     width, height = map(int, output_size.split("x"))
     bench = Bench(
         pick_device(device),

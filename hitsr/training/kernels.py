@@ -15,6 +15,15 @@ _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _memory: Any = torch.utils.deterministic
 
 
+def allow_deterministic_products() -> None:
+    """Set what torch requires for deterministic matrix products, unless the user set it.
+
+    The first product of a process on a GPU reads it, whatever the settings are then. So a process
+    that computes something else before its training must call this first.
+    """
+    os.environ.setdefault(_WORKSPACE, ":4096:8")
+
+
 @contextmanager
 def kernels(recipe: Recipe, device: torch.device, *, of_one_size: bool = True) -> Iterator[None]:
     """Inside the block torch computes as the recipe says; the settings from before come back.
@@ -48,8 +57,7 @@ def _deterministic(wanted: bool) -> Iterator[None]:
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     fills = _memory.fill_uninitialized_memory
     if wanted:
-        # torch requires this for deterministic matrix products; cuBLAS reads it on its first use.
-        os.environ.setdefault(_WORKSPACE, ":4096:8")
+        allow_deterministic_products()
     torch.use_deterministic_algorithms(wanted)
     # Else torch writes over all memory that an operator is about to write to.
     _memory.fill_uninitialized_memory = False

@@ -7,7 +7,7 @@ import torch
 
 from hitsr.base.errors import SpecError
 from hitsr.specs.recipe import Recipe
-from hitsr.training.kernels import kernels, settings
+from hitsr.training.kernels import allow_deterministic_products, kernels, settings
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -72,6 +72,12 @@ def test_the_settings_of_a_gpu_are_found(monkeypatch: pytest.MonkeyPatch) -> Non
         "cudnn.allow_tf32": ("True", "False"),
         "cudnn.benchmark": ("True", "False"),
     }
+
+
+def test_what_a_user_set_for_deterministic_products_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    allow_deterministic_products()
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
 
 
 def test_a_cpu_has_no_tf32() -> None:
