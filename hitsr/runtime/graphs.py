@@ -30,7 +30,9 @@ class Cuda:
 
     def __init__(self) -> None:
         self._last: dict[torch.device, torch.cuda.Event] = {}  # end of the last replay
-        self._streams: dict[int, torch.cuda.Stream] = {}  # for captures, by device
+        # By device: for warm-ups, and for captures. cuBLAS keeps a workspace for every stream.
+        self._sides: dict[torch.device, torch.cuda.Stream] = {}
+        self._streams: dict[int, torch.cuda.Stream] = {}
 
     def has_graphs(self, device: torch.device) -> bool:
         """Whether work on this device can be captured."""
@@ -48,7 +50,10 @@ class Cuda:
     def side_stream(self, device: torch.device) -> Iterator[None]:
         """Put the block's work on a stream of its own; work before and after it stays in order."""
         with torch.cuda.device(device):
-            current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+            current = torch.cuda.current_stream()
+            if device not in self._sides:
+                self._sides[device] = torch.cuda.Stream()
+            side = self._sides[device]
             side.wait_stream(current)
             try:
                 # Leaves the stream too where a failed capture does not.

@@ -207,9 +207,9 @@ def test_work_on_cuda_is_warmed_up_and_captured_aside_and_replayed_in_turn(
         "side 1 waits for main",
         "capture on side 2, thread_local",
         "main waits for side 1",
-        "side 3 waits for main",
+        "side 1 waits for main",
         "capture on side 2, thread_local",
-        "main waits for side 3",
+        "main waits for side 1",
     ]
     calls.clear()
     captured.replay(torch.ones(2))
