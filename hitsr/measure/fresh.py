@@ -34,7 +34,10 @@ _IMPORTED = ("torch", "hitsr.measure.fresh")
 def peak_memory(
     make: Callable[[], nn.Module], work: Work, threads: int, imported: tuple[str, ...] = ()
 ) -> PeakMemory:
-    """Like `peak_in_fresh_process`; on CUDA without another process. Frees what it used."""
+    """Like `peak_in_fresh_process`; on CUDA without another process. Frees what it used.
+
+    There the forward is the second one: what was chosen and kept in the first is at rest.
+    """
     if work.device.type != "cuda":
         return peak_in_fresh_process(make, work, threads, imported)
     try:
@@ -94,6 +97,8 @@ def _peak(make: Callable[[], nn.Module], work: Work, threads: int) -> PeakMemory
         model = make()
     with conditions(work):
         forward = ready(model, work)
+        if work.device.type == "cuda":
+            forward.run()  # in which cuDNN and `trials.fastest` try ways that need more memory
         with watching(work.device) as memory:
             forward.run()
             return PeakMemory(peak_memory_bytes=memory.peak_bytes, memory_kind=memory.kind)
