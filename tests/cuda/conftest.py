@@ -1,5 +1,6 @@
 """Tests that need an NVIDIA GPU, about three minutes of them; elsewhere each is skipped."""
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 import hitsr
 from hitsr.models.backbone import SuperResolver
 from hitsr.runtime.precision import computing
+from hitsr.training.kernels import allow_deterministic_products
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,12 +17,17 @@ def gpu() -> torch.device:
     """The first GPU; without one, tests are skipped."""
     if not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU")
+    allow_deterministic_products()
     return torch.device("cuda", 0)
 
 
 @pytest.fixture(autouse=True)
 def _exact_products(gpu: torch.device) -> Iterator[None]:
-    """Without TF32, which torch uses in convolutions unless told otherwise."""
+    """Without TF32, which torch uses in convolutions unless told otherwise.
+
+    And with all cores, as references of the size of a GPU's work take the CPU long.
+    """
+    torch.set_num_threads(os.cpu_count() or 1)
     with computing("float32", gpu):
         yield
 

@@ -1,5 +1,6 @@
 """Timings on a GPU: events, energy, memory, settings, and every step from released to fastest."""
 
+import shutil
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +22,8 @@ from hitsr.measure.machine import machine_state
 from hitsr.records import LatencyRecord, NtireRecord
 from hitsr.specs.steps import STEPS, Step
 
+TOOL = shutil.which("nvidia-smi")
+
 
 def test_forwards_are_timed_by_events_with_energy_and_clocks(gpu: torch.device):
     (found,) = measure([hitsr.create("hit_sir", 2)], Work((128, 96), gpu), warmup=50, samples=9)
@@ -28,8 +31,7 @@ def test_forwards_are_timed_by_events_with_energy_and_clocks(gpu: torch.device):
     assert all(0 < sample < 10_000 for sample in found.samples_ms)
     for state in (found.before, found.after):
         assert state
-        assert state.gpu_driver
-        assert state.gpu_mhz
+        assert not TOOL or (state.gpu_driver and state.gpu_mhz)
     assert found.energy is None or found.energy.joules > 0
     assert found.settings["cuda.matmul.allow_tf32"] == "False"
     assert found.settings["cudnn.allow_tf32"] == "False"
@@ -40,11 +42,15 @@ def test_memory_is_watched_by_the_allocator(gpu: torch.device):
     found, again = (peak_memory(make, work, threads=1) for _ in range(2))
     assert found.memory_kind == "cuda_allocator"
     assert found.peak_memory_bytes >= 64 * 512 * 512 * 4
-    assert again == found
-    alone = peak_in_fresh_process(make, work, threads=1)
-    assert found.peak_memory_bytes == pytest.approx(alone.peak_memory_bytes, rel=0.05)
+    near = partial(pytest.approx, rel=0.05)  # the allocator may hand out a larger block
+    assert again.peak_memory_bytes == near(found.peak_memory_bytes)
+    # Of no convolution: in another process cuDNN's trials may choose another algorithm.
+    enlarge = partial(nn.Upsample, scale_factor=4)
+    here, alone = (peak(enlarge, work, 1) for peak in (peak_memory, peak_in_fresh_process))
+    assert here.peak_memory_bytes == near(alone.peak_memory_bytes)
 
 
+@pytest.mark.skipif(TOOL is None, reason="needs nvidia-smi, which some containers lack")
 def test_what_nvidia_smi_says_of_a_gpu_is_understood(gpu: torch.device):
     held = torch.ones(2**20, device=gpu)
     state = machine_state(gpu)
@@ -107,12 +113,11 @@ def test_an_entry_to_the_challenge_is_timed_by_events_in_new_processes(tmp_path:
 def test_every_step_from_the_released_code_to_one_launch_is_timed_in_turns(tmp_path: Path):
     """For a pair of networks, as `latency --taken-apart` does."""
     asked = ("--scale", "2", "--output-size", "256x192", "--taken-apart", "--device", "cuda")
+    short = ("--samples", "5", "--warmup-seconds", "1")
     records = []
     for name in ("swinir_light", "hit_sir"):
         out = tmp_path / name
-        done = CliRunner().invoke(
-            app, ["latency", name, *asked, "--samples", "5", "--out-dir", str(out)]
-        )
+        done = CliRunner().invoke(app, ["latency", name, *asked, *short, "--out-dir", str(out)])
         assert done.exit_code == 0, done.output
         found = [LatencyRecord.load(path) for path in out.iterdir()]
         steps = {Step(r.formulation, r.precision, r.launch) for r in found if r.formulation}

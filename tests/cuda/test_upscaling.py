@@ -94,9 +94,13 @@ def test_memory_that_runs_out_costs_a_message_and_no_picture(
 ):
     model, lr = network("hit_sir"), pictures(192, 192, 8)
     expected = [upscale(model, each) for each in lr]
+    torch.cuda.reset_peak_memory_stats(gpu)
+    at_rest = torch.cuda.memory_allocated(gpu)
+    upscale_alike(model, lr[:4], [to_picture] * 4, DEFAULTS)
+    four = torch.cuda.max_memory_allocated(gpu) - at_rest
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(gpu).total_memory
-    needed = torch.cuda.memory_allocated(gpu) + 0.9e9  # enough for some pictures, not for eight
+    needed = torch.cuda.memory_allocated(gpu) + 1.5 * four  # not enough for eight
     torch.cuda.set_per_process_memory_fraction(needed / total, gpu)
     try:
         found = upscale_alike(model, lr, [to_picture] * 8, DEFAULTS)
