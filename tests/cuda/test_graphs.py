@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from packaging.version import Version
 from torch import Tensor, nn
 
 import hitsr
@@ -122,6 +123,10 @@ class _Waits(nn.Module):
         return 2 * x
 
 
+@pytest.mark.skipif(
+    Version(torch.__version__) < Version("2.13"),
+    reason="before 2.13 torch's allocator stays in a capture that failed (pytorch#180395)",
+)
 def test_a_failed_capture_leaves_the_device_usable(gpu: torch.device):
     x, stream = torch.ones(2, device=gpu), torch.cuda.current_stream(gpu)
     graphed = Graphed(_Waits()).eval()
