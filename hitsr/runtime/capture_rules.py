@@ -55,14 +55,17 @@ class CaptureRules(TorchDispatchMode):
 
     def _check_devices(self, func: Any, given: list[Tensor], made: list[Tensor]) -> None:
         """Refuse copies to and from the device, and tensors made there from values of the host."""
-        on_device = [x.device.type == self.device_type for x in (*given, *made)]
-        if all(on_device) or not any(on_device):
-            if func is _aten.lift_fresh.default and any(on_device) and self.device_type != "cpu":
+        elsewhere = [x for x in (*given, *made) if x.device.type != self.device_type]
+        if not elsewhere or len(elsewhere) == len(given) + len(made):
+            if func is _aten.lift_fresh.default and not elsewhere and self.device_type != "cpu":
                 raise CaptureError(f"{func} makes a tensor of the host's values in each run")
             return
-        is_copy = func in _COPIES or not all(x.device.type == self.device_type for x in made)
-        # A single value of the host is passed to a kernel, as a number is.
-        if is_copy or any(x.device.type != self.device_type and x.ndim for x in given):
+        is_copy = func in _COPIES or (
+            bool(made) and all(x.device.type != self.device_type for x in made)
+        )
+        # A single value of the host is passed to a kernel, as a number is; and attention returns
+        # such values, its unused random state, beside its results.
+        if is_copy or any(x.ndim for x in elsewhere):
             raise CaptureError(f"{func} copies between host and device")
 
 
