@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import typer
 from typer import Argument, Option
 
 from hitsr.base.errors import SpecError
@@ -15,6 +16,7 @@ from hitsr.records import NtireRecord
 
 
 def ntire(
+    context: typer.Context,
     network: Annotated[str, Argument(help=options.METHODS)],
     lr: Annotated[Path, Option(help="folder of LR pictures, of mixed sizes")],
     hr: Annotated[Path | None, Option(help="folder of HR pictures, to score PSNR")] = None,
@@ -38,6 +40,7 @@ def ntire(
     are its only in proportion: measure the challenge's baseline too, and name its record.
     """
     subject = filled(network, 4, weights, name) if weights else built(network, None, 4, name)
+    options.check_own(context, subject)
     if subject.scale != 4:
         raise SpecError(f"{network}: is x{subject.scale}, but the challenge is x4")
     if hr is not None and weights is None and subject.spec is not None:

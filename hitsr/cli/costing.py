@@ -29,6 +29,7 @@ _LAUNCH = (
     "eager,graph"
 )
 _TAKEN_APART = "time every step from the released code to the fastest forward on this device"
+_OF_STEPS = ("formulation", "precision", "launch", "compiled", "graph")
 
 
 def complexity(
@@ -61,6 +62,7 @@ def complexity(
     jobs = from_files(context, job, CountJob)
     if not jobs:
         subject = built(given(network, "NETWORK"), scale, 2, name)
+        options.check_own(context, subject)
         if counter == "fvcore" and formulation == "fused":
             raise SpecError(
                 "--counter fvcore cannot count fused operators; use --counter torch, or "
@@ -195,8 +197,11 @@ def latency(
     jobs = from_files(context, job, TimeJob)
     if not jobs:
         subject = built(given(network, "NETWORK"), scale, 2, name)
+        options.check_own(context, subject)
         if taken_apart and not subject.spec:
             raise SpecError("--taken-apart: your own network has one formulation; leave it out")
+        if taken_apart:
+            options.leave_out(context, _OF_STEPS, "--taken-apart: it times the steps of the device")
         size = options.size_of(output_size)
         batches = dict.fromkeys(batch or [1])
         steps: Sequence[tuple[Any, Any, Any]] = list(

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, cast
 
@@ -12,6 +12,7 @@ from typer import Argument, Option
 from hitsr.base.errors import SpecError
 from hitsr.base.shipped import shipped
 from hitsr.plan.jobs import BaseJob, read_job
+from hitsr.plan.subjects import OwnNetwork
 from hitsr.records import Record
 from hitsr.specs.config import check_device
 from hitsr.specs.network import Formulation, Scale
@@ -117,16 +118,35 @@ def from_files(
     """
     if not paths:
         return []
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        source = context.get_parameter_source(name)
-        if name not in _BESIDE_A_JOB and source is not None and source.name == "COMMANDLINE":
-            is_option = parameter.param_type_name == "option"
-            shown = parameter.opts[0] if is_option else name.upper()
-            raise SpecError(f"--job: the job file sets everything; leave out {shown}")
+    others = [name for name, _ in _typed(context) if name not in _BESIDE_A_JOB]
+    leave_out(context, others, "--job: the job file sets everything")
     files = [paths] if isinstance(paths, Path) else paths
     jobs = [read_job(path, kind.model_fields["kind"].default) for path in files]
     return cast(list[J], jobs)
+
+
+def _typed(context: typer.Context) -> Iterator[tuple[str, str]]:
+    """Names of the parameters that stand on the command line, and how they are written there."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            is_option = parameter.param_type_name == "option"
+            yield name, parameter.opts[0] if is_option else name.upper()
+
+
+def leave_out(context: typer.Context, names: Collection[str], why: str) -> None:
+    """Raise SpecError if one of these parameters stands on the command line; `why` it may not."""
+    for name, shown in _typed(context):
+        if name in names:
+            raise SpecError(f"{why}; leave out {shown}")
+
+
+def check_own(context: typer.Context, subject: object) -> None:
+    """SpecError for a formulation of a user's own network."""
+    if isinstance(subject, OwnNetwork):
+        why = f"{subject.source}: your own network has one formulation"
+        leave_out(context, ("formulation",), why)
 
 
 def given(value: T | None, option: str) -> T:

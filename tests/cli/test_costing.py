@@ -157,6 +157,16 @@ def test_another_devices_record_is_not_overwritten(network: str, tmp_path: Path)
         (("latency", "hit_sir", "--batch", "1", "--batch", "2", "--out", "x"), "--out-dir alone"),
         (("latency", "hit_sir", "--formulation", "paper,fused", "--out", "x"), "--out-dir alone"),
         (("latency", "hit_sir", "--formulation", "paper,quick"), "got 'quick'"),
+        (
+            ("latency", "hit_sir", "--taken-apart", "--graph"),
+            "steps of the device; leave out --graph",
+        ),
+        (
+            ("latency", "hit_sir", "--taken-apart", "--formulation", "fused"),
+            "leave out --formulation",
+        ),
+        (("latency", "mine.py:build", "--formulation", "released"), "leave out --formulation"),
+        (("complexity", "mine.py:build", "--formulation", "fused"), "leave out --formulation"),
         (("scaling", "hit_sir", "--at", "8,x"), "must be sides in pixels"),
         (("scaling", "hit_sir", "--at", "8,16"), "three different sides"),
         (("scaling", "hit_sir", "-s", "5"), "must be 2, 3 or 4"),
