@@ -18,17 +18,18 @@ def entry(record: NtireRecord, baseline: NtireRecord | None) -> str:
             str(number),
             f"{fmean(run.times_ms):.3f}",
             f"{run.times_ms[0]:.3f}",
-            f"{fmean(run.times_ms[1:] or run.times_ms):.3f}",
+            f"{fmean(run.times_ms[1:]):.3f}" if run.times_ms[1:] else "-",
             _run_psnr(run),
             f"{run.peak_memory_bytes / 2**20:.2f}",
         )
         for number, run in enumerate(record.runs, 1)
     ]
     head = ("run", "mean ms", "first picture ms", "the others ms", "PSNR dB", "peak MiB")
+    count = len(record.pictures)
     how = f"{record.formulation} formulation, " if record.formulation else ""
     where = f"{how}{record.provenance.device_name}, {record.runs[0].clock}"
     lines = [
-        f"{record.subject}: {len(record.pictures)} pictures, {where}",
+        f"{record.subject}: {count} picture{'s' * (count > 1)}, {where}",
         table([head, *rows]),
         table([_ENTRY_HEAD, _entry_row(record), *([_entry_row(baseline)] if baseline else [])], 1),
         *(f"  doubtful: {doubt}" for doubt in count_doubts(record)),

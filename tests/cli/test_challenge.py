@@ -49,6 +49,19 @@ def ntire(folder: Path, *arguments: str, network: str = "mine.py:build") -> str:
     return result.stdout
 
 
+def test_one_picture_has_no_others(folder: Path):
+    (folder / "lr" / "b.png").unlink()
+    lines = ntire(folder, "--runs", "1").splitlines()
+    assert ": 1 picture, " in lines[0]
+    first, others, psnr = lines[2].split()[2:5]
+    assert float(first) > 0
+    assert (others, psnr) == ("-", "-")
+
+
+def test_ones_own_network_has_no_other_formulation(folder: Path):
+    assert ntire(folder, "--formulation", "released").endswith("leave out --formulation")
+
+
 def test_every_run_is_a_new_process_and_everything_is_a_mean(folder: Path):
     out = folder / "record.json"
     shown = ntire(folder, "--hr", f"{folder}/hr", "--runs", "3", "--out", str(out)).splitlines()
