@@ -110,7 +110,8 @@ def _of_machine(record: LatencyRecord) -> Iterator[str]:
         loads = [(s.cpu_load - threads, s.cpus) for s in states if s.cpu_load and s.cpus]
         load, cpus = max(loads, default=(0.0, 1))
         if load > _OTHER_LOAD * cpus:
-            yield f"other work kept {load:.1f} of {cpus} processors busy"
+            # The load counts processes that wait for a processor too.
+            yield f"other work kept {min(load, cpus):.1f} of {cpus} processors busy"
 
 
 def _of_gpu(states: Sequence[MachineState], after: MachineState | None) -> Iterator[str]:

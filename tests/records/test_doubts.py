@@ -104,6 +104,7 @@ def test_a_clean_record_raises_no_doubt(clean: LatencyRecord):
             "2 other processes on the GPU, with 5200 MB",
         ),
         (record("cpu", **cpu(1.2, 2.8, 2)), "other work kept 1.8 of 2 processors busy"),
+        (record("cpu", **cpu(6.0, 6.0, 2)), "other work kept 2.0 of 2 processors busy"),
         (record("cpu", **cpu(9.0, 8.0, 16)), "other work kept 8.0 of 16 processors busy"),
     ],
 )
