@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hitsr.base.errors import HitsrError, SpecError
 from hitsr.base.files import sha256
@@ -23,6 +23,10 @@ from hitsr.plan.planning import Plan
 from hitsr.plan.subjects import find_weights
 from hitsr.records import DatasetRecord, TrainingRecord, read_log
 from hitsr.specs.config import Config, Device, Weights, scaled_networks
+from hitsr.specs.steps import Precision
+
+if TYPE_CHECKING:
+    import torch
 
 Status = Literal["ok", "note", "missing"]
 
@@ -153,9 +157,30 @@ def _devices(config: Config | None) -> Iterator[Found]:
             )
             yield Found("missing", str(error), fix)
             continue
+        if config:
+            yield from _absent_kernels(config, name, used)
         if name == "auto" and used.type == "cpu" and _driver():
             what = "a driver is installed, but torch finds no GPU: auto stands for the CPU"
             yield Found("note", what, "install torch for CUDA, or repair the driver")
+
+
+def _absent_kernels(config: Config, name: Device, used: "torch.device") -> Iterator[Found]:
+    """What the config asks of the device of this name, and only NVIDIA GPUs have."""
+    from hitsr.runtime.precision import check_precision
+
+    train, latency = config.train, config.efficiency.latency
+    precisions: set[Precision] = set(latency.precisions if latency.device == name else ())
+    if train and train.device == name:
+        precisions.add(train.recipe.precision)
+    for precision in sorted(precisions):
+        try:
+            check_precision(precision, used)
+        except SpecError as error:
+            fix = "change train.recipe.precision or efficiency.latency.precisions"
+            yield Found("missing", str(error), fix)
+    if latency.device == name and "graph" in latency.launches and used.type != "cuda":
+        what = f"launch graph: {used} has no CUDA graphs, NVIDIA GPUs have"
+        yield Found("missing", what, "change efficiency.latency.launches")
 
 
 def _driver() -> str:

@@ -37,8 +37,7 @@ def computing(
 
     Raises SpecError for TF32 on a device without it.
     """
-    if precision == "tf32":
-        _check_tf32(device)
+    check_precision(precision, device)
     values = dict.fromkeys(_TF32, precision == "tf32") | dict.fromkeys(_HALF_SUMS, False)
     if by_trial is not None:
         values[_BY_TRIAL] = by_trial
@@ -74,7 +73,10 @@ def settings(device: torch.device) -> dict[str, str]:
     return {name: str(_get(name)) for name in (*_TF32, *_HALF_SUMS, _BY_TRIAL)}
 
 
-def _check_tf32(device: torch.device) -> None:
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """SpecError for TF32 on a device without it."""
+    if precision != "tf32":
+        return
     if device.type != "cuda":
         raise SpecError(f"precision tf32: {device} has no TF32, NVIDIA GPUs have; use float32")
     if torch.cuda.get_device_capability(device) < (8, 0):

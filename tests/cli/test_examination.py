@@ -115,6 +115,20 @@ def test_a_gpu_that_torch_cannot_use_fails_a_config_that_asks_for_it(
     assert "finds no GPU" in found.what
 
 
+def test_what_only_nvidia_gpus_have_is_missing_on_a_cpu(config: Config):
+    recipe = config.train.recipe.model_copy(update={"precision": "tf32"})
+    train = config.train.model_copy(update={"recipe": recipe})
+    latency = {**config.efficiency.latency.model_dump(), "launches": ("eager", "graph")}
+    changes = {"train": train, "efficiency": {"latency": latency}}
+    asked = Config.model_validate({**config.model_dump(), **changes})
+    told = [found.what for found in missing(asked)]
+    assert told == [
+        "precision tf32: cpu has no TF32, NVIDIA GPUs have; use float32",
+        "launch graph: cpu has no CUDA graphs, NVIDIA GPUs have",
+    ]
+    assert not missing(config)
+
+
 def _lose_set(config: Config) -> None:
     (config.data.root / "mine").rename(config.data.root / "yours")
 

@@ -215,6 +215,18 @@ def test_training_by_hand_and_by_job_are_the_same_bytes(
     assert "a step is launched in one of these ways" in refused(*words, "--compile", "--graph")
 
 
+def test_a_device_without_the_precision_is_told_before_pictures_are_decoded(
+    done: Plan, folder: Path, tmp_path: Path
+) -> None:
+    job = done.find("results/tiny/weights/hit_sir-x2-s1/record.json")
+    assert job.kind == "train"
+    recipe = job.run.recipe.model_copy(update={"precision": "tf32"})
+    (tmp_path / "run.json").write_text(job.run.model_copy(update={"recipe": recipe}).to_json())
+    words = ("train", tmp_path / "run.json", "--data", folder / "data", "--out", tmp_path / "out")
+    assert "no TF32" in refused(*words, "--device", "cpu", "--packs", tmp_path / "packs")
+    assert not (tmp_path / "packs").exists()
+
+
 def test_a_network_that_cannot_run_costs_the_others_nothing(
     done: Plan, folder: Path, tmp_path: Path
 ) -> None:

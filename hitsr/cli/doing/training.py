@@ -13,6 +13,7 @@ from hitsr.models.backbone import create
 from hitsr.plan.jobs import TrainJob
 from hitsr.records import TrainingRecord
 from hitsr.runtime.devices import pick_device
+from hitsr.runtime.precision import check_precision
 from hitsr.training import loop
 from hitsr.training.compiled import compile_training
 from hitsr.training.validation import validator
@@ -41,7 +42,8 @@ def _trained_meanwhile(job: TrainJob, output: Path) -> TrainingRecord | None:
 
 
 def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
-    run = job.run
+    run, device = job.run, pick_device(job.device)
+    check_precision(run.recipe.precision, device)  # before pictures are decoded for minutes
     torch.set_num_threads(threads)
     patches = Patches.from_folder(
         job.data / run.data,
@@ -61,7 +63,7 @@ def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
         patches,
         validator(job.data / run.validation, run.scale, job.packs / run.validation, upscale),
         out,
-        pick_device(job.device),
+        device,
         job_hash=job.hash,
         graph=False if job.compile else job.graph,
         tell=say,
