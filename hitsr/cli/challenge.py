@@ -7,6 +7,7 @@ import typer
 from typer import Argument, Option
 
 from hitsr.base.errors import SpecError
+from hitsr.base.files import no_file
 from hitsr.cli import options
 from hitsr.cli.entries import entry
 from hitsr.cli.options import deliver
@@ -45,6 +46,8 @@ def ntire(
         raise SpecError(f"{network}: is x{subject.scale}, but the challenge is x4")
     if hr is not None and weights is None and subject.spec is not None:
         raise SpecError(f"{network}: PSNR needs --weights FILE; or leave out --hr")
+    if baseline is not None and not baseline.is_file():
+        raise SpecError(f"--baseline {no_file(baseline)}")
     job = NtireJob(
         name=subject.name,
         output=out,

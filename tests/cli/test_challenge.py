@@ -58,6 +58,11 @@ def test_one_picture_has_no_others(folder: Path):
     assert (others, psnr) == ("-", "-")
 
 
+def test_a_baseline_that_is_not_there_is_told_first(folder: Path):
+    told = ntire(folder, "--baseline", f"{folder}/absent.json")
+    assert told.endswith("absent.json: no such file")
+
+
 def test_ones_own_network_has_no_other_formulation(folder: Path):
     assert ntire(folder, "--formulation", "released").endswith("leave out --formulation")
 
