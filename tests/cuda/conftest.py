@@ -1,4 +1,4 @@
-"""Tests that need an NVIDIA GPU, about three minutes of them; elsewhere each is skipped."""
+"""Tests that need an NVIDIA GPU, some minutes of them; elsewhere each is skipped."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -27,7 +27,8 @@ def _exact_products(gpu: torch.device) -> Iterator[None]:
 
     And with all cores, as references of the size of a GPU's work take the CPU long.
     """
-    torch.set_num_threads(os.cpu_count() or 1)
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
     with computing("float32", gpu):
         yield
 
