@@ -42,7 +42,7 @@ from hitsr.training.kernels import allow_deterministic_products, kernels
 from hitsr.training.step import TrainingStep
 
 SCALE = 2
-WARM_UP = WarmUp(3, 0.6)
+WARM_UP = WarmUp(3, 0.4)
 PAIRS = {"hit_sir": "swinir_light", "hit_sng": "swinir_ng", "hit_srf": "srformer_light"}
 PRECISIONS: tuple[Precision, ...] = ("tf32", "float16", "bfloat16", "autocast")
 
@@ -100,7 +100,7 @@ def main(
     weights: Annotated[Path | None, typer.Option(help="Your folder of trained weights.")] = None,
     device: Annotated[str, typer.Option(help="cuda, or cuda:1.")] = "cuda",
     output_size: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels.")] = "1280x720",
-    samples: Annotated[int, typer.Option(min=1, help="Forwards or steps in turns.")] = 8,
+    samples: Annotated[int, typer.Option(min=1, help="Forwards or steps in turns.")] = 6,
     batch: Annotated[int, typer.Option(min=1, help="Patches of a training step.")] = 16,
     windows: Annotated[int, typer.Option(min=1, help="Attribution maps per network.")] = 20,
 ) -> None:
