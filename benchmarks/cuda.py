@@ -14,6 +14,7 @@ is the median of the ratios of neighbours.
 import json
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +28,7 @@ from torch.nn import functional as F
 
 import hitsr
 from benchmarks.machine import machine
+from hitsr.base.errors import in_one_line
 from hitsr.measure.attribution import local_attributions
 from hitsr.measure.forwards import Work, conditions
 from hitsr.measure.latency import WarmUp, measure_each
@@ -104,7 +106,10 @@ def main(
     batch: Annotated[int, typer.Option(min=1, help="Patches of a training step.")] = 16,
     windows: Annotated[int, typer.Option(min=1, help="Attribution maps per network.")] = 20,
 ) -> None:
-    """Measure and write one page; it is written anew after each part."""
+    """Measure and write one page; it is written anew after each part.
+
+    A part that fails has its error on the page, and the others are still measured.
+    """
     allow_deterministic_products()
     width, height = map(int, output_size.split("x"))
     bench = Bench(
@@ -118,12 +123,20 @@ def main(
         weights,
     )
     pages, raw, started = [_introduction(bench)], dict[str, object](), time.monotonic()
+    failed = False
     for each in part or list(Part):
-        table, raw[each] = _PARTS[each](bench)
+        try:
+            table, raw[each] = _PARTS[each](bench)
+        except Exception as error:
+            failed = True
+            traceback.print_exc()
+            table = f"## {each}: failed\n\n{in_one_line(error)}"
         pages.append(table)
         print(f"{each}: {time.monotonic() - started:.0f} s so far", file=sys.stderr, flush=True)
         out.write_text("\n\n".join(pages) + "\n", encoding="utf-8")
         out.with_suffix(".json").write_text(json.dumps(raw, indent=1), encoding="utf-8")
+    if failed:
+        raise typer.Exit(1)
 
 
 def _introduction(bench: Bench) -> str:
