@@ -102,8 +102,9 @@ class Graphs:
     def _say(self, problem: str) -> None:
         if problem not in self._said:
             self._said.add(problem)
-            message = f"runs without a CUDA graph, kernel by kernel: {problem}"
-            warnings.warn(message, RuntimeWarning, stacklevel=4)
+            message = f"a network runs without a CUDA graph, kernel by kernel: {problem}"
+            # The line that calls the module: run, forward and two functions of torch are between.
+            warnings.warn(message, RuntimeWarning, stacklevel=6)
 
     def _find(
         self, module: nn.Module, forward: Callable[..., Any], inputs: tuple[Tensor, ...]
