@@ -90,7 +90,7 @@ def verb():
         main()
     finally:
         spent.update({{"verb": sys.argv[1], "seconds": now()}})
-        with open({log!r}, "a") as file:
+        with open({log!r}, "a", encoding="utf-8") as file:
             print(json.dumps(spent), file=file)
 
 if __name__ == "__main__":  # and not in the processes that measure memory
@@ -151,9 +151,8 @@ def _run(networks: list[str], clock: Clock, alone: bool) -> Run:
         _lay_out(folder, networks)
         tools, log = folder / "tools", folder / "processes.jsonl"
         tools.mkdir()
-        (tools / "hitsr").write_text(
-            VERB.format(python=sys.executable, log=str(log), clock=str(clock))
-        )
+        verb = VERB.format(python=sys.executable, log=str(log), clock=str(clock))
+        (tools / "hitsr").write_text(verb, encoding="utf-8")
         (tools / "hitsr").chmod(0o755)
         paths = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {**os.environ, "PATH": paths, "ALONE": "1" if alone else ""}
@@ -163,7 +162,7 @@ def _run(networks: list[str], clock: Clock, alone: bool) -> Run:
             cwd=folder, env=environment, check=True, capture_output=True,
         )  # fmt: skip
         total = _now(clock) - start
-        processes = [json.loads(line) for line in log.read_text().splitlines()]
+        processes = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     starts = sum(each["python"] + each["torch"] + each["gpu"] for each in processes)
     return Run(
         total,
@@ -189,7 +188,8 @@ def _lay_out(folder: Path, networks: list[str]) -> None:
         shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / "Snakefile", folder)
     (folder / "profiles").symlink_to("workflow/profiles")
-    (folder / "config.yaml").write_text(yaml.safe_dump({**CONFIG, "networks": networks}))
+    config = yaml.safe_dump({**CONFIG, "networks": networks})
+    (folder / "config.yaml").write_text(config, encoding="utf-8")
     noise = np.random.default_rng(0)
     for name in SETS:
         picture = noise.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
