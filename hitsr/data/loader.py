@@ -3,11 +3,12 @@
 Threads, not processes: NumPy releases the interpreter lock while it copies and converts samples.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
+
+from hitsr.data.workers import ahead
 
 Batch = TypeVar("Batch")
 
@@ -27,18 +28,6 @@ def prefetched(
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="loader") as pool:
         try:
-            yield _in_order(pool, make, steps)
+            yield ahead(pool, make, steps, PREFETCHED)
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, make: Callable[[int], Batch], steps: Iterable[int]
-) -> Iterator[Batch]:
-    queue: deque[Future[Batch]] = deque()
-    for step in steps:
-        queue.append(pool.submit(make, step))
-        if len(queue) > PREFETCHED:
-            yield queue.popleft().result()
-    while queue:
-        yield queue.popleft().result()

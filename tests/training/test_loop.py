@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +24,6 @@ CPU = torch.device("cpu")
 TINY = NETWORKS["hit_sir"].patch(
     {"depths": [2], "windows.ratios": [0.5, 1], "windows.base": 4, "width": 12, "mixer.heads": 2}
 )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny networks are slower with more threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _run(seed: int = 1, scale: int = 2, start_from: RunSpec | None = None, **recipe) -> RunSpec:

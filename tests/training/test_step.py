@@ -1,6 +1,5 @@
 """Steps as a CUDA graph, which a stand-in for CPUs captures and repeats (graph_stand_in.py)."""
 
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -34,15 +33,6 @@ def _tiny(network: NetworkSpec) -> NetworkSpec:
 
 
 TINY = {name: _tiny(network) for name, network in NETWORKS.items()}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny networks are slower with more threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def trained(
