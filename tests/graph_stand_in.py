@@ -5,6 +5,7 @@ no results and no changes behind; a replay runs the same operators on the same m
 Python of the captured function, and raises no tensor's version.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,13 +25,13 @@ class StandIn(Cuda):
         self.captures = self.replays = 0
         self.failure: Exception | None = None
         self.pools: list[object] = []
-        self._capturing = False
+        self._capturing: int | None = None  # the thread that captures
 
     def has_graphs(self, device: torch.device) -> bool:
         return device.type == "cpu"
 
     def is_capturing(self) -> bool:
-        return self._capturing
+        return self._capturing == threading.get_ident()  # as CUDA says it of a stream
 
     def new_pool(self) -> object:
         return object()
@@ -44,9 +45,10 @@ class StandIn(Cuda):
         yield
 
     def record(self, function: Callable[[], Any], pool: object) -> tuple[Callable[[], None], Any]:
-        assert not self._capturing, "one capture at a time"
+        assert self._capturing is None, "one capture at a time"
         self.pools.append(pool)
-        tape, self._capturing, random = _Tape(), True, torch.get_rng_state()
+        tape, random = _Tape(), torch.get_rng_state()
+        self._capturing = threading.get_ident()
         try:
             with tape:
                 results = function()
@@ -55,13 +57,13 @@ class StandIn(Cuda):
         except Exception as error:  # as CUDA ends a capture in which anything failed
             raise RuntimeError("operation failed due to a previous error during capture") from error
         finally:
-            self._capturing = False
+            self._capturing = None
             tape.forget_results()
             torch.set_rng_state(random)
         self.captures += 1
 
         def replay() -> None:
-            assert not self._capturing, "a replay within a capture"
+            assert self._capturing is None, "a replay within a capture"
             self.replays += 1
             tape.replay()
 

@@ -196,6 +196,15 @@ def hold(value: object, is_current: Callable[[], bool]) -> None:
         _capturing.now.checks.append(is_current)
 
 
+def note(tensors: Sequence[Tensor]) -> None:
+    """If a graph is being captured, have it keep tensors that a kernel of our own reads.
+
+    PyTorch's operators are seen without this.
+    """
+    if _capturing.now is not None:
+        _capturing.now.before(tensors, ())
+
+
 def layout_of(x: Tensor) -> torch.memory_format:
     """Layout of the buffer for an input: channels last if x is, else contiguous."""
     last = torch.channels_last

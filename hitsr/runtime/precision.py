@@ -73,6 +73,11 @@ def settings(device: torch.device) -> dict[str, str]:
     return {name: str(_get(name)) for name in (*_TF32, *_HALF_SUMS, _BY_TRIAL)}
 
 
+def uses_tf32() -> bool:
+    """Whether PyTorch's float32 matrix products may use TF32 on NVIDIA GPUs."""
+    return _get(_TF32[0])
+
+
 def check_precision(precision: Precision, device: torch.device) -> None:
     """SpecError for TF32 on a device without it."""
     if precision != "tf32":

@@ -1,0 +1,14 @@
+"""Triton kernels for CUDA devices. Each file has kernels and the functions that launch them.
+
+| file | what one launch does |
+| common | parts that kernels share |
+| launch | where kernels can run, and the one place that launches them |
+| norm | layer norm, and its gradient |
+
+Kernels read parameters as they are, in whatever float type they have, and convert them as they load
+them; nothing is packed or padded beforehand. Products have float32 sums. Channels, heads and tokens
+are padded in registers to powers of two, at least 16: what lies beyond the real ones is masked in
+every load and store. No kernel uses atomics, so results repeat to the last bit.
+
+Importing these files needs Triton, except `launch`, which says whether it is there.
+"""

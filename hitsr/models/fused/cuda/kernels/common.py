@@ -1,0 +1,65 @@
+"""Parts that kernels share: functions on blocks of values, compiled into each kernel.
+
+Blocks have rows of tokens and columns of channels; columns beyond the real ones are zero.
+"""
+
+import triton
+import triton.language as tl
+
+LOG2E = tl.constexpr(1.4426950408889634)
+SEPARATE2 = tl.constexpr(-100.0 * 1.4426950408889634)  # `windows.SEPARATE`, for a softmax in base 2
+
+
+@triton.jit
+def unit_rows(x, inside, eps, C: tl.constexpr):
+    """Rows of C real channels with mean 0 and variance 1, and what they were multiplied by.
+
+    x: (rows, columns) float32, zero beyond the real columns, which `inside` (columns) marks.
+    """
+    centred = tl.where(inside[None, :], x - (tl.sum(x, 1) / C)[:, None], 0.0)
+    scale = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / C + eps)
+    return centred * scale[:, None], scale
+
+
+@triton.jit
+def normed(x, inside, weight, bias, eps, C: tl.constexpr):
+    """Layer norm of `unit_rows`' x; weight and bias (columns) are zero beyond the real ones."""
+    unit, _ = unit_rows(x, inside, eps, C)
+    return unit * weight[None, :] + bias[None, :]
+
+
+@triton.jit
+def gelu(x):
+    """The exact GELU of float32 values."""
+    return 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))
+
+
+@triton.jit
+def gelu_slope(x):
+    """The derivative of the exact GELU."""
+    density = 0.3989422804014327 * tl.exp(-0.5 * x * x)
+    return 0.5 * (1.0 + tl.erf(x * 0.7071067811865476)) + x * density
+
+
+@triton.jit
+def leaky_relu(x):
+    """With a slope of 0.2 below zero."""
+    return tl.where(x > 0, x, 0.2 * x)
+
+
+@triton.jit
+def channels(pointer, C: tl.constexpr, COLUMNS: tl.constexpr):
+    """A vector of C parameters as float32: (COLUMNS), zero beyond."""
+    c = tl.arange(0, COLUMNS)
+    return tl.load(pointer + c, mask=c < C, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def transposed(
+    pointer, INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+):
+    """The weight (OUTPUTS, INPUTS) of a linear layer as a block (ROWS, COLUMNS), zero beyond."""
+    i = tl.arange(0, ROWS)
+    o = tl.arange(0, COLUMNS)
+    real = (i < INPUTS)[:, None] & (o < OUTPUTS)[None, :]
+    return tl.load(pointer + o[None, :] * INPUTS + i[:, None], mask=real, other=0.0)

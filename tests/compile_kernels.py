@@ -1,0 +1,142 @@
+"""Compile the kernels that some work launches, for GPUs that need not be there.
+
+`compiled` has kernels compiled as their launches would be, and not run. What a launch writes stays
+as it was, so results mean nothing.
+"""
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from hitsr.models.fused.cuda.kernels import launch
+
+PTXAS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
+MOST_SHARED = {80: 163 * 1024, 90: 227 * 1024}  # bytes that one program may have
+_POINTERS = {
+    torch.float32: "*fp32",
+    torch.float16: "*fp16",
+    torch.bfloat16: "*bf16",
+    torch.int32: "*i32",
+    torch.int64: "*i64",
+}
+
+
+class Compiled(NamedTuple):
+    """What a kernel needs on one kind of GPU."""
+
+    kernel: str
+    capability: int  # 80: A100; 90: H100, H200
+    types: tuple[str, ...]
+    constants: tuple[tuple[str, object], ...]
+    warps: int
+    registers: int  # of a thread
+    spilled: int  # bytes that a thread stores for want of registers
+    shared: int  # bytes
+
+    def __str__(self) -> str:
+        size = f"{self.registers} registers, {self.spilled} B spilled, {self.shared} B shared"
+        types = " ".join(self.types)
+        return f"{self.kernel} sm_{self.capability} {types} {dict(self.constants)}: {size}"
+
+
+@contextmanager
+def compiled(capabilities: tuple[int, ...] = (80, 90)) -> Iterator[list[Compiled]]:
+    """Have launches compile inside the block; the list has each kind of launch once."""
+    found: dict[object, list[Compiled]] = {}
+
+    def run(
+        kernel: Any,
+        grid: tuple[int, ...],
+        arguments: list[Any],
+        warps: int,
+        stages: int,
+        constants: dict[str, object],
+    ) -> None:
+        assert min(grid) > 0, grid
+        assert max(grid[1:], default=0) < 2**16, grid
+        types, attributes = _signature(kernel, arguments, constants)
+        key = (kernel.__name__, *types.items(), *constants.items(), str(attributes), warps, stages)
+        if key in found:
+            return
+        source = ASTSource(kernel, types, constants, attributes)
+        options = {"num_warps": warps, "num_stages": stages}
+        found[key] = [_compiled(kernel, source, types, constants, options, c) for c in capabilities]
+        everything.extend(found[key])
+
+    everything: list[Compiled] = []
+    assert not os.environ.get("TRITON_INTERPRET"), "the interpreter compiles nothing"
+    before, launch._run = launch._run, run
+    try:
+        yield everything
+    finally:
+        launch._run = before
+
+
+def _signature(
+    kernel: Any, arguments: list[Any], constants: dict[str, object]
+) -> tuple[dict[str, str], dict[tuple[int], list[list[object]]]]:
+    """Types of a kernel's arguments as Triton's launcher finds them, and which 16 divides."""
+    types, attributes = {}, {}
+    given = dict(zip(kernel.arg_names, arguments))
+    for place, parameter in enumerate(kernel.params):
+        name = parameter.name
+        if name in constants:
+            types[name] = "constexpr"
+            continue
+        value = given[name]
+        divides = False
+        if isinstance(value, torch.Tensor):
+            types[name], divides = _POINTERS[value.dtype], value.data_ptr() % 16 == 0
+        elif isinstance(value, int):
+            types[name] = "i32"
+            assert abs(value) < 2**31, name
+            assert parameter.do_not_specialize, f"{kernel.__name__}: {name} compiles by size"
+        else:
+            types[name] = "fp32"
+        if divides:
+            attributes[place,] = [["tt.divisibility", 16]]
+    assert set(kernel.arg_names) == set(types), kernel.__name__
+    return types, attributes
+
+
+def _compiled(
+    kernel: Any,
+    source: ASTSource,
+    types: dict[str, str],
+    constants: dict[str, object],
+    options: dict[str, int],
+    capability: int,
+) -> Compiled:
+    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    target = re.search(r"^\.target (\w+)", made.asm["ptx"], re.M)
+    assert target is not None
+    with tempfile.NamedTemporaryFile("w", suffix=".ptx", encoding="utf-8") as file:
+        file.write(made.asm["ptx"])
+        file.flush()
+        command = [PTXAS, "-v", f"--gpu-name={target[1]}", file.name, "-o", os.devnull]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    said = done.stderr
+    numbers = [
+        int(re.search(pattern, said)[1])
+        for pattern in (r"Used (\d+) registers", r"(\d+) bytes spill stores")
+    ]
+    pointers = tuple(kind for kind in types.values() if kind.startswith("*"))
+    return Compiled(
+        kernel.__name__,
+        capability,
+        pointers,
+        tuple(constants.items()),
+        options["num_warps"],
+        *numbers,
+        made.metadata.shared,
+    )
