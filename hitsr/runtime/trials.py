@@ -3,9 +3,11 @@
 Which of several sequences of kernels is fastest depends on device, dtype and sizes in ways that no
 rule foretells. A choice is made at first use, holds for the process, and is named in records of
 timings (`chosen`). Ways differ in low bits, so with deterministic algorithms there is no trial.
+Ways of our own can be compared with PyTorch's at first use too (`agrees`).
 """
 
 import statistics
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -13,12 +15,17 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from hitsr.base.errors import in_one_line
 from hitsr.runtime.graphs import is_capturing
+from hitsr.runtime.precision import uses_tf32
 
 Way = Callable[..., Tensor]  # the same tensors in, the same numbers out
 Timer = Callable[[Callable[[], object], torch.device], float]  # any unit
 
 _UNTIMED, _TIMED = 2, 5
+# By how much results may differ, as a share of the largest: many times what rounding costs.
+_BOUNDS = {torch.float16: 0.02, torch.bfloat16: 0.1}
+_FLOAT32_BOUND, _TF32_BOUND = 1e-3, 0.02
 
 
 class Question(NamedTuple):
@@ -50,10 +57,40 @@ def question(what: str, inputs: Sequence[Tensor]) -> Question:
     return Question(what, x.device, x.dtype, x.shape[-1], size, gradients)
 
 
+def agrees(
+    what: str,
+    way: Way,
+    reference: Way,
+    inputs: Sequence[Tensor],
+    parameters: Sequence[Tensor] = (),
+) -> bool:
+    """Whether a way gives what the reference gives, but for rounding; tried once per question.
+
+    With gradients, those of inputs and `parameters` are compared too. If the way fails or differs,
+    a RuntimeWarning says so. False, without an answer for later, while a CUDA graph is captured.
+    If memory does not suffice for the reference, the way is taken at its word.
+    """
+    asked = question(what, inputs)
+    if asked not in _misfits:
+        if is_capturing():
+            return False
+        _misfits[asked] = _misfit(way, reference, inputs, parameters, asked.gradients)
+        if misfit := _misfits[asked]:
+            message = f"{asked.words}: a kernel of hitsr is not used on {asked.device}: {misfit}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return _misfits[asked] is None
+
+
 def fastest(
-    what: str, ways: dict[str, Way], inputs: Sequence[Tensor], timer: Timer | None = None
+    what: str,
+    ways: dict[str, Way],
+    inputs: Sequence[Tensor],
+    timer: Timer | None = None,
+    parameters: Sequence[Tensor] = (),
 ) -> Way:
     """The way that took least time on such inputs; the first one where none can be timed.
+
+    With gradients, those of inputs and `parameters` are computed and timed too.
 
     That is: with deterministic algorithms, while a CUDA graph is captured, of tensors without
     values, and, unless a `timer` is given, on other devices than CUDA.
@@ -71,7 +108,8 @@ def fastest(
     if is_capturing():
         return first
     times = {
-        name: _time(way, inputs, asked.gradients, timer or _event_ms) for name, way in ways.items()
+        name: _time(way, inputs, parameters, asked.gradients, timer or _event_ms)
+        for name, way in ways.items()
     }
     _chosen[asked] = min(times, key=times.__getitem__)
     return ways[_chosen[asked]]
@@ -79,22 +117,95 @@ def fastest(
 
 def chosen(device: torch.device) -> dict[str, str]:
     """All choices made on a device in this process: what was asked, and which way is used."""
-    return {asked.words: way for asked, way in _chosen.items() if asked.device == device}
+    made = {asked.words: way for asked, way in _chosen.items() if asked.device == device}
+    refused = {
+        asked.words: f"PyTorch's, as the kernel {misfit}"
+        for asked, misfit in _misfits.items()
+        if misfit and asked.device == device
+    }
+    return made | refused
 
 
 _chosen: dict[Question, str] = {}
+_misfits: dict[Question, str | None] = {}  # why a way does not agree; None if it does
 
 
-def _time(way: Way, inputs: Sequence[Tensor], gradients: bool, timer: Timer) -> float:
+def _misfit(
+    way: Way,
+    reference: Way,
+    inputs: Sequence[Tensor],
+    parameters: Sequence[Tensor],
+    gradients: bool,
+) -> str | None:
+    """Why the way's results are not the reference's; None if they are."""
+    with torch.inference_mode(False), torch.set_grad_enabled(gradients):
+        try:
+            expected = _results(reference, inputs, parameters, gradients)
+        except torch.OutOfMemoryError:
+            return None
+        try:
+            found = _results(way, inputs, parameters, gradients)
+        except Exception as error:
+            return f"fails: {in_one_line(error)}"
+    # Products may be those of 16-bit types although inputs and results are float32.
+    types = {each.dtype for each in (*inputs, *found) if each is not None}
+    autocast = torch.is_autocast_enabled(inputs[0].device.type)
+    bounds = [_BOUNDS[dtype] for dtype in types if dtype in _BOUNDS]
+    bounds += [_BOUNDS[torch.bfloat16]] * autocast
+    bounds += [_TF32_BOUND] * uses_tf32()
+    return _difference(found, expected, max(bounds, default=_FLOAT32_BOUND))
+
+
+def _difference(
+    found: list[Tensor | None], expected: list[Tensor | None], bound: float
+) -> str | None:
+    for a, b in zip(found, expected, strict=True):
+        if a is None or b is None:
+            if a is not b:
+                return "has other gradients"
+            continue
+        off = (a.double() - b.double()).abs().max() / b.double().abs().max().clamp(min=1e-30)
+        if not off <= bound:  # nor if it is not a number
+            return f"differs from PyTorch by {float(off):.0e} of the largest value"
+    return None
+
+
+def _results(
+    way: Way, inputs: Sequence[Tensor], parameters: Sequence[Tensor], gradients: bool
+) -> list[Tensor | None]:
+    """What a way gives, and with `gradients` those of inputs and parameters."""
+    given = _copies(inputs, gradients)
+    out = way(*given)
+    if not gradients:
+        return [out]
+    # Not all ones, for which gradients of norms are zero.
+    weights = torch.linspace(-1, 1, out.numel(), device=out.device).view(out.shape)
+    wanted = [*given, *(each for each in parameters if each.requires_grad)]
+    grads = torch.autograd.grad((out.float() * weights).sum(), wanted, allow_unused=True)
+    return [out.detach(), *grads]
+
+
+def _copies(inputs: Sequence[Tensor], gradients: bool) -> list[Tensor]:
+    """Copies, because views of what other code will change must not be written to or kept."""
+    return [x.detach().clone().requires_grad_(gradients) for x in inputs]
+
+
+def _time(
+    way: Way,
+    inputs: Sequence[Tensor],
+    parameters: Sequence[Tensor],
+    gradients: bool,
+    timer: Timer,
+) -> float:
     """Median time; infinite if memory does not suffice."""
     with torch.inference_mode(False), torch.set_grad_enabled(gradients):
-        # Copies, because views of what other code will change must not be written to or kept.
-        given = [x.detach().clone().requires_grad_(gradients) for x in inputs]
+        given = _copies(inputs, gradients)
+        wanted = [*given, *(each for each in parameters if each.requires_grad)]
 
         def run() -> None:
             out = way(*given)
             if gradients:
-                torch.autograd.grad(out.float().sum(), given, allow_unused=True)
+                torch.autograd.grad(out.float().sum(), wanted, allow_unused=True)
 
         try:
             times = [timer(run, inputs[0].device) for _ in range(_UNTIMED + _TIMED)]

@@ -1,13 +1,14 @@
-"""Layer norm over few channels, by reductions and elementwise kernels.
+"""Layer norm over few channels: by a kernel of ours, by PyTorch's, or by reductions.
 
 PyTorch's kernel gives each row a block of threads, most of which idle when a row has 60 channels.
-Here statistics are reductions of many rows at a time. They are float32 whatever x is, and centred
-before they are squared, so that means far from zero cost no exactness.
+Without Triton, statistics can be reductions of many rows at a time. They are float32 whatever x is,
+and centred before they are squared, so that means far from zero cost no exactness.
 
 Shapes: r rows, c channels.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from hitsr.models.fused.cuda.choice import best
+from hitsr.models.fused.cuda.kernels.launch import fits
 from hitsr.models.precision import autocast_dtype
-from hitsr.runtime.trials import fastest
+from hitsr.runtime.trials import Way, fastest
 
 
 def layer_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
@@ -35,8 +38,19 @@ def layer_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
         normed: Tensor = _Normed.apply(x, weight, bias, norm.eps)
         return normed
 
+    def plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ways: dict[str, Way] = {"PyTorch's": own, "reductions": by_reductions}
+        return fastest("layer norm", ways, (x, weight, bias))(x, weight, bias)
+
+    def kernel() -> Way | None:
+        from hitsr.models.fused.cuda.kernels import norm as kernels
+
+        if x.shape[-1] > kernels.MOST_CHANNELS or not fits(x.numel()):
+            return None
+        return partial(kernels.layer_norm, eps=norm.eps, dtype=norm.weight.dtype)
+
     inputs = (x, norm.weight, norm.bias)
-    return fastest("layer norm", {"PyTorch's": own, "reductions": by_reductions}, inputs)(*inputs)
+    return best("layer norm", kernel, plain, inputs)(*inputs)
 
 
 class _Normed(torch.autograd.Function):
