@@ -4,6 +4,7 @@
 | common | parts that kernels share |
 | launch | where kernels can run, and the one place that launches them |
 | norm | layer norm, and its gradient |
+| mlp | a feed-forward network with its norm and residual |
 
 Kernels read parameters as they are, in whatever float type they have, and convert them as they load
 them; nothing is packed or padded beforehand. Products have float32 sums. Channels, heads and tokens
