@@ -5,6 +5,7 @@
 | launch | where kernels can run, and the one place that launches them |
 | norm | layer norm, and its gradient |
 | mlp | a feed-forward network with its norm and residual |
+| convolution | a 1x1 or 3x3 convolution with its bias, and a sum with other features |
 
 Kernels read parameters as they are, in whatever float type they have, and convert them as they load
 them; nothing is packed or padded beforehand. Products have float32 sums. Channels, heads and tokens
