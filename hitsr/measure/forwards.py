@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hitsr.base.errors import HitsrError, SpecError
+from hitsr.measure.unseen import KERNEL, intercepting
 from hitsr.runtime.compiling import check_compiler
 from hitsr.runtime.free_memory import is_out_of_memory
 from hitsr.runtime.graphed import Graphed
@@ -47,11 +48,16 @@ class Work(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """A prepared forward: `run` computes it once and returns its time in milliseconds."""
+    """A prepared forward: `run` computes it once and returns its time in milliseconds.
+
+    `kernels` computes it once, without a graph, and names the Triton kernels that it launches; None
+    on devices that have none, and for compiled models, whose kernels are the compiler's.
+    """
 
     run: Callable[[], float]
     clock: Clock
     preparation_seconds: float | None
+    kernels: Callable[[], tuple[str, ...]] | None
 
 
 def ready(model: nn.Module, work: Work) -> Forward:
@@ -67,6 +73,9 @@ def ready(model: nn.Module, work: Work) -> Forward:
     clock, timed = clock_of(work.device)
     if work.precision != "float32" or work.device.type == "mps":
         _check_runs(model, pictures, work)
+    kernels = None
+    if _has_triton_kernels(work.device) and work.launch != "compiled":
+        kernels = partial(_kernels, model, pictures)
     match work.launch:
         case "eager":
             seconds = None
@@ -75,7 +84,7 @@ def ready(model: nn.Module, work: Work) -> Forward:
         case "graph":
             model = Graphed(model, required=True)
             seconds = timed(model, pictures) / 1000  # captures
-    return Forward(partial(timed, model, pictures), clock, seconds)
+    return Forward(partial(timed, model, pictures), clock, seconds, kernels)
 
 
 @contextmanager
@@ -138,6 +147,18 @@ def _compile(model: nn.Module, pictures: Tensor, timed: "_Timed") -> float:
         if is_out_of_memory(error):
             raise
         raise SpecError(f"torch.compile cannot compile this network here: {error}") from error
+
+
+def _has_triton_kernels(device: torch.device) -> bool:
+    return device.type == "cuda"
+
+
+def _kernels(model: nn.Module, pictures: Tensor) -> tuple[str, ...]:
+    """Names of the Triton kernels that one forward launches, in alphabetical order."""
+    names: set[str] = set()
+    with intercepting(lambda name, _: names.add(name)):
+        model(pictures)
+    return tuple(sorted(each.removeprefix(KERNEL) for each in names if each.startswith(KERNEL)))
 
 
 def _noise(input_size: tuple[int, int], batch: int) -> Tensor:

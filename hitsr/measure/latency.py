@@ -48,6 +48,13 @@ class _Turn:
 
         self._try(make)
 
+    def name_kernels(self) -> None:
+        """Note the Triton kernels of a warm forward, which has tried all that it chooses from."""
+        if self.forward is not None and (kernels := self.forward.kernels) is not None:
+            self._try(
+                lambda: self.settings.update({"triton_kernels": ", ".join(kernels()) or "none"})
+            )
+
     def take(self, times: list[float]) -> None:
         forward = self.forward
         if forward is not None:
@@ -131,8 +138,9 @@ def measure_each(
     Models run in eval and inference mode on noise with a fixed seed. Each is moved to the device,
     dtype and layout of its work, and stays there; pictures and device are the same for all. CUDA is
     timed with events, other devices with the wall clock. The warm-up ends when the times of each
-    model agree, or at its limit; a number alone is that of its forwards. Energy is measured only
-    for a single model: counters are too slow to separate models that take turns.
+    model agree, or at its limit; a number alone is that of its forwards. On CUDA one more forward
+    then names the Triton kernels that it launches (`settings`). Energy is measured only for a
+    single model: counters are too slow to separate models that take turns.
 
     A model that cannot run on the device, in the precision, with the compiler, as a graph or within
     memory has its error in place of a timing; the other models are still timed. Raises ValueError
@@ -156,6 +164,8 @@ def measure_each(
     for turn, (model, _) in zip(turns, works, strict=True):
         turn.make_ready(model)
     _warm_up(turns, warmup, pictures, quiet)
+    for turn in turns:
+        turn.name_kernels()
     energy = _sample(turns, samples, pictures, quiet)
     finished = [turn.samples_ms for turn in turns if turn.forward]
     session = _session(finished) if len(finished) > 1 else None

@@ -17,6 +17,7 @@ from torch import Tensor
 Note = Callable[[str, tuple[Any, ...]], None]  # a kernel, and what it was given
 
 FOREIGN = "code outside PyTorch"
+KERNEL = "Triton kernel "  # before its name
 
 
 class Origins:
@@ -116,7 +117,7 @@ def _launchers() -> list[type]:
 def _kernel_name(kernel: Any) -> str:
     while not hasattr(kernel, "__name__") and hasattr(kernel, "fn"):  # an autotuner's kernel
         kernel = kernel.fn
-    return f"Triton kernel {getattr(kernel, '__name__', type(kernel).__name__)}"
+    return KERNEL + str(getattr(kernel, "__name__", type(kernel).__name__))
 
 
 def storages(tensors: Iterable[Tensor]) -> Iterator[tuple[int, torch.UntypedStorage]]:

@@ -57,7 +57,8 @@ class Timing(Value):
     # Equal in records whose forwards took turns, sample by sample; None for a network timed alone.
     session: str | None = None
     energy: Energy | None = None  # of all samples; only for a network timed alone
-    settings: dict[str, str] = Field(default={})  # torch settings that trade exactness for speed
+    # Torch settings that trade exactness for speed, Triton kernels of a forward, choices by trial.
+    settings: dict[str, str] = Field(default={})
     before: MachineState | None = None  # at rest, before the warm-up
     after: MachineState | None = None  # right after the last sample
 

@@ -271,6 +271,24 @@ def test_a_model_that_fails_costs_the_others_nothing(lasts: int):
         measure(models, SMALL, warmup=0, samples=1, quiet=True)
 
 
+def test_the_triton_kernels_of_each_forward_are_named(monkeypatch: pytest.MonkeyPatch):
+    triton = pytest.importorskip("triton", reason="comes with PyTorch for CUDA")
+    if not triton.knobs.runtime.interpret:
+        pytest.skip("needs TRITON_INTERPRET=1, set before Triton is imported")
+    from hitsr.models.fused.cuda.kernels.norm import layer_norm
+
+    class Normed(nn.LayerNorm):
+        def forward(self, x: Tensor) -> Tensor:
+            return layer_norm(x, self.weight, self.bias, self.eps)
+
+    models = [Normed(SMALL.input_size[0]), nn.Identity()]
+    without = measure(models, SMALL, warmup=0, samples=1, quiet=True)
+    assert not any("triton_kernels" in found.settings for found in without)  # a CPU has none
+    monkeypatch.setattr(forwards, "_has_triton_kernels", lambda _: True)
+    found = measure(models, SMALL, warmup=0, samples=1, quiet=True)
+    assert [timing.settings["triton_kernels"] for timing in found] == ["_norm", "none"]
+
+
 def test_compiling_is_timed_apart(monkeypatch: pytest.MonkeyPatch):
     _clocked(monkeypatch, [5000.0, 2.0, 1.0])
     asked = []
