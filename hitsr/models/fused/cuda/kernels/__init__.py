@@ -6,6 +6,9 @@
 | norm | layer norm, and its gradient |
 | mlp | a feed-forward network with its norm and residual |
 | convolution | a 1x1 or 3x3 convolution with its bias, and a sum with other features |
+| window | parts that kernels of attention share: tokens of windows, and their scores |
+| attention | attention in windows, with or without its projection and residual |
+| linear | a linear layer, with a norm before it and an activation after it |
 
 Kernels read parameters as they are, in whatever float type they have, and convert them as they load
 them; nothing is packed or padded beforehand. Products have float32 sums. Channels, heads and tokens

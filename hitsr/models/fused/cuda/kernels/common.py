@@ -3,9 +3,11 @@
 Blocks have rows of tokens and columns of channels; columns beyond the real ones are zero.
 """
 
+import torch
 import triton
 import triton.language as tl
 
+TYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
 LOG2E = tl.constexpr(1.4426950408889634)
 SEPARATE2 = tl.constexpr(-100.0 * 1.4426950408889634)  # `windows.SEPARATE`, for a softmax in base 2
 
