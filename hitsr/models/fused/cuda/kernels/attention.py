@@ -11,10 +11,12 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from hitsr.models.fused.cuda.kernels.attention_gradient import gradients
 from hitsr.models.fused.cuda.kernels.common import LOG2E, channels
 from hitsr.models.fused.cuda.kernels.launch import fits, launch, product_of
-from hitsr.models.fused.cuda.kernels.window import keys, pixels, scores
+from hitsr.models.fused.cuda.kernels.window import keys, pixels, scores, share
 
 MOST_CELLS = 16  # a side
 MOST_HEAD_CHANNELS = 64
@@ -61,16 +63,6 @@ def _mixed(
     return mixed / total[:, None], top * LOG2E + tl.log2(total)
 
 
-@triton.jit
-def _share(GROUPS: tl.constexpr, BLOCKS: tl.constexpr, PARTS: tl.constexpr):
-    """A program's window, group of queries, block of queries and part of the heads."""
-    program = tl.program_id(0)
-    part = program % PARTS
-    block = program // PARTS % BLOCKS
-    group = program // (PARTS * BLOCKS) % GROUPS
-    return program // (PARTS * BLOCKS * GROUPS), group, block, part
-
-
 @triton.jit(do_not_specialize=["height", "width", "shift", "all_pixels"])
 def _attend(
     qkv_p, bias_p, out_p, log_p, height, width, shift, all_pixels, scale,
@@ -81,7 +73,7 @@ def _attend(
     """Mix TOGETHER heads for Q queries; KEPT: store their sums of exponentials for the gradient."""
     TOKENS: tl.constexpr = SIDE * SIDE
     BLOCKS: tl.constexpr = (TOKENS + Q - 1) // Q
-    n, group, block, part = _share(FOLD * FOLD, BLOCKS, HEADS // TOGETHER)
+    n, group, block, part = share(FOLD * FOLD, BLOCKS, HEADS // TOGETHER)
     query = block * Q + tl.arange(0, Q)
     pixel, _ = pixels(n, query, group // FOLD, group % FOLD, height, width, shift, SIDE, FOLD)
     d = tl.arange(0, DP)
@@ -107,7 +99,7 @@ def _attend_and_project(
     """y = x + proj(attention) of Q queries."""
     TOKENS: tl.constexpr = SIDE * SIDE
     BLOCKS: tl.constexpr = (TOKENS + Q - 1) // Q
-    n, group, block, _part = _share(FOLD * FOLD, BLOCKS, 1)
+    n, group, block, _part = share(FOLD * FOLD, BLOCKS, 1)
     query = block * Q + tl.arange(0, Q)
     d, c = tl.arange(0, DP), tl.arange(0, CP)
     y = tl.zeros((Q, CP), tl.float32)
@@ -156,10 +148,36 @@ def window_attention(
     `Attention.attend` of what `Attention.qkv` makes: qkv (b, h, w, c + 2 c / fold²), h and w
     multiples of `window`, shift less than it. bias: (m, s, s) of each cell towards each cell, as
     `table_bias(table, window // fold, 1)` gives. Products are in the type of qkv. Sizes must be
-    those that `why_not` allows.
+    those that `why_not` allows. Differentiable.
     """
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (qkv, bias)):
+        out: Tensor = _WindowAttention.apply(qkv, bias, heads, window, shift, fold)
+        return out
     out, _ = _attended(qkv.contiguous(), bias, heads, window, shift, fold, kept=False)
     return out
+
+
+class _WindowAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, qkv: Tensor, bias: Tensor | None, heads: int, window: int, shift: int, fold: int
+    ) -> Tensor:
+        qkv, bias = qkv.contiguous(), contiguous(bias)
+        out, log = _attended(qkv, bias, heads, window, shift, fold, kept=True)
+        ctx.save_for_backward(qkv, bias, out, log)
+        ctx.sizes = heads, window, shift, fold
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        qkv, bias, out, log = ctx.saved_tensors
+        constants, (_, window, shift, fold) = layout(qkv, bias, *ctx.sizes), ctx.sizes
+        to_qkv, to_bias = gradients(
+            *(qkv, bias, out, log, grad.contiguous()),
+            *(constants, shift, tile(window // fold), ctx.needs_input_grad[:2]),
+        )
+        return to_qkv, to_bias, None, None, None, None
 
 
 def _attended(

@@ -16,6 +16,16 @@ SEPARATE = tl.constexpr(windows.SEPARATE)
 
 
 @triton.jit
+def share(GROUPS: tl.constexpr, BLOCKS: tl.constexpr, PARTS: tl.constexpr):
+    """A program's window, group of queries, block of queries and part of the heads."""
+    program = tl.program_id(0)
+    part = program % PARTS
+    block = program // PARTS % BLOCKS
+    group = program // (PARTS * BLOCKS) % GROUPS
+    return program // (PARTS * BLOCKS * GROUPS), group, block, part
+
+
+@triton.jit
 def _bands(at, length, shift, WINDOW: tl.constexpr):
     return (at >= length - WINDOW).to(tl.int32) + (at >= length - shift).to(tl.int32)
 

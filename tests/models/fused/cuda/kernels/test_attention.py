@@ -129,3 +129,26 @@ def test_places_beyond_32_bits_are_named():
     x = torch.empty(8, 1280, 2**12, 60, device="meta")
     assert why_not(x, heads=6, window=8) == "more values than 32 bits count"
     assert why_not(x[:4, :640], heads=6, window=8) is None
+
+
+def _relative(found: Tensor, exact: Tensor) -> float:
+    return float((found.double() - exact).norm() / exact.norm())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_are_those_of_the_paper(case: str, dtype: torch.dtype, device: torch.device):
+    mixer, qkv = _inputs(case, dtype, device)
+    wide = qkv.clone().requires_grad_()
+    grad = torch.randn(*qkv.shape[:3], mixer.widths[0], device=device).to(dtype)
+    mixer(wide).backward(grad.double())
+    narrow, bias = qkv.to(dtype).requires_grad_(), _bias(mixer, dtype).detach().requires_grad_()
+    _attended(mixer, narrow, bias).backward(grad)
+    assert (narrow.grad.dtype, bias.grad.dtype) == (dtype, dtype)
+    table = torch.zeros_like(mixer.bias_table).requires_grad_()
+    table_bias(table, mixer.window // mixer.fold, 1).backward(bias.grad.double())
+    # Scores of a token that is separate from all keys, near -100, are exact to 4e-6.
+    tolerance = 3 * torch.finfo(dtype).eps + 5e-6
+    for part, exact in zip(narrow.grad.split(mixer.widths, -1), wide.grad.split(mixer.widths, -1)):
+        assert _relative(part, exact) < tolerance
+    assert _relative(table.grad, mixer.bias_table.grad) < tolerance
