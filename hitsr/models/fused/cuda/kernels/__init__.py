@@ -9,6 +9,7 @@
 | window | parts that kernels of attention share: tokens of windows, and their scores |
 | attention | attention in windows, with or without its projection and residual |
 | linear | a linear layer, with a norm before it and an activation after it |
+| attention_branch | window attention with its norm, layers and residual |
 
 Kernels read parameters as they are, in whatever float type they have, and convert them as they load
 them; nothing is packed or padded beforehand. Products have float32 sums. Channels, heads and tokens
