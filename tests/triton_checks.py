@@ -1,4 +1,4 @@
-"""Triton's interpreter with checks of memory, and with products of bfloat16."""
+"""Triton's interpreter with checks of memory, and with bfloat16 as GPUs round and multiply it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +61,7 @@ def _place(x: torch.Tensor) -> tuple[int, int]:
 def checked() -> Iterator[None]:
     """Have the interpreter check memory inside the block; AssertionError names the kernel."""
     builder, executor = interpreter.InterpreterBuilder, interpreter.GridExecutor
+    cast = builder.cast_impl
     load, store, dot = builder.create_masked_load, builder.create_masked_store, builder.create_dot
     call, turn = executor.__call__, builder.set_grid_idx
     now: list[Memory] = []
@@ -77,6 +78,11 @@ def checked() -> Iterator[None]:
 
     def wide_dot(self: Any, a: Any, b: Any, *rest: Any) -> Any:
         return dot(self, _wide(a), _wide(b), *rest)
+
+    def rounding_cast(self: Any, x: Any, target: Any) -> Any:
+        if x.dtype.scalar == tl.float32 and target.scalar == tl.bfloat16:
+            return interpreter.TensorHandle(_rounded(x.data), tl.bfloat16)
+        return cast(self, x, target)
 
     def next_program(self: Any, x: int, y: int, z: int) -> None:
         now[-1].program = x + 2**20 * y + 2**40 * z
@@ -98,6 +104,7 @@ def checked() -> Iterator[None]:
         patch.setattr(builder, "create_masked_load", checked_load)
         patch.setattr(builder, "create_masked_store", checked_store)
         patch.setattr(builder, "create_dot", wide_dot)
+        patch.setattr(builder, "cast_impl", rounding_cast)
         patch.setattr(builder, "set_grid_idx", next_program)
         patch.setattr(builder, "create_atomic_rmw", forbidden)
         patch.setattr(executor, "__call__", launched)
@@ -107,6 +114,13 @@ def checked() -> Iterator[None]:
 def _chosen(pointers: Any, mask: Any) -> np.ndarray:
     addresses = np.asarray(pointers.data)
     return addresses[np.broadcast_to(np.asarray(mask.data, bool), addresses.shape)]
+
+
+def _rounded(x: np.ndarray) -> np.ndarray:
+    """Bits of float32 values as the nearest in bfloat16; the interpreter itself cuts bits off."""
+    bits = x.astype(np.float32).view(np.uint32)
+    nearest = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.where(np.isnan(x), bits >> 16, nearest).astype(np.uint16)
 
 
 def _wide(x: Any) -> Any:

@@ -10,6 +10,7 @@
 | attention | attention in windows, with or without its projection and residual |
 | linear | a linear layer, with a norm before it and an activation after it |
 | attention_branch | window attention with its norm, layers and residual |
+| conv_ffn | hidden features of one with a depthwise convolution; what becomes of them |
 
 Kernels read parameters as they are, in whatever float type they have, and convert them as they load
 them; nothing is packed or padded beforehand. Products have float32 sums. Channels, heads and tokens
