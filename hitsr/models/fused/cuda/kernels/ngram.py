@@ -1,0 +1,312 @@
+"""N-gram context in two launches: windows are embedded, then each asks its neighbours.
+
+For inference: there are no gradients. Products are of float32 values whatever the types of tensors,
+because HiT's queries and values go beyond float16.
+
+Shapes: b batch, h height, w width, c channels; rows and columns are of windows; n side of the
+square of windows that attend to each other, m heads. A large window is embedded by several
+programs, each of which sums a part of its pixels.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor, nn
+
+from hitsr.models.fused.cuda.kernels.common import channels, normed
+from hitsr.models.fused.cuda.kernels.launch import DTYPES, fits, launch, product_of
+
+if TYPE_CHECKING:
+    from hitsr.models.ngram import NgramContext
+
+MOST_CHANNELS = 64
+WINDOWS = range(4, 65)
+GRAMS = 2
+_PIXELS = 64  # of a window, at once
+_PROGRAMS = 1024  # that share the windows of a picture
+_ASKING = 8  # windows of one program
+
+
+@triton.jit
+def _filters(
+    weight_p, pixel,
+    C: tl.constexpr, CP: tl.constexpr, SIDE: tl.constexpr, SHARED: tl.constexpr,
+):  # fmt: skip
+    """Factors of pixels' channels in the embedding of their window: (pixels, CP) float32."""
+    T: tl.constexpr = SIDE * SIDE
+    c = tl.arange(0, CP)
+    of = c % 2 if SHARED else c
+    real = (pixel < T)[:, None] & (c < C)[None, :]
+    at = of[None, :] * T + pixel[:, None]
+    return tl.load(weight_p + at, mask=real, other=0.0).to(tl.float32)
+
+
+@triton.jit(do_not_specialize=["columns", "windows"])
+def _embed(
+    x_p, norm_weight_p, norm_bias_p, weight_p, bias_p, out_p, columns, windows, eps,
+    C: tl.constexpr, CP: tl.constexpr, SIDE: tl.constexpr, P: tl.constexpr, CHUNKS: tl.constexpr,
+    PARTS: tl.constexpr, NORM: tl.constexpr, SHARED: tl.constexpr,
+):  # fmt: skip
+    part = tl.program_id(1)
+    c = tl.arange(0, CP)
+    pair = tl.arange(0, CP // 2)
+    norm_weight, norm_bias = channels(norm_weight_p, C, CP), channels(norm_bias_p, C, CP)
+    at = bias_p + (0 * pair if SHARED else pair)
+    bias = tl.load(at, mask=(pair < C // 2) & (part == 0), other=0.0).to(tl.float32)
+    pixel = part * CHUNKS * P + tl.arange(0, P)
+    filters = _filters(weight_p, pixel, C, CP, SIDE, SHARED)
+    for window in range(tl.program_id(0), windows, tl.num_programs(0)):
+        # The rows of windows above, of all pictures, hold so many pixels.
+        above = (window // columns) * columns * SIDE * SIDE
+        left = (window % columns) * SIDE
+        sums = tl.zeros((P, CP), tl.float32)
+        for chunk in range(CHUNKS):
+            if CHUNKS > 1:
+                pixel = (part * CHUNKS + chunk) * P + tl.arange(0, P)
+                filters = _filters(weight_p, pixel, C, CP, SIDE, SHARED)
+            place = above + (pixel // SIDE) * columns * SIDE + left + pixel % SIDE
+            real = (pixel < SIDE * SIDE)[:, None] & (c < C)[None, :]
+            x = tl.load(x_p + place[:, None] * C + c[None, :], mask=real, other=0.0)
+            x = x.to(tl.float32)
+            if NORM:
+                x = normed(x, c < C, norm_weight, norm_bias, eps, C)
+            sums += x * filters
+        embedded = bias + tl.sum(tl.reshape(tl.sum(sums, 0), (CP // 2, 2)), 1)
+        out = out_p + (window * PARTS + part) * (C // 2) + pair
+        tl.store(out, embedded.to(out_p.dtype.element_ty), mask=pair < C // 2)
+
+
+@triton.jit
+def _by_head(
+    weight_p, bias_p, x, part,
+    H: tl.constexpr, HP: tl.constexpr, HEADS: tl.constexpr, D: tl.constexpr,
+    MP: tl.constexpr, DP: tl.constexpr, PREC: tl.constexpr,
+):  # fmt: skip
+    """Queries (part 0), keys (1) or values (2) of x (tokens, HP), heads padded: (tokens, MP DP)."""
+    i = tl.arange(0, HP)
+    o = tl.arange(0, MP * DP)
+    real = (o // DP < HEADS) & (o % DP < D)
+    row = part * H + o // DP * D + o % DP
+    mask = (i < H)[:, None] & real[None, :]
+    weight = tl.load(weight_p + row[None, :] * H + i[:, None], mask=mask, other=0.0)
+    bias = tl.load(bias_p + row, mask=real, other=0.0).to(tl.float32)
+    return tl.dot(x, weight.to(tl.float32), input_precision=PREC) + bias[None, :]
+
+
+@triton.jit
+def _reflected(at, length):
+    at = tl.where(at < 0, tl.minimum(-at, length - 1), at)
+    return tl.where(at < length, at, tl.maximum(2 * (length - 1) - at, 0))
+
+
+@triton.jit(do_not_specialize=["rows", "columns", "windows"])
+def _ask(
+    unigrams_p, qkv_weight_p, qkv_bias_p, proj_weight_p, proj_bias_p, bias_p, merge_weight_p,
+    merge_bias_p, out_p, rows, columns, windows, scale,
+    C: tl.constexpr, CP: tl.constexpr, HP: tl.constexpr, HEADS: tl.constexpr, D: tl.constexpr,
+    MP: tl.constexpr, DP: tl.constexpr, PARTS: tl.constexpr, W: tl.constexpr, PREC: tl.constexpr,
+):  # fmt: skip
+    H: tl.constexpr = C // 2
+    G: tl.constexpr = 4
+    c = tl.arange(0, CP)
+    i = tl.arange(0, HP)
+    o = tl.arange(0, MP * DP)
+    # The position biases (queries, keys, heads) of a square.
+    head = tl.arange(0, MP)[None, None, :]
+    pair = tl.arange(0, G)[:, None, None] * G + tl.arange(0, G)[None, :, None]
+    at_pair = bias_p + head * G * G + pair
+    bias = tl.load(at_pair, mask=(head < HEADS) & (pair < G * G), other=0.0).to(tl.float32)
+    # Each window has G tokens: itself and its neighbours, row by row.
+    token = tl.arange(0, W * G)
+    window = tl.program_id(0) * W + token // G
+    row = (window // columns) % rows
+    column = window % columns
+    first = window - row * columns - column  # of the picture
+    merged = tl.zeros((W * G, CP), tl.float32)
+    of_head = (o // DP < HEADS) & (o % DP < D)
+    place_of_head = o // DP * D + o % DP
+    for backward in range(2):
+        down = _reflected(row + token % G // 2 - backward, rows)
+        right = _reflected(column + token % 2 - backward, columns)
+        place = first + down * columns + right
+        x = tl.zeros((W * G, HP), tl.float32)
+        for part in tl.static_range(PARTS):
+            at = (place * PARTS + part)[:, None] * H + i[None, :]
+            real = (window < windows)[:, None] & (i < H)[None, :]
+            x += tl.load(unigrams_p + at, mask=real, other=0.0).to(tl.float32)
+        q = _by_head(qkv_weight_p, qkv_bias_p, x, 0, H, HP, HEADS, D, MP, DP, PREC) * scale
+        k = _by_head(qkv_weight_p, qkv_bias_p, x, 1, H, HP, HEADS, D, MP, DP, PREC)
+        v = _by_head(qkv_weight_p, qkv_bias_p, x, 2, H, HP, HEADS, D, MP, DP, PREC)
+        products = tl.reshape(q, (W, G, 1, MP, DP)) * tl.reshape(k, (W, 1, G, MP, DP))
+        scores = tl.sum(products, 4) + bias[None, :, :, :]
+        weights = tl.exp(scores - tl.max(scores, 2)[:, :, None, :])
+        # The mean over queries of what they attend to: its terms, summed at the end.
+        shares = tl.sum(weights / tl.sum(weights, 2)[:, :, None, :], 1) / G
+        mixed = shares[:, :, :, None] * tl.reshape(v, (W, G, MP, DP))
+        mixed = tl.reshape(mixed, (W * G, MP * DP))
+        to_proj = proj_weight_p + i[None, :] * H + place_of_head[:, None]
+        proj = tl.load(to_proj, mask=of_head[:, None] & (i < H)[None, :], other=0.0)
+        average = tl.dot(mixed, proj.to(tl.float32), input_precision=PREC)
+        average += channels(proj_bias_p, H, HP)[None, :] / G
+        to_merge = merge_weight_p + c[None, :] * C + backward * H + i[:, None]
+        merge = tl.load(to_merge, mask=(i < H)[:, None] & (c < C)[None, :], other=0.0)
+        merged = tl.dot(average, merge.to(tl.float32), merged, input_precision=PREC)
+    context = tl.sum(tl.reshape(merged, (W, G, CP)), 1) + channels(merge_bias_p, C, CP)[None, :]
+    own = tl.program_id(0) * W + tl.arange(0, W)
+    out = out_p + own[:, None] * C + c[None, :]
+    stored = (own < windows)[:, None] & (c < C)[None, :]
+    tl.store(out, context.to(out_p.dtype.element_ty), mask=stored)
+
+
+def why_not_context(x_bhwc: Tensor, window: int, grams: int) -> str | None:
+    """Why `context_of` cannot take features or n-grams of such a size; None if it can."""
+    c = x_bhwc.shape[-1]
+    if c > MOST_CHANNELS or c % 2:
+        return f"{c} channels, not an even number up to {MOST_CHANNELS}"
+    if window not in WINDOWS:
+        return f"windows of {window}, not {WINDOWS[0]} to {WINDOWS[-1]}"
+    if grams != GRAMS:
+        return f"squares of {grams}x{grams} windows, not {GRAMS}x{GRAMS}"
+    if not fits(x_bhwc.numel()):
+        return "more than 2^31 - 1 features"
+    return None
+
+
+def context_of(
+    module: "NgramContext",
+    x_bhwc: Tensor,
+    bias: Tensor,
+    norm: nn.LayerNorm | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """What `NgramContext` adds to each window of `norm` of x: (b, rows, columns, c) in `dtype`.
+
+    x: (b, h, w, c), h and w multiples of the module's window. `bias` (m, 4, 4) is the module's
+    table laid out (`position.table_bias`). `dtype` is by default x's. `why_not_context` says what
+    is too large.
+    """
+    layers = (module.qkv, module.proj, bias, module.merge)
+    sums = _sums(x_bhwc, module.embed, module.window, norm, torch.float32)
+    return _context(sums, *layers, module.heads, module.grams, dtype or x_bhwc.dtype)
+
+
+def unigrams(
+    x_bhwc: Tensor,
+    embed: nn.Conv2d,
+    *,
+    window: int,
+    norm: nn.LayerNorm | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """The embedding of each window of `norm` of x: (b, h, w, c) -> (b, rows, columns, c / 2).
+
+    As `NgramContext` does it, with one filter for each pair of channels or one for all. h and w are
+    multiples of `window`. Sums are in float32, the result in `dtype`, by default x's.
+    """
+    parts = _parts(window)
+    sums = _sums(x_bhwc, embed, window, norm, dtype if parts == 1 else torch.float32)
+    return sums[:, :, :, 0] if parts == 1 else sums.sum(3).to(dtype or x_bhwc.dtype)
+
+
+def context(
+    unigrams: Tensor,
+    qkv: nn.Linear,
+    proj: nn.Linear,
+    bias: Tensor,
+    merge: nn.Conv2d,
+    *,
+    heads: int,
+    grams: int,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """`NgramContext.context_of`: (b, rows, columns, c / 2) -> (b, rows, columns, c).
+
+    `bias` (m, 4, 4). The result is in `dtype`, by default that of the unigrams.
+    """
+    dtype = dtype or unigrams.dtype
+    return _context(unigrams[:, :, :, None], qkv, proj, bias, merge, heads, grams, dtype)
+
+
+def _parts(window: int) -> int:
+    """How many programs embed one window."""
+    return 1 if window <= 16 else 4 if window <= 32 else 8
+
+
+def _sums(
+    x_bhwc: Tensor,
+    embed: nn.Conv2d,
+    window: int,
+    norm: nn.LayerNorm | None,
+    dtype: torch.dtype | None,
+) -> Tensor:
+    """Sums over parts of each window: (b, rows, columns, parts, c / 2) in `dtype`, default x's."""
+    b, h, w, c = x_bhwc.shape
+    assert x_bhwc.dtype in DTYPES, x_bhwc.dtype
+    assert h % window == w % window == 0, (h, w, window)
+    assert why_not_context(x_bhwc, window, GRAMS) is None
+    rows, columns, parts = h // window, w // window, _parts(window)
+    pixels = min(_PIXELS, triton.next_power_of_2(window**2))
+    x = x_bhwc.contiguous()
+    out = torch.empty(b, rows, columns, parts, c // 2, dtype=dtype or x_bhwc.dtype, device=x.device)
+    windows = b * rows * columns
+    normed_by = (None, None) if norm is None else (norm.weight, norm.bias)
+    launch(
+        _embed,
+        (min(windows, _PROGRAMS), parts),
+        (x, *normed_by, embed.weight, embed.bias, out),
+        (columns, windows, 0.0 if norm is None else norm.eps),
+        warps=max(1, pixels // 16),
+        C=c,
+        CP=max(16, triton.next_power_of_2(c)),
+        SIDE=window,
+        P=pixels,
+        CHUNKS=triton.cdiv(window**2, pixels * parts),
+        PARTS=parts,
+        NORM=norm is not None,
+        SHARED=embed.groups == 1,
+    )
+    return out
+
+
+def _context(
+    sums: Tensor,
+    qkv: nn.Linear,
+    proj: nn.Linear,
+    bias: Tensor,
+    merge: nn.Conv2d,
+    heads: int,
+    grams: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    b, rows, columns, parts, half = sums.shape
+    assert grams == GRAMS, grams
+    assert bias.shape == (heads, grams**2, grams**2), bias.shape
+    c, d, windows = 2 * half, half // heads, b * rows * columns
+    columns_of_head = triton.next_power_of_2(d)
+    out = torch.empty(b, rows, columns, c, dtype=dtype, device=sums.device)
+    in_full = dtype == qkv.weight.dtype == torch.float32
+    launch(
+        _ask,
+        (triton.cdiv(windows, _ASKING),),
+        (
+            sums.contiguous(),
+            *(qkv.weight, qkv.bias, proj.weight, proj.bias),
+            bias.contiguous(),
+            *(merge.weight, merge.bias, out),
+        ),
+        (rows, columns, windows, d**-0.5),
+        stages=1,
+        C=c,
+        CP=max(16, triton.next_power_of_2(c)),
+        HP=max(16, triton.next_power_of_2(half)),
+        HEADS=heads,
+        D=d,
+        MP=max(triton.next_power_of_2(heads), 16 // columns_of_head),
+        DP=columns_of_head,
+        PARTS=parts,
+        W=_ASKING,
+        PREC=product_of(dtype) if in_full else "tf32",
+    )
+    return out
