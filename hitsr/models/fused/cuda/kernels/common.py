@@ -31,6 +31,13 @@ def normed(x, inside, weight, bias, eps, C: tl.constexpr):
 
 
 @triton.jit
+def norm_gradient(scaled, unit, scale, C: tl.constexpr):
+    """The gradient of `unit_rows`' x: `scaled` is that of its rows, 0 beyond C columns as they."""
+    along = tl.sum(scaled * unit, 1) / C
+    return (scaled - (tl.sum(scaled, 1) / C)[:, None] - unit * along[:, None]) * scale[:, None]
+
+
+@triton.jit
 def gelu(x):
     """The exact GELU of float32 values."""
     return 0.5 * x * (1.0 + tl.erf(x * 0.7071067811865476))

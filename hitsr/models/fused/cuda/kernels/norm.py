@@ -11,7 +11,12 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hitsr.models.fused.cuda.kernels.common import channels, normed, unit_rows
+from hitsr.models.fused.cuda.kernels.common import (
+    channels,
+    norm_gradient,
+    normed,
+    unit_rows,
+)
 from hitsr.models.fused.cuda.kernels.launch import launch
 
 MOST_CHANNELS = 1024
@@ -49,9 +54,7 @@ def _norm_gradient(
         x = tl.load(x_p + at, mask=real, other=0.0).to(tl.float32)
         grad = tl.load(grad_p + at, mask=real, other=0.0).to(tl.float32)
         unit, scale = unit_rows(x, c < C, eps, C)
-        scaled = grad * weight[None, :]
-        along = tl.sum(scaled * unit, 1) / C
-        to_x = (scaled - (tl.sum(scaled, 1) / C)[:, None] - unit * along[:, None]) * scale[:, None]
+        to_x = norm_gradient(grad * weight[None, :], unit, scale, C)
         tl.store(to_x_p + at, to_x.to(to_x_p.dtype.element_ty), mask=real)
         to_weight += tl.sum(grad * unit, 0)
         to_bias += tl.sum(grad, 0)

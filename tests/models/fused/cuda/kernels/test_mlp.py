@@ -64,6 +64,71 @@ def test_features_and_products_may_have_their_own_dtypes(
     torch.testing.assert_close(found.double(), exact, rtol=error, atol=max(1e-5, 4 * error))
 
 
+@pytest.mark.parametrize("norm_after", [False, True])
+@pytest.mark.parametrize(
+    ("c", "ratio", "rows", "residual"), [(60, 2, 70, True), (36, 4, 33, False), (16, 1, 1, True)]
+)
+def test_gradients_are_those_of_float64(
+    c: int, ratio: int, rows: int, residual: bool, norm_after: bool, device: torch.device
+):
+    layers = _layers(c, c * ratio, device)
+    x = torch.randn(rows, c, device=device).requires_grad_()
+    grad = torch.randn(rows, c, device=device)
+    mlp_branch(x, *layers, norm_after=norm_after, residual=residual).backward(grad)
+    for found, exact in _gradients(x, layers, grad, norm_after, residual):
+        torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm_after", [False, True])
+@pytest.mark.parametrize(
+    ("x_dtype", "parameters", "dtype"),
+    [
+        (torch.float32, torch.float32, torch.bfloat16),  # autocast
+        (torch.bfloat16, torch.bfloat16, torch.bfloat16),
+        (torch.float16, torch.float16, torch.float16),
+    ],
+)
+def test_gradients_have_the_types_of_what_they_are_for(
+    x_dtype: torch.dtype,
+    parameters: torch.dtype,
+    dtype: torch.dtype,
+    norm_after: bool,
+    device: torch.device,
+):
+    layers = _layers(60, 120, device, parameters)
+    x = torch.randn(40, 60, device=device).to(x_dtype).requires_grad_()
+    grad = torch.randn(40, 60, device=device).to(x_dtype)
+    mlp_branch(x, *layers, norm_after=norm_after, dtype=dtype).backward(grad)
+    wanted = [x_dtype] + [parameters] * 6
+    for (found, exact), type_ in zip(_gradients(x, layers, grad, norm_after), wanted, strict=True):
+        assert found.dtype == type_
+        error = (found.double() - exact).norm() / exact.norm()
+        assert error < 2 * torch.finfo(dtype).eps
+
+
+def test_frozen_parameters_have_no_gradients(device: torch.device):
+    layers = _layers(60, 120, device)
+    for layer in layers:
+        layer.requires_grad_(False)
+    x = torch.randn(5, 60, device=device).requires_grad_()
+    mlp_branch(x, *layers, norm_after=False).sum().backward()
+    assert x.grad is not None
+    assert all(each.grad is None for layer in layers for each in layer.parameters())
+
+
+def _gradients(x, layers, grad, norm_after, residual=True):
+    """Pairs of a gradient and the exact one, of x and of all parameters."""
+    wide = [deepcopy(each).double() for each in layers]
+    exact = x.detach().double().requires_grad_()
+    for layer in wide:
+        layer.zero_grad()
+    _branch(exact, *wide, norm_after, residual).backward(grad.double())
+    yield x.grad, exact.grad
+    for layer, other in zip(layers, wide, strict=True):
+        for found, its in zip(layer.parameters(), other.parameters(), strict=True):
+            yield found.grad, its.grad
+
+
 def test_limits_have_reasons(device: torch.device):
     x = torch.zeros(2, 60, device=device)
     assert why_not(x, *_layers(60, 240, device)) is None
