@@ -2,11 +2,16 @@
 
 `compiled` has kernels compiled as their launches would be, and not run. What a launch writes stays
 as it was, so results mean nothing.
+
+`python tests/compile_kernels.py float32 swinir_light hit_srf` prints a line of JSON for each kernel
+that these networks launch with features of a type, in forwards and in training.
 """
 
+import json
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +20,17 @@ from typing import Any, NamedTuple
 
 import torch
 import triton
+from torch.nn import functional as F
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+import hitsr
+from hitsr.models.fused.backend import forced
+from hitsr.models.fused.cuda.choice import only
 from hitsr.models.fused.cuda.kernels import launch
 
 PTXAS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
+SIDES = (64, 192)  # of pictures, in LR pixels
 MOST_SHARED = {80: 163 * 1024, 90: 227 * 1024}  # bytes that one program may have
 _POINTERS = {
     torch.float32: "*fp32",
@@ -140,3 +150,28 @@ def _compiled(
         *numbers,
         made.metadata.shared,
     )
+
+
+def launched_by(networks: list[str], dtype: torch.dtype) -> list[Compiled]:
+    """What the networks launch for features of a type, as on a GPU.
+
+    Forwards of a small picture and of one with more pixels than any kernel's choice of tiles
+    depends on; and a step of training, which is in float32, or in bfloat16 by autocast.
+    """
+    with compiled() as found, forced("cuda"), only("kernel"):
+        for name in networks:
+            network = hitsr.NETWORKS[name].patch({"depths": [6]})  # all groups are alike
+            model = hitsr.create(network, 2).to(dtype).eval()
+            with torch.inference_mode():
+                for side in SIDES:
+                    model(torch.rand(1, 3, side, side, dtype=dtype))
+            if dtype != torch.float16:
+                narrow = dtype == torch.bfloat16
+                model = hitsr.create(network, 2, autocast=narrow).train()
+                F.l1_loss(model(torch.rand(2, 3, 64, 64)), torch.zeros(2, 3, 128, 128)).backward()
+    return found
+
+
+if __name__ == "__main__":
+    for each in launched_by(sys.argv[2:], getattr(torch, sys.argv[1])):
+        print(json.dumps(each._asdict(), default=str))

@@ -36,7 +36,7 @@ _ADD_NOTHING = frozenset(
     quantize_per_channel quantize_per_tensor rand_like randn_like resize resize_as
     rrelu_with_noise rsub set softshrink to_dense to_mkldnn to_sparse uniform zero zeros_like
 
-    as_strided_scatter bucketize cat channel_shuffle chunk_cat col2im constant_pad_nd
+    as_strided_scatter block_diag bucketize cat channel_shuffle chunk_cat col2im constant_pad_nd
     diagonal_scatter embedding flip gather im2col index index_copy index_fill index_put
     index_put_impl index_select masked_fill masked_scatter masked_select nonzero one_hot pad
     pixel_shuffle pixel_unshuffle put reflection_pad1d reflection_pad2d reflection_pad3d repeat

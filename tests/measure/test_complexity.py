@@ -19,6 +19,8 @@ from torch.utils.flop_counter import register_flop_formula
 import hitsr
 from hitsr.base.errors import SpecError
 from hitsr.measure.complexity import FlopCounter, count, input_size_for
+from hitsr.models.fused.backend import forced
+from hitsr.models.fused.cuda.choice import only
 from hitsr.records import Complexity
 from hitsr.specs.network import Formulation
 
@@ -323,6 +325,23 @@ def test_triton_kernels_are_named_however_they_are_launched():
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "cannot count Triton kernel doubled: it may compute products" in done.stdout
+
+
+@pytest.mark.parametrize("name", hitsr.NETWORKS)
+def test_no_flops_hide_in_the_kernels_of_a_network(name: str):
+    """FLOPs are those of the paper formulation; counting kernels themselves is refused."""
+    triton = pytest.importorskip("triton", reason="comes with PyTorch for CUDA")
+    if not triton.knobs.runtime.interpret:
+        pytest.skip("needs TRITON_INTERPRET=1, set before Triton is imported")
+    network = hitsr.NETWORKS[name].patch({"depths": [1], "windows.ratios": [1]})
+    by_paper = count(hitsr.create(network, 2, formulation="paper"), (16, 16))
+    with forced("cuda"), only("kernel"):
+        fused = hitsr.create(network, 2)
+        assert hitsr.complexity(network, 2, (32, 32)).flops == by_paper.flops
+        with pytest.raises(ValueError, match=r"cannot count Triton kernel \w+.*paper formulation"):
+            count(fused, (16, 16))
+        listed = count(fused, (16, 16), strict=False)
+    assert all(each.startswith("Triton kernel ") for each in listed.unknown)
 
 
 @pytest.mark.parametrize("formulation", ["released", "paper", "fused"])

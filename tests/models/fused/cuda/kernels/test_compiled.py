@@ -1,0 +1,72 @@
+"""Kernels compiled for GPUs that need not be there: what Triton's interpreter does not see."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from runpy import run_path
+
+import pytest
+
+import hitsr
+
+ROOT = Path(__file__).parents[5]
+PROGRAM = ROOT / "tests" / "compile_kernels.py"
+KERNELS = ROOT / "hitsr" / "models" / "fused" / "cuda" / "kernels"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Triton keeps what it compiled, for all tests of this file."""
+    return tmp_path_factory.mktemp("triton")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_every_kernel_fits_the_registers_and_shared_memory_of_gpus(dtype: str, cache: Path):
+    constants = run_path(str(PROGRAM))
+    if not constants["PTXAS"].exists():
+        pytest.skip(f"needs {constants['PTXAS']}, of Triton's builds for NVIDIA GPUs")
+    found = _compiled(dtype, cache)
+    for kernel in found:
+        assert kernel["spilled"] == 0, kernel
+        assert kernel["registers"] <= 255, kernel
+        assert kernel["shared"] <= constants["MOST_SHARED"][kernel["capability"]], kernel
+    # Trainings are in float32 or bfloat16: all that computes gradients is in these two lists.
+    if dtype != "float16":
+        assert {kernel["kernel"] for kernel in found} == set(_in_package())
+
+
+def _compiled(dtype: str, cache: Path) -> list[dict]:
+    env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), dtype, *hitsr.NETWORKS],
+        capture_output=True,
+        encoding="utf-8",
+        env={**env, "TRITON_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)},
+        timeout=3600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def _in_package() -> Iterator[str]:
+    """Names of all functions that Triton compiles and that no other such function calls."""
+    functions = [
+        node
+        for path in KERNELS.glob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+        and any("triton.jit" in ast.unparse(each) for each in node.decorator_list)
+    ]
+    called = {
+        node.func.id
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert functions
+    yield from (each.name for each in functions if each.name not in called)
