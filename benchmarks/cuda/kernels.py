@@ -77,7 +77,7 @@ def kernels(bench: Bench) -> Result:
     """Of forwards at the output size in float32 and float16, and of training steps."""
     copy_gbps = _copy_gbps(bench)
     pages, raw = [f"## Kernels\n\nA copy moves {copy_gbps:.0f} GB/s.{_LEGEND}"], dict[str, object]()
-    works: list[tuple[str, Precision, Callable[[Bench, str, Precision], _Work]]] = [
+    works: list[tuple[str, Precision, _Make]] = [
         ("forward", "float32", _forward),
         ("forward", "float16", _forward),
         ("training step", "float32", _training),
@@ -111,21 +111,32 @@ _LEGEND = (
     "megabytes of its tensors, and how fast it moved them as a share of the copy's speed. Kernels "
     "are used wherever there is one, also where the rule would choose PyTorch's operators."
 )
-_Work = tuple[float | None, list[Launch]]  # milliseconds of one launch of all, and launches
+
+
+class Noted(NamedTuple):
+    """The first launch of each kind, whose tensors are kept alive, and how many there were."""
+
+    firsts: dict[tuple[object, ...], Launch]
+    calls: Counter[tuple[object, ...]]
 
 
 @contextmanager
-def noting() -> Iterator[list[Launch]]:
-    """Note every launch of the block; the list keeps the tensors alive."""
-    noted: list[Launch] = []
-    run = launch._run
+def noting() -> Iterator[Noted]:
+    """Note every launch of the block."""
+    noted, run = Noted({}, Counter()), launch._run
 
     def note_and_run(*given: Any) -> None:
-        noted.append(Launch(*given))
+        one = Launch(*given)
+        noted.firsts.setdefault(one.kind, one)
+        noted.calls[one.kind] += 1
         run(*given)
 
     with patch.object(launch, "_run", note_and_run):
         yield noted
+
+
+_Work = tuple[float | None, Noted]  # milliseconds of one launch of everything, and launches
+_Make = Callable[[Bench, str, Precision], _Work]
 
 
 def _forward(bench: Bench, name: str, precision: Precision) -> _Work:
@@ -156,13 +167,10 @@ def _training(bench: Bench, name: str, precision: Precision) -> _Work:
     return None, noted
 
 
-def _rows(bench: Bench, noted: list[Launch]) -> list[Row]:
+def _rows(bench: Bench, noted: Noted) -> list[Row]:
     """Kinds of launches, those that take most time in all first."""
-    calls = Counter(each.kind for each in noted)
-    firsts = {each.kind: each for each in reversed(noted)}
-    noted.clear()
     rows = [
-        Row(firsts[kind], count, _of_launch(bench, firsts[kind])) for kind, count in calls.items()
+        Row(one, noted.calls[kind], _of_launch(bench, one)) for kind, one in noted.firsts.items()
     ]
     return sorted(rows, key=lambda row: -row.ms * row.calls)
 
