@@ -44,6 +44,12 @@ def _first_pixel(n, columns, SIDE: tl.constexpr):
 
 
 @triton.jit
+def _pixels(n, i, columns, SIDE: tl.constexpr):
+    """Where tokens i of a window, counted row by row, lie among all pixels."""
+    return _first_pixel(n, columns, SIDE) + i // SIDE * columns * SIDE + i % SIDE
+
+
+@triton.jit
 def _by_head(n, windows, k, D: tl.constexpr, LENGTH: tl.constexpr):
     """Where channels k of a window begin in (m, n, d, LENGTH)."""
     return ((k // D * windows + n) * D + k % D) * LENGTH
@@ -67,24 +73,12 @@ def _within_heads(x, D: tl.constexpr, CP: tl.constexpr):
 
 
 @triton.jit
-def _square(x_p, n, C: tl.constexpr, CP: tl.constexpr):
-    """A window's matrix of channels by channels, zero beyond C, and its transpose."""
-    k = tl.arange(0, CP)
-    real = (k < C)[:, None] & (k < C)[None, :]
-    at = x_p + n * C * C
-    straight = tl.load(at + k[:, None] * C + k[None, :], mask=real, other=0.0)
-    return straight, tl.load(at + k[None, :] * C + k[:, None], mask=real, other=0.0)
-
-
-@triton.jit
-def _half(weight_p, C: tl.constexpr, CP: tl.constexpr, OUT: tl.constexpr, OP: tl.constexpr):
-    """One branch's part of the projection's weight (OUT, 2C) as float32: (OP, CP), zero beyond."""
-    o = tl.arange(0, OP)
-    k = tl.arange(0, CP)
-    real = (o < OUT)[:, None] & (k < C)[None, :]
-    return tl.load(weight_p + o[:, None] * (2 * C) + k[None, :], mask=real, other=0.0).to(
-        tl.float32
-    )
+def _block(x_p, rows, columns, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """The block of x at offsets of rows and columns as float32, zero beyond ROWS and COLUMNS."""
+    i = tl.arange(0, rows.shape[0])
+    j = tl.arange(0, columns.shape[0])
+    real = (i < ROWS)[:, None] & (j < COLUMNS)[None, :]
+    return tl.load(x_p + rows[:, None] + columns[None, :], mask=real, other=0.0).to(tl.float32)
 
 
 @triton.jit
@@ -95,9 +89,26 @@ def _tokens(x_p, at, C: tl.constexpr, CP: tl.constexpr, STRIDE: tl.constexpr):
     return tl.load(x_p + place, mask=(k < C)[None, :], other=0.0).to(tl.float32)
 
 
+@triton.jit
+def _store_sums(
+    cells_p, maps_p, cells, vq, n, windows,
+    C: tl.constexpr, CP: tl.constexpr, D: tl.constexpr, S: tl.constexpr, TOKENS: tl.constexpr,
+    PREC: tl.constexpr,
+):  # fmt: skip
+    """Store a window's cells, and both maps, which `vq` (CP, CP) is the second one's sum of."""
+    k = tl.arange(0, CP)
+    inside = (k < C)[None, :]
+    at = _by_head(n, windows, k, D, S)[None, :] + tl.arange(0, S)[:, None]
+    tl.store(cells_p + at, cells, mask=inside)
+    gram = _within_heads(tl.dot(tl.trans(cells), cells, input_precision=PREC), D, CP)
+    at = (2 * n * C + k[:, None]) * C + k[None, :]
+    tl.store(maps_p + at, gram, mask=(k < C)[:, None] & inside)
+    tl.store(maps_p + at + C * C, vq * (1.0 / TOKENS), mask=(k < C)[:, None] & inside)
+
+
 @triton.jit(do_not_specialize=["windows", "columns"])
 def _sum(
-    qv_p, weight_p, bias_p, cells_p, grams_p, windows, columns,
+    qv_p, weight_p, bias_p, cells_p, maps_p, windows, columns,
     C: tl.constexpr, CP: tl.constexpr, D: tl.constexpr, CS: tl.constexpr, R: tl.constexpr,
     PREC: tl.constexpr,
 ):  # fmt: skip
@@ -106,152 +117,175 @@ def _sum(
     S: tl.constexpr = CS * CS
     s = tl.arange(0, S)
     k = tl.arange(0, CP)
-    y = s // CS * R + dy
-    at = _first_pixel(n, columns, CS * R) + y * columns * (CS * R) + s % CS * R
+    at = _pixels(n, (s // CS * R + dy) * (CS * R) + s % CS * R, columns, CS * R)
     cells = tl.zeros((S, CP), tl.float32)
-    gram = tl.zeros((CP, CP), tl.float32)
+    vq = tl.zeros((CP, CP), tl.float32)
     for dx in range(R):
         q = _tokens(qv_p, at + dx, C, CP, 2 * C)
         v = _tokens(qv_p + C, at + dx, C, CP, 2 * C)
         cells += v * tl.load(weight_p + dy * R + dx).to(tl.float32)
-        gram = tl.dot(tl.trans(q), v, gram, input_precision=PREC)
-    cells += tl.where(dy == 0, tl.load(bias_p).to(tl.float32), 0.0)
-    place = dy * windows * C * S + _by_head(n, windows, k, D, S)
-    tl.store(cells_p + place[None, :] + s[:, None], cells, mask=(k < C)[None, :])
-    place = ((dy * windows + n) * C + k[:, None]) * C + k[None, :]
-    tl.store(grams_p + place, gram, mask=(k < C)[:, None] & (k < C)[None, :])
+        vq = tl.dot(tl.trans(v), q, vq, input_precision=PREC)
+    if R == 1:
+        cells = tl.where((k < C)[None, :], cells + tl.load(bias_p).to(tl.float32), 0.0)
+        _store_sums(cells_p, maps_p, cells, vq, n, windows, C, CP, D, S, S, PREC)
+    else:
+        part = dy * windows + n
+        tl.store(cells_p + (part * S + s[:, None]) * CP + k[None, :], cells)
+        tl.store(maps_p + (part * CP + k[:, None]) * CP + k[None, :], vq)
+
+
+@triton.jit(do_not_specialize=["windows"])
+def _finish(
+    cells_parts_p, vq_parts_p, bias_p, cells_p, maps_p, windows,
+    C: tl.constexpr, CP: tl.constexpr, D: tl.constexpr, CS: tl.constexpr, R: tl.constexpr,
+    PREC: tl.constexpr,
+):  # fmt: skip
+    n = tl.program_id(0)
+    S: tl.constexpr = CS * CS
+    s = tl.arange(0, S)
+    k = tl.arange(0, CP)
+    cells = tl.zeros((S, CP), tl.float32)
+    vq = tl.zeros((CP, CP), tl.float32)
+    for dy in range(R):
+        part = dy * windows + n
+        cells += tl.load(cells_parts_p + (part * S + s[:, None]) * CP + k[None, :])
+        vq += tl.load(vq_parts_p + (part * CP + k[:, None]) * CP + k[None, :])
+    cells = tl.where((k < C)[None, :], cells + tl.load(bias_p).to(tl.float32), 0.0)
+    _store_sums(cells_p, maps_p, cells, vq, n, windows, C, CP, D, S, S * R * R, PREC)
 
 
 @triton.jit(do_not_specialize=["windows", "columns"])
 def _mix(
-    qv_p, cells_p, grams_p, biased_p, weight_p, bias_p, out_p, windows, columns,
+    qv_p, maps_p, biased_p, weight_p, bias_p, out_p, windows, columns,
     C: tl.constexpr, CP: tl.constexpr, OUT: tl.constexpr, OP: tl.constexpr, D: tl.constexpr,
     CS: tl.constexpr, R: tl.constexpr, T: tl.constexpr, BIASED: tl.constexpr, PREC: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(0)
     SIDE: tl.constexpr = CS * R
-    TOKENS: tl.constexpr = SIDE * SIDE
     i = tl.program_id(1) * T + tl.arange(0, T)
     k = tl.arange(0, CP)
     o = tl.arange(0, OP)
-    at = _first_pixel(n, columns, SIDE) + i // SIDE * columns * SIDE + i % SIDE
-    cells = _cells(cells_p, n, windows, C, CP, D, CS * CS)
-    gram = _within_heads(tl.dot(tl.trans(cells), cells, input_precision=PREC), D, CP)
-    _, channel = _square(grams_p, n, C, CP)
-    spatial = tl.dot(_tokens(qv_p, at, C, CP, 2 * C), gram, input_precision=PREC)
+    at = _pixels(n, i, columns, SIDE)
+    square = maps_p + 2 * n * C * C
+    mixed = tl.dot(
+        _tokens(qv_p, at, C, CP, 2 * C), _block(square, k * C, k, C, C), input_precision=PREC
+    )
     if BIASED:
-        place = _by_head(n, windows, k, D, TOKENS)[None, :] + i[:, None]
-        spatial += tl.load(biased_p + place, mask=(k < C)[None, :], other=0.0)
-    v = _tokens(qv_p + C, at, C, CP, 2 * C)
-    along = tl.dot(v, channel, input_precision=PREC) * (1.0 / TOKENS)
-    first = tl.trans(_half(weight_p, C, CP, OUT, OP))
-    second = tl.trans(_half(weight_p + C, C, CP, OUT, OP))
-    out = tl.dot(spatial, first, input_precision=PREC)
-    out = tl.dot(along, second, out, input_precision=PREC)
+        place = _by_head(n, windows, k, D, SIDE * SIDE)[None, :] + i[:, None]
+        mixed += tl.load(biased_p + place, mask=(k < C)[None, :], other=0.0)
+    weight = _block(weight_p, k, o * (2 * C), C, OUT)
+    out = tl.dot(mixed, weight, input_precision=PREC)
+    mixed = tl.dot(
+        _tokens(qv_p + C, at, C, CP, 2 * C), _block(square + C * C, k * C, k, C, C),
+        input_precision=PREC,
+    )  # fmt: skip
+    weight = _block(weight_p + C, k, o * (2 * C), C, OUT)
+    out = tl.dot(mixed, weight, out, input_precision=PREC)
     out += channels(bias_p, OUT, OP)[None, :]
     place = at[:, None] * OUT + o[None, :]
     tl.store(out_p + place, out.to(out_p.dtype.element_ty), mask=(o < OUT)[None, :])
 
 
 @triton.jit(do_not_specialize=["windows", "columns"])
-def _sum_gradient(
-    qv_p, cells_p, grams_p, biased_p, weight_p, grad_p, to_squares_p, to_biased_p, to_weight_p,
-    to_bias_p, windows, columns,
+def _biased_gradient(
+    biased_p, weight_p, grad_p, to_biased_p, to_weight_p, windows, columns,
     C: tl.constexpr, CP: tl.constexpr, OUT: tl.constexpr, OP: tl.constexpr, D: tl.constexpr,
-    CS: tl.constexpr, R: tl.constexpr, T: tl.constexpr, PARTS: tl.constexpr, BIASED: tl.constexpr,
-    PREC: tl.constexpr,
+    CS: tl.constexpr, R: tl.constexpr, T: tl.constexpr, PREC: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
     SIDE: tl.constexpr = CS * R
-    TOKENS: tl.constexpr = SIDE * SIDE
+    BLOCKS: tl.constexpr = SIDE * SIDE // T
     k = tl.arange(0, CP)
     o = tl.arange(0, OP)
     inside = (k < C)[None, :]
-    square = k[:, None] * C + k[None, :]
-    first = _half(weight_p, C, CP, OUT, OP)
-    second = _half(weight_p + C, C, CP, OUT, OP)
-    to_first = tl.zeros((OP, CP), tl.float32)
-    to_second = tl.zeros((OP, CP), tl.float32)
-    to_bias = tl.zeros((OP,), tl.float32)
-    for unit in range(program, windows * PARTS, tl.num_programs(0)):
-        n = unit // PARTS
-        cells = _cells(cells_p, n, windows, C, CP, D, CS * CS)
-        gram = _within_heads(tl.dot(tl.trans(cells), cells, input_precision=PREC), D, CP)
-        _, channel = _square(grams_p, n, C, CP)
-        to_gram = tl.zeros((CP, CP), tl.float32)
-        to_channel = tl.zeros((CP, CP), tl.float32)
-        for block in range(PARTS):
-            i = (unit % PARTS * PARTS + block) * T + tl.arange(0, T)
-            at = _first_pixel(n, columns, SIDE) + i // SIDE * columns * SIDE + i % SIDE
-            q = _tokens(qv_p, at, C, CP, 2 * C)
-            v = _tokens(qv_p + C, at, C, CP, 2 * C)
-            grad = _tokens(grad_p, at, OUT, OP, OUT)
-            to_bias += tl.sum(grad, 0)
-            place = _by_head(n, windows, k, D, TOKENS)[None, :] + i[:, None]
-            spatial = tl.dot(q, gram, input_precision=PREC)
-            if BIASED:
-                spatial += tl.load(biased_p + place, mask=inside, other=0.0)
-            to_first = tl.dot(tl.trans(grad), spatial, to_first, input_precision=PREC)
-            to_spatial = tl.dot(grad, first, input_precision=PREC)
-            if BIASED:
-                tl.store(to_biased_p + place, to_spatial, mask=inside)
-            to_gram = tl.dot(tl.trans(q), to_spatial, to_gram, input_precision=PREC)
-            along = tl.dot(v, channel, input_precision=PREC) * (1.0 / TOKENS)
-            to_second = tl.dot(tl.trans(grad), along, to_second, input_precision=PREC)
-            to_along = tl.dot(grad, second, input_precision=PREC)
-            to_channel = tl.dot(tl.trans(to_along), v, to_channel, input_precision=PREC)
-        place = to_squares_p + (unit % PARTS * windows + n) * 2 * C * C + square
-        tl.store(place, to_gram, mask=(k < C)[:, None] & inside)
-        tl.store(place + C * C, to_channel, mask=(k < C)[:, None] & inside)
-    place = to_weight_p + (program * OUT + o[:, None]) * (2 * C) + k[None, :]
-    tl.store(place, to_first, mask=(o < OUT)[:, None] & inside)
-    tl.store(place + C, to_second, mask=(o < OUT)[:, None] & inside)
-    tl.store(to_bias_p + program * OUT + o, to_bias, mask=o < OUT)
+    to_weight = tl.zeros((OP, CP), tl.float32)
+    for block in range(program, windows * BLOCKS, tl.num_programs(0)):
+        n = block // BLOCKS
+        i = block % BLOCKS * T + tl.arange(0, T)
+        grad = _tokens(grad_p, _pixels(n, i, columns, SIDE), OUT, OP, OUT)
+        place = _by_head(n, windows, k, D, SIDE * SIDE)[None, :] + i[:, None]
+        biased = tl.load(biased_p + place, mask=inside, other=0.0)
+        to_weight = tl.dot(tl.trans(grad), biased, to_weight, input_precision=PREC)
+        weight = _block(weight_p, o * (2 * C), k, OUT, C)
+        to_biased = tl.dot(grad, weight, input_precision=PREC)
+        tl.store(to_biased_p + place, to_biased, mask=inside)
+    place = to_weight_p + (program * OUT + o[:, None]) * C + k[None, :]
+    tl.store(place, to_weight, mask=(o < OUT)[:, None] & inside)
 
 
 @triton.jit(do_not_specialize=["windows", "columns"])
-def _mix_gradient(
-    qv_p, cells_p, grams_p, base_p, weight_p, grad_p, to_squares_p, to_cells_p, to_qv_p, to_base_p,
+def _maps_gradient(
+    qv_p, maps_p, weight_p, grad_p, to_maps_p, to_weight_p, to_bias_p, windows, columns,
+    C: tl.constexpr, CP: tl.constexpr, OUT: tl.constexpr, OP: tl.constexpr, CS: tl.constexpr,
+    R: tl.constexpr, T: tl.constexpr, PARTS: tl.constexpr, BLOCKS: tl.constexpr,
+    PREC: tl.constexpr,
+):  # fmt: skip
+    program = tl.program_id(0)
+    branch = tl.program_id(1)
+    k = tl.arange(0, CP)
+    o = tl.arange(0, OP)
+    to_weight = tl.zeros((OP, CP), tl.float32)
+    to_bias = tl.zeros((OP,), tl.float32)
+    for unit in range(program, windows * PARTS, tl.num_programs(0)):
+        n = unit // PARTS
+        along = tl.zeros((OP, CP), tl.float32)
+        for block in range(BLOCKS):
+            i = (unit % PARTS * BLOCKS + block) * T + tl.arange(0, T)
+            at = _pixels(n, i, columns, CS * R)
+            grad = _tokens(grad_p, at, OUT, OP, OUT)
+            x = _tokens(qv_p + branch * C, at, C, CP, 2 * C)
+            along = tl.dot(tl.trans(grad), x, along, input_precision=PREC)
+            to_bias += tl.sum(grad, 0)
+        square = _block(maps_p + (2 * n + branch) * C * C, k * C, k, C, C)
+        to_weight = tl.dot(along, square, to_weight, input_precision=PREC)
+        weight = _block(weight_p + branch * C, o * (2 * C), k, OUT, C)
+        to_map = tl.dot(tl.trans(along), weight, input_precision=PREC)
+        place = ((unit % PARTS * windows + n) * 2 + branch) * C * C
+        place = to_maps_p + place + k[:, None] * C + k[None, :]
+        tl.store(place, to_map, mask=(k < C)[:, None] & (k < C)[None, :])
+    place = to_weight_p + (program * OUT + o[:, None]) * (2 * C) + branch * C + k[None, :]
+    tl.store(place, to_weight, mask=(o < OUT)[:, None] & (k < C)[None, :])
+    tl.store(to_bias_p + (branch * tl.num_programs(0) + program) * OUT + o, to_bias, mask=o < OUT)
+
+
+@triton.jit(do_not_specialize=["windows", "columns"])
+def _qv_gradient(
+    qv_p, cells_p, maps_p, base_p, weight_p, grad_p, to_maps_p, to_cells_p, to_qv_p, to_base_p,
     windows, columns,
     C: tl.constexpr, CP: tl.constexpr, OUT: tl.constexpr, OP: tl.constexpr, D: tl.constexpr,
     CS: tl.constexpr, R: tl.constexpr, BIASED: tl.constexpr, PREC: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(0)
     dy = tl.program_id(1)
+    branch = tl.program_id(2)
     SIDE: tl.constexpr = CS * R
-    TOKENS: tl.constexpr = SIDE * SIDE
     s = tl.arange(0, CS * CS)
     k = tl.arange(0, CP)
-    inside = (k < C)[None, :]
-    at = _first_pixel(n, columns, SIDE) + (s // CS * R + dy) * columns * SIDE + s % CS * R
+    o = tl.arange(0, OP)
+    at = _pixels(n, (s // CS * R + dy) * SIDE + s % CS * R, columns, SIDE)
+    # G depends on the cells twice, and the other map on queries and values.
+    square = to_maps_p + 2 * n * C * C
+    to_gram = _block(square, k * C, k, C, C) + _block(square, k, k * C, C, C)
     cells = _cells(cells_p, n, windows, C, CP, D, CS * CS)
-    gram = _within_heads(tl.dot(tl.trans(cells), cells, input_precision=PREC), D, CP)
-    channel, _ = _square(grams_p, n, C, CP)
-    first = tl.dot(_half(weight_p, C, CP, OUT, OP), gram, input_precision=PREC)
-    second = tl.dot(_half(weight_p + C, C, CP, OUT, OP), channel, input_precision=PREC)
-    second *= 1.0 / TOKENS
-    to_gram, transposed = _square(to_squares_p, 2 * n, C, CP)
-    both = _within_heads(to_gram + transposed, D, CP)
-    to_cells = tl.dot(cells, both, input_precision=PREC)
+    to_cells = tl.dot(cells, _within_heads(to_gram, D, CP), input_precision=PREC)
     if BIASED:
         to_cells += _cells(to_cells_p, n, windows, C, CP, D, CS * CS)
-    to_channel, across = _square(to_squares_p, 2 * n + 1, C, CP)
-    to_channel *= 1.0 / TOKENS
-    across *= 1.0 / TOKENS
-    to_base = to_base_p + (n * R + dy) * (R + 1)
+    square += C * C
+    down, right = tl.where(branch == 0, C, 1), tl.where(branch == 0, 1, C)
+    other = _block(square, k * down, k * right, C, C) * (1.0 / (SIDE * SIDE))
+    across = _block(maps_p + (2 * n + branch) * C * C, k, k * C, C, C)  # transposed
+    weight = _block(weight_p + branch * C, o * (2 * C), k, OUT, C)
+    weight = tl.dot(weight, across, input_precision=PREC)
+    to_base = to_base_p + ((branch * tl.num_programs(0) + n) * R + dy) * (R + 1)
     for dx in range(R):
-        q = _tokens(qv_p, at + dx, C, CP, 2 * C)
-        v = _tokens(qv_p + C, at + dx, C, CP, 2 * C)
         grad = _tokens(grad_p, at + dx, OUT, OP, OUT)
-        to_q = tl.dot(grad, first, input_precision=PREC)
-        to_q = tl.dot(v, across, to_q, input_precision=PREC)
-        to_v = to_cells * tl.load(base_p + dy * R + dx).to(tl.float32)
-        to_v = tl.dot(grad, second, to_v, input_precision=PREC)
-        to_v = tl.dot(q, to_channel, to_v, input_precision=PREC)
-        tl.store(to_base + dx, tl.sum(tl.sum(to_cells * v, 1), 0))
-        place = to_qv_p + (at + dx)[:, None] * (2 * C) + k[None, :]
-        tl.store(place, to_q.to(to_qv_p.dtype.element_ty), mask=inside)
-        tl.store(place + C, to_v.to(to_qv_p.dtype.element_ty), mask=inside)
+        to_x = tl.dot(grad, weight, input_precision=PREC)
+        x = _tokens(qv_p + (1 - branch) * C, at + dx, C, CP, 2 * C)
+        to_x = tl.dot(x, other, to_x, input_precision=PREC)
+        to_x += to_cells * (tl.load(base_p + dy * R + dx).to(tl.float32) * branch)
+        tl.store(to_base + dx, tl.sum(tl.sum(to_cells * x, 1), 0))  # of branch 0, whose x is v
+        place = to_qv_p + (at + dx)[:, None] * (2 * C) + branch * C + k[None, :]
+        tl.store(place, to_x.to(to_qv_p.dtype.element_ty), mask=(k < C)[None, :])
     tl.store(to_base + R, tl.sum(tl.sum(to_cells, 1), 0))
 
 
@@ -401,14 +435,20 @@ class _Sizes(NamedTuple):
     @property
     def blocks(self) -> int:
         """Blocks of tokens of a window."""
-        return self.window**2 // _block(self.window)
+        return self.window**2 // _tokens_of(self.window)
 
     @property
     def rows(self) -> int:
         """Channels of a head, of all windows."""
         return self.windows * self.c // self.heads
 
+    @property
+    def warps(self) -> int:
+        """Of programs that hold one block of tokens."""
+        return 4 if _tokens_of(self.window) == 64 else 2
+
     def numbers(self) -> tuple[int, int]:
+        """What kernels of all windows are told."""
         return self.windows, self.columns
 
     def inputs(self) -> dict[str, int]:
@@ -423,18 +463,18 @@ class _Sizes(NamedTuple):
 
     def bias(self) -> dict[str, int]:
         """What kernels of the position bias are compiled for."""
-        block = _block(self.window)
+        block = _tokens_of(self.window)
         return {"S": self.cells, "TOKENS": self.window**2, "T": block, "M": _ROWS}
 
 
-def _block(window: int) -> int:
+def _tokens_of(window: int) -> int:
     """Tokens that a program holds at once."""
     return 64 if window % 8 == 0 else 16
 
 
 def _parts(window: int) -> int:
     """Parts of a window, each of so many blocks of tokens."""
-    return isqrt(window**2 // _block(window))
+    return isqrt(window**2 // _tokens_of(window))
 
 
 class _Correlate(torch.autograd.Function):
@@ -445,16 +485,15 @@ class _Correlate(torch.autograd.Function):
     ) -> Tensor:  # fmt: skip
         qv, weight, base_weight = (x.contiguous() for x in (qv, weight, base_weight))
         bias = None if bias is None else bias.contiguous()
-        cells, grams = _sums(qv, base_weight, base_bias, sizes, product)
+        cells, maps = _sums(qv, base_weight, base_bias, sizes, product)
         out = qv.new_empty(*qv.shape[:3], sizes.o, dtype=dtype)
         biased = None if bias is None else _biased(cells, bias, sizes, product)
         launch(
-            _mix, (sizes.windows, sizes.blocks),
-            (qv, cells, grams, biased, weight, proj_bias, out), sizes.numbers(),
-            T=_block(sizes.window), BIASED=bias is not None, PREC=product,
-            **sizes.inputs(), **sizes.outputs(),
+            _mix, (sizes.windows, sizes.blocks), (qv, maps, biased, weight, proj_bias, out),
+            sizes.numbers(), T=_tokens_of(sizes.window), BIASED=bias is not None, PREC=product,
+            warps=sizes.warps, **sizes.inputs(), **sizes.outputs(),
         )  # fmt: skip
-        ctx.save_for_backward(qv, base_weight, bias, weight, cells, grams)
+        ctx.save_for_backward(qv, base_weight, bias, weight, cells, maps)
         ctx.sizes, ctx.product = sizes, product
         ctx.dtypes = base_bias.dtype, proj_bias.dtype
         return out
@@ -462,27 +501,27 @@ class _Correlate(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        qv, base_weight, bias, weight, cells, grams = ctx.saved_tensors
+        qv, base_weight, bias, weight, cells, maps = ctx.saved_tensors
         sizes, product = ctx.sizes, ctx.product
         grad = grad.contiguous()
-        biased = None if bias is None else _biased(cells, bias, sizes, product)
-        inputs = qv, cells, grams, biased, weight, grad
-        to_squares, to_biased, to_weight, to_proj_bias = _gradient_of_sums(inputs, sizes, product)
+        to_maps, to_weight, to_proj_bias = _to_maps(qv, maps, weight, grad, sizes, product)
         to_cells = to_bias = None
         if bias is not None:
-            assert to_biased is not None
+            biased = _biased(cells, bias, sizes, product)
+            to_biased, to_first = _to_biased(biased, weight, grad, sizes, product)
+            to_weight[:, : sizes.c] += to_first
             to_cells = _to_cells(to_biased, bias, sizes, product)
             if ctx.needs_input_grad[3]:
                 to_bias = _to_bias(to_biased, cells, sizes, product).to(bias.dtype)
         to_qv, r = torch.empty_like(qv), sizes.ratio
-        to_base = cells.new_empty(sizes.windows, r, r + 1)
+        to_base = cells.new_empty(2, sizes.windows, r, r + 1)
         launch(
-            _mix_gradient, (sizes.windows, r),
-            (qv, cells, grams, base_weight, weight, grad, to_squares, to_cells, to_qv, to_base),
+            _qv_gradient, (sizes.windows, r, 2),
+            (qv, cells, maps, base_weight, weight, grad, to_maps, to_cells, to_qv, to_base),
             sizes.numbers(), BIASED=bias is not None, PREC=product,
             **sizes.inputs(), **sizes.outputs(),
         )  # fmt: skip
-        to_base = to_base.sum(0)
+        to_base = to_base[0].sum(0)
         base_bias_dtype, proj_bias_dtype = ctx.dtypes
         return (
             to_qv,
@@ -498,39 +537,75 @@ class _Correlate(torch.autograd.Function):
 def _sums(
     qv: Tensor, weight: Tensor, bias: Tensor, sizes: _Sizes, product: Product
 ) -> tuple[Tensor, Tensor]:
-    """Values of base cells, (m, n d, s), and `qᵀ v` of windows, (n, c, c)."""
-    parts, n, c = sizes.ratio, sizes.windows, sizes.c
-    cells = qv.new_empty(parts, sizes.heads, sizes.rows, sizes.cells, dtype=torch.float32)
-    grams = qv.new_empty(parts, n, c, c, dtype=torch.float32)
-    tensors = (qv, weight, bias, cells, grams)
-    launch(_sum, (n, parts), tensors, sizes.numbers(), PREC=product, **sizes.inputs())
-    return _summed(cells), _summed(grams)
+    """Values of base cells, (m, n d, s), and the maps of windows, (n, 2, c, c)."""
+    n, c, r = sizes.windows, sizes.c, sizes.ratio
+    constants = sizes.inputs()
+    cells = qv.new_empty(sizes.heads, sizes.rows, sizes.cells, dtype=torch.float32)
+    maps = qv.new_empty(n, 2, c, c, dtype=torch.float32)
+    sums = cells, maps
+    if r > 1:
+        columns = constants["CP"]
+        sums = cells.new_empty(r, n, sizes.cells, columns), maps.new_empty(r, n, columns, columns)
+    tensors = (qv, weight, bias, *sums)
+    launch(_sum, (n, r), tensors, sizes.numbers(), PREC=product, warps=sizes.warps, **constants)
+    if r > 1:
+        launch(
+            _finish,
+            (n,),
+            (*sums, bias, cells, maps),
+            (n,),
+            PREC=product,
+            warps=sizes.warps,
+            **constants,
+        )
+    return cells, maps
 
 
-def _gradient_of_sums(
-    inputs: tuple[Tensor | None, ...], sizes: _Sizes, product: Product
-) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
-    """Gradients of G and A, (2 n, c, c), of `_biased`, and of the projection's weight and bias."""
-    _, cells, _, biased, _, _ = inputs
-    assert cells is not None
+def _to_maps(
+    qv: Tensor, maps: Tensor, weight: Tensor, grad: Tensor, sizes: _Sizes, product: Product
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of maps, of the projection's weight by way of them, and of its bias."""
     parts, n, c, o = _parts(sizes.window), sizes.windows, sizes.c, sizes.o
     programs = min(n * parts, _PROGRAMS)
-    to_squares = cells.new_empty(parts, 2 * n, c, c)
-    to_biased = None if biased is None else torch.empty_like(biased)
-    to_weight, to_bias = cells.new_empty(programs, o, 2 * c), cells.new_empty(programs, o)
+    to_maps = maps.new_empty(parts, n, 2, c, c)
+    to_weight, to_bias = maps.new_empty(programs, o, 2 * c), maps.new_empty(2, programs, o)
+    constants = sizes.inputs() | sizes.outputs()
+    del constants["D"]
     launch(
-        _sum_gradient, (programs,), (*inputs, to_squares, to_biased, to_weight, to_bias),
-        sizes.numbers(), T=_block(sizes.window), PARTS=parts, BIASED=biased is not None,
-        PREC=product, **sizes.inputs(), **sizes.outputs(),
+        _maps_gradient, (programs, 2), (qv, maps, weight, grad, to_maps, to_weight, to_bias),
+        sizes.numbers(), T=_tokens_of(sizes.window), PARTS=parts, BLOCKS=sizes.blocks // parts,
+        PREC=product, stages=1, **constants,
     )  # fmt: skip
-    return _summed(to_squares), to_biased, _summed(to_weight), _summed(to_bias)
+    return _summed(to_maps), to_weight.sum(0), to_bias[0].sum(0)
+
+
+def _to_biased(
+    biased: Tensor, weight: Tensor, grad: Tensor, sizes: _Sizes, product: Product
+) -> tuple[Tensor, Tensor]:
+    """Gradients of `_biased`, and of the projection's weight by way of it, (o, c)."""
+    programs = min(sizes.windows * sizes.blocks, _PROGRAMS)
+    to_biased, to_first = torch.empty_like(biased), biased.new_empty(programs, sizes.o, sizes.c)
+    launch(
+        _biased_gradient, (programs,), (biased, weight, grad, to_biased, to_first),
+        sizes.numbers(), T=_tokens_of(sizes.window), PREC=product,
+        **sizes.inputs(), **sizes.outputs(),
+    )  # fmt: skip
+    return to_biased, to_first.sum(0)
 
 
 def _biased(cells: Tensor, bias: Tensor, sizes: _Sizes, product: Product) -> Tensor:
     """`bias v↓`: (m, n d, s), (m, t, s) -> (m, n d, t)."""
     biased = cells.new_empty(*cells.shape[:2], sizes.window**2)
     grid = (triton.cdiv(sizes.rows, _ROWS), sizes.blocks, sizes.heads)
-    launch(_bias, grid, (cells, bias, biased), (sizes.rows,), PREC=product, **sizes.bias())
+    launch(
+        _bias,
+        grid,
+        (cells, bias, biased),
+        (sizes.rows,),
+        PREC=product,
+        warps=sizes.warps,
+        **sizes.bias(),
+    )
     return biased
 
 
@@ -540,7 +615,16 @@ def _to_cells(to_biased: Tensor, bias: Tensor, sizes: _Sizes, product: Product) 
     to_cells = to_biased.new_empty(parts, *to_biased.shape[:2], sizes.cells)
     grid = (triton.cdiv(sizes.rows, _ROWS), parts, sizes.heads)
     tensors, numbers = (to_biased, bias, to_cells), (sizes.rows,)
-    launch(_bias_to_cells, grid, tensors, numbers, PARTS=parts, PREC=product, **sizes.bias())
+    launch(
+        _bias_to_cells,
+        grid,
+        tensors,
+        numbers,
+        PARTS=parts,
+        PREC=product,
+        warps=sizes.warps,
+        **sizes.bias(),
+    )
     return _summed(to_cells)
 
 
@@ -551,7 +635,7 @@ def _to_bias(to_biased: Tensor, cells: Tensor, sizes: _Sizes, product: Product) 
     to_bias = cells.new_empty(parts, sizes.heads, sizes.window**2, sizes.cells)
     grid, numbers = (sizes.blocks, parts, sizes.heads), (sizes.rows, blocks)
     tensors = (to_biased, cells, to_bias)
-    launch(_bias_gradient, grid, tensors, numbers, PREC=product, **sizes.bias())
+    launch(_bias_gradient, grid, tensors, numbers, PREC=product, warps=sizes.warps, **sizes.bias())
     return _summed(to_bias)
 
 
