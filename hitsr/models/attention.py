@@ -17,7 +17,7 @@ from hitsr.models.fused.cache import EvalCache
 from hitsr.models.fused.cpu.strips import Strip
 from hitsr.models.ngram import NgramContext
 from hitsr.models.position import table_bias
-from hitsr.models.windows import SEPARATE, cells, merge, regions, roll, split
+from hitsr.models.windows import in_heads, merge, roll, shift_mask, split
 from hitsr.specs.network import Formulation
 
 
@@ -105,26 +105,12 @@ class Attention(nn.Module):
         return self.in_heads(*qkv_ntc.split(self.widths, -1))
 
     def in_heads(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Divide features into heads: (n, t, c) of queries, (n, t, c / fold²) of keys, values."""
-        heads = (x.unflatten(-1, (self.heads, -1)) for x in (q, self._fold(k), self._fold(v)))
-        q, k, v = (x.transpose(1, 2) for x in heads)
-        return q, k, v
-
-    def _fold(self, x_ntc: Tensor) -> Tensor:
-        """Fold the tokens of a cell into channels: (n, t, c / fold²) -> (n, s, c)."""
-        if self.fold == 1:
-            return x_ntc
-        n, _, c = x_ntc.shape
-        side, f = self.window // self.fold, self.fold
-        x = x_ntc.view(n, side, f, side, f, c).transpose(2, 3)
-        return x.reshape(n, side * side, f * f * c)
+        """`windows.in_heads`: (n, t, c) of queries, (n, t, c / fold²) of keys and values."""
+        return in_heads(q, k, v, self.heads, self.window, self.fold)
 
     def mask(self, h: int, w: int, device: torch.device) -> Tensor:
-        """SEPARATE where a shift brought query and key together, else 0: (n, t, s) of a picture."""
-        parts = split(regions(h, w, self.window, self.shift, device), self.window)[..., 0]
-        row, column = cells(self.window // self.fold, device).unbind(1)
-        keys = parts[:, (row * self.window + column) * self.fold]
-        return (parts[:, :, None] != keys[:, None, :]).float() * SEPARATE
+        """`windows.shift_mask` of a picture: (n, t, s)."""
+        return shift_mask(h, w, self.window, self.shift, self.fold, device)
 
     def masks_of_kinds(self) -> Tensor:
         """Masks of windows inside, at the right edge, at the bottom, in the corner: (4, t, s)."""

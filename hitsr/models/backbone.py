@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from hitsr.base.errors import SpecError
 from hitsr.models import released
 from hitsr.models.block import Block
+from hitsr.models.fused import convolution as fused
+from hitsr.models.fused.cache import EvalCache
 from hitsr.models.fused.norm import layer_norm_of
 from hitsr.models.upsample import upsampler
 from hitsr.models.windows import extend
@@ -33,10 +35,12 @@ class Group(nn.Module):
         self.formulation = formulation
         self.blocks = nn.Sequential(*blocks)
         self.conv = nn.Conv2d(width, width, 3, padding=1)
+        self.cache = EvalCache()
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """Features of the same shape."""
-        return convolve(self.conv, self.blocks(x_bhwc), self.formulation) + x_bhwc
+        y = self.blocks(x_bhwc)
+        return convolve_and_add(self.conv, y, x_bhwc, self.formulation, self.cache)
 
 
 class SuperResolver(nn.Module):
@@ -60,6 +64,7 @@ class SuperResolver(nn.Module):
         super().__init__()
         self.network, self.scale, self.formulation = network, scale, formulation
         self.autocast = autocast
+        self.cache = EvalCache()
         self.graphs = Graphs() if graph else None
         width = network.width
         self.multiple = math.lcm(*network.multiples) if network.padding == "picture" else 1
@@ -116,7 +121,7 @@ class SuperResolver(nn.Module):
         shallow = convolve(self.first, x, self.formulation)
         normed = layer_norm_of(self.formulation)
         deep = normed(self.last_norm, self.groups(normed(self.first_norm, shallow)))
-        features = shallow + convolve(self.last, deep, self.formulation)
+        features = convolve_and_add(self.last, deep, shallow, self.formulation, self.cache)
         hr: Tensor = self.upsample(features.permute(0, 3, 1, 2)) + self.mean
         return hr[..., : h * self.scale, : w * self.scale]
 
@@ -163,10 +168,20 @@ def create(
 
 def convolve(conv: nn.Conv2d, x_bhwc: Tensor, formulation: Formulation) -> Tensor:
     """A convolution on channels-last features: (b, h, w, c) -> (b, h, w, c')."""
-    if formulation == "released":
-        return released.convolve(conv, x_bhwc)
-    out: Tensor = conv(x_bhwc.permute(0, 3, 1, 2))
-    return out.permute(0, 2, 3, 1)
+    return (
+        released.convolve(conv, x_bhwc)
+        if formulation == "released"
+        else fused.convolve(conv, x_bhwc)
+    )
+
+
+def convolve_and_add(
+    conv: nn.Conv2d, x_bhwc: Tensor, residual: Tensor, formulation: Formulation, cache: EvalCache
+) -> Tensor:
+    """`convolve` plus features of the same shape."""
+    if formulation == "fused":
+        return fused.convolve_and_add(conv, x_bhwc, residual, cache)
+    return convolve(conv, x_bhwc, formulation) + residual
 
 
 def _mean(network: NetworkSpec) -> Tensor:

@@ -15,6 +15,7 @@ from hitsr.models.correlation import Correlation
 from hitsr.models.ffn import FeedForward
 from hitsr.models.fused import block as fused
 from hitsr.models.fused.backend import backend_of
+from hitsr.models.fused.cuda import block as cuda
 from hitsr.models.fused.norm import layer_norm_of
 from hitsr.models.ngram import NgramContext
 from hitsr.models.transposed import TransposedAttention
@@ -43,10 +44,17 @@ class Block(nn.Module):
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """Mix tokens within windows, then feed every token forward."""
-        if self.formulation == "fused" and not self.training and backend_of(x_bhwc) != "cuda":
-            return fused.forward_by_strips(self, x_bhwc)
-        x_bhwc = x_bhwc + self._drop(self.normed(self.mix, self.norm1, x_bhwc))
-        return x_bhwc + self._drop(self.normed(self.ffn, self.norm2, x_bhwc))
+        if self.formulation == "fused":
+            if backend_of(x_bhwc) == "cuda":
+                return cuda.forward(self, x_bhwc)
+            if not self.training:
+                return fused.forward_by_strips(self, x_bhwc)
+        return self.step_by_step(x_bhwc)
+
+    def step_by_step(self, x_bhwc: Tensor) -> Tensor:
+        """One branch after the other, on the whole picture."""
+        x_bhwc = x_bhwc + self.dropped(self.normed(self.mix, self.norm1, x_bhwc))
+        return x_bhwc + self.dropped(self.normed(self.ffn, self.norm2, x_bhwc))
 
     def normed(
         self, branch: Callable[[Tensor], Tensor], norm: nn.LayerNorm, x_bhwc: Tensor
@@ -66,9 +74,14 @@ class Block(nn.Module):
         mixed: Tensor = self.mixer(x_bhwc)
         return mixed[:, :h, :w]
 
-    def _drop(self, branch: Tensor) -> Tensor:
+    @property
+    def drops(self) -> bool:
+        """Whether branches are left out for some pictures of a batch now."""
+        return self.training and self.drop_rate > 0
+
+    def dropped(self, branch: Tensor) -> Tensor:
         """Stochastic depth: in training, leave the branch out for some pictures of the batch."""
-        if not self.training or self.drop_rate == 0:
+        if not self.drops:
             return branch
         keep = 1 - self.drop_rate
         kept = torch.rand(len(branch), 1, 1, 1, device=branch.device) < keep

@@ -1,6 +1,7 @@
 """Windows of channels-last features: extend, split, merge, and the regions of a cyclic shift.
 
-Shapes: b batch, h height, w width, c channels, n windows, t tokens of a window.
+Shapes: b batch, h height, w width, c channels, n windows, t tokens of a window, s keys of a window,
+m heads, d channels of a head.
 """
 
 import torch
@@ -79,6 +80,42 @@ def regions(height: int, width: int, window: int, shift: int, device: torch.devi
         return (position >= length - window).float() + (position >= length - shift).float()
 
     return (3 * bands(height)[:, None] + bands(width)[None, :])[None, :, :, None]
+
+
+def shift_mask(
+    height: int, width: int, window: int, shift: int, fold: int, device: torch.device
+) -> Tensor:
+    """SEPARATE where a shift brought query and key together, else 0: (n, t, s) of one picture.
+
+    A key stands for fold x fold tokens, whose region is that of the first of them.
+    """
+    parts = split(regions(height, width, window, shift, device), window)[..., 0]
+    row, column = cells(window // fold, device).unbind(1)
+    keys = parts[:, (row * window + column) * fold]
+    return (parts[:, :, None] != keys[:, None, :]).float() * SEPARATE
+
+
+def in_heads(
+    q_ntc: Tensor, k_ntc: Tensor, v_ntc: Tensor, heads: int, window: int, fold: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Divide windows' features into heads: queries (n, m, t, d), keys and values (n, m, s, d).
+
+    Queries have c channels, keys and values c / fold²: those of the fold x fold tokens of a cell
+    are folded into one key of c channels.
+    """
+    folded = (q_ntc, _fold(k_ntc, window, fold), _fold(v_ntc, window, fold))
+    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in folded)
+    return q, k, v
+
+
+def _fold(x_ntc: Tensor, window: int, fold: int) -> Tensor:
+    """Fold the tokens of a cell into channels: (n, t, c / fold²) -> (n, s, c)."""
+    if fold == 1:
+        return x_ntc
+    n, _, c = x_ntc.shape
+    side, f = window // fold, fold
+    x = x_ntc.view(n, side, f, side, f, c).transpose(2, 3)
+    return x.reshape(n, side * side, f * f * c)
 
 
 def cells(side: int, device: torch.device) -> Tensor:

@@ -79,7 +79,7 @@ def test_stochastic_depth_is_off_in_eval_mode_and_at_rate_zero(network: NetworkS
 def test_a_dropped_branch_is_dropped_for_a_whole_picture_and_kept_on_average():
     torch.manual_seed(0)
     block = _block(BEFORE, rate=0.25).train()
-    dropped = block._drop(torch.ones(20000, 2, 2, 1))
+    dropped = block.dropped(torch.ones(20000, 2, 2, 1))
     pictures = dropped.flatten(1)
     assert (pictures == pictures[:, :1]).all()
     assert pictures.unique().tolist() == pytest.approx([0, 4 / 3])

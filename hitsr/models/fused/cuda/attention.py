@@ -1,4 +1,6 @@
-"""Attention in windows on a CUDA device: one gather, products with padded heads, one gather back.
+"""Attention in windows on a CUDA device: a kernel of ours; or PyTorch's, with padded heads.
+
+With PyTorch's operators: one gather, products with padded heads, one gather back.
 
 Shapes: b batch, h height, w width, c channels, n windows, t tokens of a window, s keys of a window,
 m heads, d channels of a head, padded.
@@ -12,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hitsr.models.fused.cuda.by_size import kept
+from hitsr.models.fused.cuda.choice import best
 from hitsr.models.fused.cuda.heads import PaddedWeights, padded_weights, with_aligned_rows
 from hitsr.models.fused.cuda.order import Layout, cell_by_cell, order_of
 from hitsr.models.position import table_bias
@@ -33,6 +36,51 @@ class _Prepared(NamedTuple):
 
 def attention(mixer: "Attention", x_bhwc: Tensor) -> Tensor:
     """`Attention._paper`: (b, h, w, c) -> (b, h, w, c)."""
+
+    def kernel() -> Way | None:
+        from hitsr.models.fused.cuda.kernels import attention as kernels
+
+        heads, window, fold = mixer.heads, mixer.window, mixer.fold
+        if kernels.why_not(x_bhwc, heads=heads, window=window, fold=fold):
+            return None
+
+        def way(x: Tensor) -> Tensor:
+            mixed = kernels.window_attention(
+                mixer.qkv(x),
+                bias_of_cells(mixer),
+                heads=heads,
+                window=window,
+                shift=mixer.shift,
+                fold=fold,
+            )
+            projected: Tensor = mixer.proj(mixed)
+            return projected
+
+        return way
+
+    what = f"attention in windows of {mixer.window}"
+    plain = partial(_by_gather, mixer)
+    return best(what, kernel, plain, (x_bhwc,), _parameters(mixer))(x_bhwc)
+
+
+def bias_of_cells(mixer: "Attention") -> Tensor | None:
+    """Position biases of each cell towards each cell: (m, s, s)."""
+    table = mixer.bias_table
+    if table is None:
+        return None
+
+    def compute() -> Tensor:
+        return table_bias(table, mixer.window // mixer.fold, 1).contiguous()
+
+    return mixer.cache.get(mixer, "of cells", compute)
+
+
+def _parameters(mixer: "Attention") -> list[Tensor]:
+    own: list[Tensor] = [*mixer.qkv.parameters(), *mixer.proj.parameters()]
+    return own if mixer.bias_table is None else [*own, mixer.bias_table]
+
+
+def _by_gather(mixer: "Attention", x_bhwc: Tensor) -> Tensor:
     b, h, w, _ = x_bhwc.shape
     layout = Layout(b, h, w, mixer.window, mixer.shift, mixer.fold)
     order = kept(order_of, x_bhwc, layout)
