@@ -8,8 +8,11 @@
 | transposed | channel norms divide the scores; the projection is applied to the weights |
 | ngram | window embeddings as sums of weighted pixels |
 | ffn | GELU in place, and a faster gradient of the depthwise convolution |
-| norm | on CUDA devices, the faster of two ways |
+| norm | on CUDA devices, the fastest of three ways |
+| convolution | on CUDA devices, a convolution and a sum in one kernel |
+| operators | window attention and correlation as functions, for networks of your own |
 
 `backend` says on which device and dtype which of these runs; `cpu/` holds what is for CPUs alone,
-`cuda/` what is for CUDA devices.
+`cuda/` what is for CUDA devices: `cuda/kernels/` Triton kernels, and `cuda/choice` the rule that
+chooses between them and PyTorch's operators.
 """
