@@ -1,6 +1,6 @@
 """N-gram context in two launches: windows are embedded, then each asks its neighbours.
 
-For inference: there are no gradients. Products are of float32 values whatever the types of tensors,
+Only the embedding has a gradient. Products are of float32 values whatever the types of tensors,
 because HiT's queries and values go beyond float16.
 
 Shapes: b batch, h height, w width, c channels; rows and columns are of windows; n side of the
@@ -8,12 +8,13 @@ square of windows that attend to each other, m heads. A large window is embedded
 programs, each of which sums a part of its pixels.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from hitsr.models.fused.cuda.kernels.common import channels, normed
 from hitsr.models.fused.cuda.kernels.launch import DTYPES, fits, launch, product_of
@@ -26,6 +27,7 @@ WINDOWS = range(4, 65)
 GRAMS = 2
 _PIXELS = 64  # of a window, at once
 _PROGRAMS = 1024  # that share the windows of a picture
+_SUMMING = 256  # programs that sum gradients of filters, each over its share of the windows
 _ASKING = 8  # windows of one program
 
 
@@ -43,6 +45,13 @@ def _filters(
     return tl.load(weight_p + at, mask=real, other=0.0).to(tl.float32)
 
 
+@triton.jit
+def _places(window, pixel, columns, SIDE: tl.constexpr):
+    """Where pixels of a window lie among all pixels: pictures lie one below the other."""
+    row = window // columns * SIDE + pixel // SIDE
+    return row * columns * SIDE + window % columns * SIDE + pixel % SIDE
+
+
 @triton.jit(do_not_specialize=["columns", "windows"])
 def _embed(
     x_p, norm_weight_p, norm_bias_p, weight_p, bias_p, out_p, columns, windows, eps,
@@ -53,29 +62,47 @@ def _embed(
     c = tl.arange(0, CP)
     pair = tl.arange(0, CP // 2)
     norm_weight, norm_bias = channels(norm_weight_p, C, CP), channels(norm_bias_p, C, CP)
-    at = bias_p + (0 * pair if SHARED else pair)
-    bias = tl.load(at, mask=(pair < C // 2) & (part == 0), other=0.0).to(tl.float32)
+    to_bias = bias_p + (0 * pair if SHARED else pair)
+    bias = tl.load(to_bias, mask=(pair < C // 2) & (part == 0), other=0.0).to(tl.float32)
     pixel = part * CHUNKS * P + tl.arange(0, P)
     filters = _filters(weight_p, pixel, C, CP, SIDE, SHARED)
     for window in range(tl.program_id(0), windows, tl.num_programs(0)):
-        # The rows of windows above, of all pictures, hold so many pixels.
-        above = (window // columns) * columns * SIDE * SIDE
-        left = (window % columns) * SIDE
         sums = tl.zeros((P, CP), tl.float32)
         for chunk in range(CHUNKS):
             if CHUNKS > 1:
                 pixel = (part * CHUNKS + chunk) * P + tl.arange(0, P)
                 filters = _filters(weight_p, pixel, C, CP, SIDE, SHARED)
-            place = above + (pixel // SIDE) * columns * SIDE + left + pixel % SIDE
+            at = _places(window, pixel, columns, SIDE)[:, None] * C + c[None, :]
             real = (pixel < SIDE * SIDE)[:, None] & (c < C)[None, :]
-            x = tl.load(x_p + place[:, None] * C + c[None, :], mask=real, other=0.0)
-            x = x.to(tl.float32)
+            x = tl.load(x_p + at, mask=real, other=0.0).to(tl.float32)
             if NORM:
                 x = normed(x, c < C, norm_weight, norm_bias, eps, C)
             sums += x * filters
         embedded = bias + tl.sum(tl.reshape(tl.sum(sums, 0), (CP // 2, 2)), 1)
         out = out_p + (window * PARTS + part) * (C // 2) + pair
         tl.store(out, embedded.to(out_p.dtype.element_ty), mask=pair < C // 2)
+
+
+@triton.jit(do_not_specialize=["columns", "windows"])
+def _embed_gradient(
+    x_p, weight_p, grad_p, to_x_p, to_filters_p, columns, windows,
+    C: tl.constexpr, CP: tl.constexpr, SIDE: tl.constexpr, P: tl.constexpr, SHARED: tl.constexpr,
+):  # fmt: skip
+    """The gradient of x, and this program's share of that of the filters: (pixels, C)."""
+    c = tl.arange(0, CP)
+    pixel = tl.program_id(1) * P + tl.arange(0, P)
+    real = (pixel < SIDE * SIDE)[:, None] & (c < C)[None, :]
+    filters = _filters(weight_p, pixel, C, CP, SIDE, SHARED)
+    to_filters = tl.zeros((P, CP), tl.float32)
+    for window in range(tl.program_id(0), windows, tl.num_programs(0)):
+        grad = tl.load(grad_p + window * (C // 2) + c // 2, mask=c < C, other=0.0).to(tl.float32)
+        at = _places(window, pixel, columns, SIDE)[:, None] * C + c[None, :]
+        x = tl.load(x_p + at, mask=real, other=0.0).to(tl.float32)
+        to_filters += x * grad[None, :]
+        to_x = filters * grad[None, :]
+        tl.store(to_x_p + at, to_x.to(to_x_p.dtype.element_ty), mask=real)
+    to = to_filters_p + (tl.program_id(0) * SIDE * SIDE + pixel)[:, None] * C + c[None, :]
+    tl.store(to, to_filters, mask=real)
 
 
 @triton.jit
@@ -204,10 +231,15 @@ def unigrams(
 
     As `NgramContext` does it, with one filter for each pair of channels or one for all. h and w are
     multiples of `window`. Sums are in float32, the result in `dtype`, by default x's.
+    Differentiable, but not through `norm`.
     """
-    parts = _parts(window)
-    sums = _sums(x_bhwc, embed, window, norm, dtype if parts == 1 else torch.float32)
-    return sums[:, :, :, 0] if parts == 1 else sums.sum(3).to(dtype or x_bhwc.dtype)
+    dtype = dtype or x_bhwc.dtype
+    wanted = x_bhwc.requires_grad or embed.weight.requires_grad
+    if torch.is_grad_enabled() and wanted:
+        assert norm is None, "no gradient goes through norms"
+        out: Tensor = _Unigrams.apply(x_bhwc, embed.weight, embed.bias, embed, window, dtype)
+        return out
+    return _unigrams(x_bhwc, embed, window, norm, dtype)
 
 
 def context(
@@ -229,6 +261,66 @@ def context(
     return _context(unigrams[:, :, :, None], qkv, proj, bias, merge, heads, grams, dtype)
 
 
+class _Unigrams(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,  # noqa: ARG004
+        embed: nn.Conv2d,
+        window: int,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        x = x.contiguous()
+        ctx.save_for_backward(x, weight)
+        ctx.window = window
+        return _unigrams(x, embed, window, None, dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (x, weight), side = ctx.saved_tensors, ctx.window
+        c, shared, grad = x.shape[-1], weight.shape[0] == 1, grad.contiguous()
+        columns, windows = grad.shape[2], grad.shape[:3].numel()
+        pixels, constants = _layout(x, weight, side)
+        blocks = triton.cdiv(side**2, pixels)
+        programs = min(windows, triton.cdiv(_SUMMING, blocks))
+        to_x = torch.empty_like(x)
+        parts = torch.empty(programs, side**2, c, dtype=torch.float32, device=x.device)
+        launch(
+            _embed_gradient,
+            (programs, blocks),
+            (x, weight, grad, to_x, parts),
+            (columns, windows),
+            warps=max(1, pixels // 16),
+            **constants,
+        )
+        to_filters, to_bias = parts.sum(0), grad.flatten(0, 2).sum(0, dtype=torch.float32)
+        if shared:
+            to_filters = to_filters.unflatten(1, (-1, 2)).sum(1)
+            to_bias = to_bias.sum(0, keepdim=True)
+        to_weight = to_filters.t().reshape(weight.shape).to(weight.dtype)
+        return to_x, to_weight, to_bias.to(weight.dtype), None, None, None
+
+
+def _unigrams(
+    x_bhwc: Tensor, embed: nn.Conv2d, window: int, norm: nn.LayerNorm | None, dtype: torch.dtype
+) -> Tensor:
+    parts = _parts(window)
+    sums = _sums(x_bhwc, embed, window, norm, dtype if parts == 1 else torch.float32)
+    return sums[:, :, :, 0] if parts == 1 else sums.sum(3).to(dtype)
+
+
+def _layout(x_bhwc: Tensor, weight: Tensor, window: int) -> tuple[int, dict[str, Any]]:
+    """Pixels of a window at once, and constants of the kernels that embed it."""
+    c = x_bhwc.shape[-1]
+    pixels = min(_PIXELS, triton.next_power_of_2(window**2))
+    columns = max(16, triton.next_power_of_2(c))
+    shared = weight.shape[0] == 1
+    return pixels, {"C": c, "CP": columns, "SIDE": window, "P": pixels, "SHARED": shared}
+
+
 def _parts(window: int) -> int:
     """How many programs embed one window."""
     return 1 if window <= 16 else 4 if window <= 32 else 8
@@ -239,18 +331,17 @@ def _sums(
     embed: nn.Conv2d,
     window: int,
     norm: nn.LayerNorm | None,
-    dtype: torch.dtype | None,
+    dtype: torch.dtype,
 ) -> Tensor:
-    """Sums over parts of each window: (b, rows, columns, parts, c / 2) in `dtype`, default x's."""
+    """Sums over parts of each window: (b, rows, columns, parts, c / 2) in `dtype`."""
     b, h, w, c = x_bhwc.shape
     assert x_bhwc.dtype in DTYPES, x_bhwc.dtype
     assert h % window == w % window == 0, (h, w, window)
     assert why_not_context(x_bhwc, window, GRAMS) is None
     rows, columns, parts = h // window, w // window, _parts(window)
-    pixels = min(_PIXELS, triton.next_power_of_2(window**2))
-    x = x_bhwc.contiguous()
-    out = torch.empty(b, rows, columns, parts, c // 2, dtype=dtype or x_bhwc.dtype, device=x.device)
-    windows = b * rows * columns
+    windows, x = b * rows * columns, x_bhwc.contiguous()
+    pixels, constants = _layout(x, embed.weight, window)
+    out = torch.empty(b, rows, columns, parts, c // 2, dtype=dtype, device=x.device)
     normed_by = (None, None) if norm is None else (norm.weight, norm.bias)
     launch(
         _embed,
@@ -258,14 +349,10 @@ def _sums(
         (x, *normed_by, embed.weight, embed.bias, out),
         (columns, windows, 0.0 if norm is None else norm.eps),
         warps=max(1, pixels // 16),
-        C=c,
-        CP=max(16, triton.next_power_of_2(c)),
-        SIDE=window,
-        P=pixels,
+        **constants,
         CHUNKS=triton.cdiv(window**2, pixels * parts),
         PARTS=parts,
         NORM=norm is not None,
-        SHARED=embed.groups == 1,
     )
     return out
 

@@ -26,7 +26,7 @@ def _parts(
         layer.weight.data = spread * torch.randn(layer.weight.shape)
         layer.bias.data = torch.randn(layer.bias.shape)
     module.bias_table.data = torch.randn(module.bias_table.shape)
-    return norm.to(device), module.to(device)
+    return norm.to(device).requires_grad_(False), module.to(device).requires_grad_(False)
 
 
 def _bias(module: NgramContext) -> Tensor:
@@ -114,6 +114,27 @@ def test_a_half_precision_network_may_have_values_beyond_float16(device: torch.d
     found = context_of(module, x, _bias(module))
     assert exact.abs().max() > 2 * torch.finfo(torch.float16).max
     assert (found - exact).abs().max() < 2e-2 * exact.abs().max()
+
+
+@pytest.mark.parametrize("x_dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("c", "window", "shared"), [(60, 8, False), (60, 24, True), (36, 7, False), (12, 4, True)]
+)
+def test_gradients_of_embeddings_are_those_of_float64(
+    c: int, window: int, shared: bool, x_dtype: torch.dtype, device: torch.device
+):
+    _, module = _parts(c, 2, window, shared, device)
+    wide = copy.deepcopy(module.requires_grad_()).double()
+    x = torch.randn(2, window, 2 * window, c, device=device).to(x_dtype).requires_grad_()
+    wide_x = x.detach().double().requires_grad_()
+    grad = torch.randn(2, 1, 2, c // 2, device=device)
+    wide._unigrams(wide_x).backward(grad.double())
+    unigrams(x, module.embed, window=window, dtype=torch.float32).backward(grad)
+    assert x.grad.dtype == x_dtype
+    eps = torch.finfo(x_dtype).eps
+    torch.testing.assert_close(x.grad.double(), wide_x.grad, rtol=eps, atol=1e-6)
+    for found, exact in zip(module.embed.parameters(), wide.embed.parameters(), strict=True):
+        torch.testing.assert_close(found.grad.double(), exact.grad, rtol=1e-5, atol=2e-5)
 
 
 def test_what_is_too_large_is_said(device: torch.device):
