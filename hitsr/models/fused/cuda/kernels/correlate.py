@@ -4,9 +4,9 @@ S-SC is `q G + bias v↓`, where v↓ are values of the base cells and G is v↓
 C-SC is `v Aᵀ`, where A is qᵀ v / t. So the first pass over the pixels sums what a window has in
 common: its cells and A. The second one makes each pixel's result. All of it is linear in each
 argument, so the gradient has the same two passes: one sums gradients of G and A, the other makes
-those of queries and values. The position bias belongs to all windows at once: between the passes,
-`bias v↓` and its gradients are matrix products with the channels of a head in all windows as rows,
-so that heads of few channels, here 5, waste nothing and the bias is read few times.
+those of queries and values. The position bias belongs to all windows at once: between
+the passes, `bias v↓` and its gradients are matrix products with a head's channels of all windows as
+rows, so that heads of few channels, here 5, waste nothing and the bias is read few times.
 
 In trained networks results reach 1e14, so everything between input and output is float32.
 
@@ -215,7 +215,7 @@ def _biased_gradient(
 
 @triton.jit(do_not_specialize=["windows", "columns"])
 def _maps_gradient(
-    qv_p, maps_p, weight_p, grad_p, to_maps_p, to_weight_p, to_bias_p, windows, columns,
+    qv_p, maps_p, weight_p, grad_p, to_maps_p, to_weight_p, windows, columns,
     C: tl.constexpr, CP: tl.constexpr, OUT: tl.constexpr, OP: tl.constexpr, CS: tl.constexpr,
     R: tl.constexpr, T: tl.constexpr, PARTS: tl.constexpr, BLOCKS: tl.constexpr,
     PREC: tl.constexpr,
@@ -225,7 +225,6 @@ def _maps_gradient(
     k = tl.arange(0, CP)
     o = tl.arange(0, OP)
     to_weight = tl.zeros((OP, CP), tl.float32)
-    to_bias = tl.zeros((OP,), tl.float32)
     for unit in range(program, windows * PARTS, tl.num_programs(0)):
         n = unit // PARTS
         along = tl.zeros((OP, CP), tl.float32)
@@ -235,23 +234,21 @@ def _maps_gradient(
             grad = _tokens(grad_p, at, OUT, OP, OUT)
             x = _tokens(qv_p + branch * C, at, C, CP, 2 * C)
             along = tl.dot(tl.trans(grad), x, along, input_precision=PREC)
-            to_bias += tl.sum(grad, 0)
-        square = _block(maps_p + (2 * n + branch) * C * C, k * C, k, C, C)
-        to_weight = tl.dot(along, square, to_weight, input_precision=PREC)
         weight = _block(weight_p + branch * C, o * (2 * C), k, OUT, C)
         to_map = tl.dot(tl.trans(along), weight, input_precision=PREC)
         place = ((unit % PARTS * windows + n) * 2 + branch) * C * C
         place = to_maps_p + place + k[:, None] * C + k[None, :]
         tl.store(place, to_map, mask=(k < C)[:, None] & (k < C)[None, :])
+        square = _block(maps_p + (2 * n + branch) * C * C, k * C, k, C, C)
+        to_weight = tl.dot(along, square, to_weight, input_precision=PREC)
     place = to_weight_p + (program * OUT + o[:, None]) * (2 * C) + branch * C + k[None, :]
     tl.store(place, to_weight, mask=(o < OUT)[:, None] & (k < C)[None, :])
-    tl.store(to_bias_p + (branch * tl.num_programs(0) + program) * OUT + o, to_bias, mask=o < OUT)
 
 
 @triton.jit(do_not_specialize=["windows", "columns"])
 def _qv_gradient(
     qv_p, cells_p, maps_p, base_p, weight_p, grad_p, to_maps_p, to_cells_p, to_qv_p, to_base_p,
-    windows, columns,
+    to_bias_p, windows, columns,
     C: tl.constexpr, CP: tl.constexpr, OUT: tl.constexpr, OP: tl.constexpr, D: tl.constexpr,
     CS: tl.constexpr, R: tl.constexpr, BIASED: tl.constexpr, PREC: tl.constexpr,
 ):  # fmt: skip
@@ -277,8 +274,10 @@ def _qv_gradient(
     weight = _block(weight_p + branch * C, o * (2 * C), k, OUT, C)
     weight = tl.dot(weight, across, input_precision=PREC)
     to_base = to_base_p + ((branch * tl.num_programs(0) + n) * R + dy) * (R + 1)
+    to_bias = tl.zeros((OP,), tl.float32)
     for dx in range(R):
         grad = _tokens(grad_p, at + dx, OUT, OP, OUT)
+        to_bias += tl.sum(grad, 0)
         to_x = tl.dot(grad, weight, input_precision=PREC)
         x = _tokens(qv_p + (1 - branch) * C, at + dx, C, CP, 2 * C)
         to_x = tl.dot(x, other, to_x, input_precision=PREC)
@@ -287,6 +286,7 @@ def _qv_gradient(
         place = to_qv_p + (at + dx)[:, None] * (2 * C) + branch * C + k[None, :]
         tl.store(place, to_x.to(to_qv_p.dtype.element_ty), mask=(k < C)[None, :])
     tl.store(to_base + R, tl.sum(tl.sum(to_cells, 1), 0))
+    tl.store(to_bias_p + (n * R + dy) * OUT + o, to_bias, mask=(o < OUT) & (branch == 0))
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -463,8 +463,8 @@ class _Sizes(NamedTuple):
 
     def bias(self) -> dict[str, int]:
         """What kernels of the position bias are compiled for."""
-        block = _tokens_of(self.window)
-        return {"S": self.cells, "TOKENS": self.window**2, "T": block, "M": _ROWS}
+        s, t, block = self.cells, self.window**2, _tokens_of(self.window)
+        return {"S": s, "TOKENS": t, "T": block, "M": _ROWS, "warps": self.warps}
 
 
 def _tokens_of(window: int) -> int:
@@ -504,7 +504,7 @@ class _Correlate(torch.autograd.Function):
         qv, base_weight, bias, weight, cells, maps = ctx.saved_tensors
         sizes, product = ctx.sizes, ctx.product
         grad = grad.contiguous()
-        to_maps, to_weight, to_proj_bias = _to_maps(qv, maps, weight, grad, sizes, product)
+        to_maps, to_weight = _to_maps(qv, maps, weight, grad, sizes, product)
         to_cells = to_bias = None
         if bias is not None:
             biased = _biased(cells, bias, sizes, product)
@@ -515,9 +515,13 @@ class _Correlate(torch.autograd.Function):
                 to_bias = _to_bias(to_biased, cells, sizes, product).to(bias.dtype)
         to_qv, r = torch.empty_like(qv), sizes.ratio
         to_base = cells.new_empty(2, sizes.windows, r, r + 1)
+        to_proj_bias = cells.new_empty(sizes.windows * r, sizes.o)
         launch(
             _qv_gradient, (sizes.windows, r, 2),
-            (qv, cells, maps, base_weight, weight, grad, to_maps, to_cells, to_qv, to_base),
+            (
+                qv, cells, maps, base_weight, weight, grad, to_maps, to_cells, to_qv, to_base,
+                to_proj_bias,
+            ),
             sizes.numbers(), BIASED=bias is not None, PREC=product,
             **sizes.inputs(), **sizes.outputs(),
         )  # fmt: skip
@@ -529,7 +533,7 @@ class _Correlate(torch.autograd.Function):
             to_base[0, r:].to(base_bias_dtype),
             to_bias,
             to_weight.to(weight.dtype),
-            to_proj_bias.to(proj_bias_dtype),
+            to_proj_bias.sum(0).to(proj_bias_dtype),
             None, None, None,
         )  # fmt: skip
 
@@ -549,34 +553,27 @@ def _sums(
     tensors = (qv, weight, bias, *sums)
     launch(_sum, (n, r), tensors, sizes.numbers(), PREC=product, warps=sizes.warps, **constants)
     if r > 1:
-        launch(
-            _finish,
-            (n,),
-            (*sums, bias, cells, maps),
-            (n,),
-            PREC=product,
-            warps=sizes.warps,
-            **constants,
-        )
+        tensors = (*sums, bias, cells, maps)
+        launch(_finish, (n,), tensors, (n,), PREC=product, warps=sizes.warps, **constants)
     return cells, maps
 
 
 def _to_maps(
     qv: Tensor, maps: Tensor, weight: Tensor, grad: Tensor, sizes: _Sizes, product: Product
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of maps, of the projection's weight by way of them, and of its bias."""
+) -> tuple[Tensor, Tensor]:
+    """Gradients of maps, (n, 2, c, c), and of the projection's weight by way of them."""
     parts, n, c, o = _parts(sizes.window), sizes.windows, sizes.c, sizes.o
-    programs = min(n * parts, _PROGRAMS)
+    programs, block = min(n * parts, _PROGRAMS), min(32, _tokens_of(sizes.window))
     to_maps = maps.new_empty(parts, n, 2, c, c)
-    to_weight, to_bias = maps.new_empty(programs, o, 2 * c), maps.new_empty(2, programs, o)
+    to_weight = maps.new_empty(programs, o, 2 * c)
     constants = sizes.inputs() | sizes.outputs()
     del constants["D"]
     launch(
-        _maps_gradient, (programs, 2), (qv, maps, weight, grad, to_maps, to_weight, to_bias),
-        sizes.numbers(), T=_tokens_of(sizes.window), PARTS=parts, BLOCKS=sizes.blocks // parts,
+        _maps_gradient, (programs, 2), (qv, maps, weight, grad, to_maps, to_weight),
+        sizes.numbers(), T=block, PARTS=parts, BLOCKS=sizes.window**2 // (parts * block),
         PREC=product, stages=1, **constants,
     )  # fmt: skip
-    return _summed(to_maps), to_weight.sum(0), to_bias[0].sum(0)
+    return _summed(to_maps), to_weight.sum(0)
 
 
 def _to_biased(
@@ -587,7 +584,7 @@ def _to_biased(
     to_biased, to_first = torch.empty_like(biased), biased.new_empty(programs, sizes.o, sizes.c)
     launch(
         _biased_gradient, (programs,), (biased, weight, grad, to_biased, to_first),
-        sizes.numbers(), T=_tokens_of(sizes.window), PREC=product,
+        sizes.numbers(), T=_tokens_of(sizes.window), PREC=product, warps=2 * sizes.warps,
         **sizes.inputs(), **sizes.outputs(),
     )  # fmt: skip
     return to_biased, to_first.sum(0)
@@ -597,15 +594,7 @@ def _biased(cells: Tensor, bias: Tensor, sizes: _Sizes, product: Product) -> Ten
     """`bias v↓`: (m, n d, s), (m, t, s) -> (m, n d, t)."""
     biased = cells.new_empty(*cells.shape[:2], sizes.window**2)
     grid = (triton.cdiv(sizes.rows, _ROWS), sizes.blocks, sizes.heads)
-    launch(
-        _bias,
-        grid,
-        (cells, bias, biased),
-        (sizes.rows,),
-        PREC=product,
-        warps=sizes.warps,
-        **sizes.bias(),
-    )
+    launch(_bias, grid, (cells, bias, biased), (sizes.rows,), PREC=product, **sizes.bias())
     return biased
 
 
@@ -614,17 +603,8 @@ def _to_cells(to_biased: Tensor, bias: Tensor, sizes: _Sizes, product: Product) 
     parts = _parts(sizes.window)
     to_cells = to_biased.new_empty(parts, *to_biased.shape[:2], sizes.cells)
     grid = (triton.cdiv(sizes.rows, _ROWS), parts, sizes.heads)
-    tensors, numbers = (to_biased, bias, to_cells), (sizes.rows,)
-    launch(
-        _bias_to_cells,
-        grid,
-        tensors,
-        numbers,
-        PARTS=parts,
-        PREC=product,
-        warps=sizes.warps,
-        **sizes.bias(),
-    )
+    tensors, constants = (to_biased, bias, to_cells), sizes.bias() | {"PARTS": parts}
+    launch(_bias_to_cells, grid, tensors, (sizes.rows,), PREC=product, **constants)
     return _summed(to_cells)
 
 
@@ -635,7 +615,7 @@ def _to_bias(to_biased: Tensor, cells: Tensor, sizes: _Sizes, product: Product) 
     to_bias = cells.new_empty(parts, sizes.heads, sizes.window**2, sizes.cells)
     grid, numbers = (sizes.blocks, parts, sizes.heads), (sizes.rows, blocks)
     tensors = (to_biased, cells, to_bias)
-    launch(_bias_gradient, grid, tensors, numbers, PREC=product, warps=sizes.warps, **sizes.bias())
+    launch(_bias_gradient, grid, tensors, numbers, PREC=product, **sizes.bias())
     return _summed(to_bias)
 
 
