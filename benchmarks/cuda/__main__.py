@@ -37,8 +37,8 @@ from benchmarks.cuda.targets import compared
 from benchmarks.cuda.training import training
 from benchmarks.machine import machine
 from hitsr.base.errors import in_one_line
-from hitsr.models.fused.cuda.kernels.launch import SWITCH
 from hitsr.runtime.devices import pick_device
+from hitsr.runtime.precision import KERNEL_SWITCH
 from hitsr.runtime.trials import chosen
 from hitsr.training.kernels import allow_deterministic_products
 
@@ -126,7 +126,7 @@ def _introduction(bench: Bench) -> str:
         capability = ".".join(map(str, torch.cuda.get_device_capability(bench.device)))
         name = f"{torch.cuda.get_device_name(bench.device)}, compute capability {capability}"
     size = "x".join(map(str, bench.output))
-    switch = f"{SWITCH}={os.environ.get(SWITCH, 'auto')}"
+    switch = f"{KERNEL_SWITCH}={os.environ.get(KERNEL_SWITCH, 'auto')}"
     return (
         f"# On a GPU\n\n`python -m benchmarks.cuda`, x{SCALE}, output {size}, batch 1 unless said, "
         f"on {name}; {machine()}, CUDA {torch.version.cuda}, {switch}. Milliseconds are medians of "

@@ -1,5 +1,6 @@
 """Set how products of floats are computed, so that no result depends on torch's global defaults."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ _HALF_SUMS = (
     "cuda.matmul.allow_bf16_reduced_precision_reduction",
 )
 _BY_TRIAL = "cudnn.benchmark"
+KERNEL_SWITCH = "HITSR_KERNELS"  # of the environment; "plain" turns kernels of our own off
 
 
 def dtype_of(precision: Precision) -> torch.dtype:
@@ -70,7 +72,8 @@ def settings(device: torch.device) -> dict[str, str]:
     """The settings that hold now for this device, by name; empty for other devices than GPUs."""
     if device.type != "cuda":
         return {}
-    return {name: str(_get(name)) for name in (*_TF32, *_HALF_SUMS, _BY_TRIAL)}
+    found = {name: str(_get(name)) for name in (*_TF32, *_HALF_SUMS, _BY_TRIAL)}
+    return found | {KERNEL_SWITCH: os.environ.get(KERNEL_SWITCH, "auto")}
 
 
 def uses_tf32() -> bool:

@@ -117,13 +117,13 @@ def fastest(
 
 def chosen(device: torch.device) -> dict[str, str]:
     """All choices made on a device in this process: what was asked, and which way is used."""
-    made = {asked.words: way for asked, way in _chosen.items() if asked.device == device}
-    refused = {
-        asked.words: f"PyTorch's, as the kernel {misfit}"
+    checked = {
+        asked.words: f"PyTorch's, as the kernel {misfit}" if misfit else "a kernel, untimed"
         for asked, misfit in _misfits.items()
-        if misfit and asked.device == device
+        if asked.device == device
     }
-    return made | refused
+    timed = {asked.words: way for asked, way in _chosen.items() if asked.device == device}
+    return checked | timed
 
 
 _chosen: dict[Question, str] = {}

@@ -22,6 +22,7 @@ from hitsr.data.patches import Patches
 from hitsr.models.checkpoints import metadata_of, save_weights
 from hitsr.records import BICUBIC_LR, LogLine, TrainingRecord
 from hitsr.records.provenance import provenance
+from hitsr.runtime.trials import chosen
 from hitsr.specs.config import Graph
 from hitsr.specs.network import ScaledNetwork
 from hitsr.specs.recipe import Recipe
@@ -87,7 +88,7 @@ def train(
         run=run,
         params=sum(parameter.numel() for parameter in model.parameters()),
         pictures=len(patches.pictures),
-        settings=found,
+        settings=found | chosen(device),
         graph=step.is_captured,
         no_graph=step.problem,
         degradation=degradation,

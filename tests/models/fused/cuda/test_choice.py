@@ -11,6 +11,7 @@ from hitsr.base.errors import SpecError
 from hitsr.models.fused.cuda.choice import KERNEL, best, has_hooks, only
 from hitsr.models.fused.cuda.kernels import launch
 from hitsr.runtime import trials
+from hitsr.runtime.precision import KERNEL_SWITCH
 
 X = torch.randn(8, 60)
 
@@ -54,6 +55,8 @@ def test_a_kernel_that_agrees_is_used_and_checked_once():
     for _ in range(3):
         assert best("double", lambda: _kernel, counted, (X,)) is _kernel
     assert len(calls) == 1
+    said = {"double, 60 channels, float32, 8 rows or more": "a kernel, untimed"}
+    assert trials.chosen(X.device) == said
 
 
 @pytest.mark.usefixtures("usable")
@@ -144,7 +147,7 @@ def _features(**changes: object) -> SimpleNamespace:
     ],
 )
 def test_why_kernels_cannot_run(x, capability, reason, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv(launch.SWITCH, raising=False)
+    monkeypatch.delenv(KERNEL_SWITCH, raising=False)
     monkeypatch.setattr(launch, "has_triton", lambda: True)
     monkeypatch.setattr(launch, "_capability", lambda _: capability)
     monkeypatch.setattr(launch, "Tensor", type(x))  # where no such device is
@@ -157,12 +160,12 @@ def test_tensors_without_values_go_through_no_kernel(monkeypatch: pytest.MonkeyP
 
 
 def test_kernels_can_be_switched_off(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(launch.SWITCH, "plain")
+    monkeypatch.setenv(KERNEL_SWITCH, "plain")
     assert launch.why_not(torch.empty(1)) == "HITSR_KERNELS=plain"
-    monkeypatch.setenv(launch.SWITCH, "fast")
+    monkeypatch.setenv(KERNEL_SWITCH, "fast")
     with pytest.raises(SpecError, match="HITSR_KERNELS='fast': must be auto or plain"):
         launch.why_not(torch.empty(1))
-    monkeypatch.setenv(launch.SWITCH, "auto")
+    monkeypatch.setenv(KERNEL_SWITCH, "auto")
     monkeypatch.setattr(launch, "has_triton", lambda: False)
     assert launch.why_not(torch.empty(1)) == "Triton is not installed"
 

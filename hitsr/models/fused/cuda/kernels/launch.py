@@ -16,11 +16,10 @@ from torch import Tensor
 
 from hitsr.base.errors import SpecError, shortened
 from hitsr.runtime import graphs
-from hitsr.runtime.precision import uses_tf32
+from hitsr.runtime.precision import KERNEL_SWITCH, uses_tf32
 
 Product = Literal["ieee", "tf32x3", "tf32"]
 
-SWITCH = "HITSR_KERNELS"
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _LEAST_CAPABILITY = (8, 0)  # Ampere: asynchronous copies, TF32 and bfloat16 products
 _MOST_ELEMENTS = 2**31 - 1  # kernels count in 32 bits
@@ -32,7 +31,7 @@ def why_not(x: Tensor) -> str | None:
     Raises SpecError for an unknown value of the environment variable HITSR_KERNELS.
     """
     if is_switched_off():
-        return f"{SWITCH}=plain"
+        return f"{KERNEL_SWITCH}=plain"
     if not has_triton():
         return "Triton is not installed"
     if x.device.type != "cuda":
@@ -48,9 +47,9 @@ def why_not(x: Tensor) -> str | None:
 
 def is_switched_off() -> bool:
     """Whether HITSR_KERNELS=plain asks for PyTorch's operators alone."""
-    value = os.environ.get(SWITCH, "auto")
+    value = os.environ.get(KERNEL_SWITCH, "auto")
     if value not in ("auto", "plain"):
-        raise SpecError(f"{SWITCH}={shortened(value)}: must be auto or plain")
+        raise SpecError(f"{KERNEL_SWITCH}={shortened(value)}: must be auto or plain")
     return value == "plain"
 
 

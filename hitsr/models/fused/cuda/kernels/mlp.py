@@ -4,9 +4,9 @@ Hidden features exist only in registers, a block of them at a time, and are comp
 gradients. These have two kernels. One, for x, takes all hidden features of a few rows. The other,
 for the layers' weights, takes a few hidden features of many rows and sums in registers; sums for
 all of them would leave no registers for anything else. Writing hidden features and their gradients
-for PyTorch's matrix products would move more bytes: for a ratio of 2, writes and reads of four times
-each what x has. The second kernel reads x and the gradient of y, again for each block of hidden
-features, but from the cache.
+for PyTorch's matrix products would move more bytes: for a ratio of 2, four times those of x are
+written and four times read. The second kernel reads x and the gradient of y, again for each block
+of hidden features, but from the cache.
 
 Shapes: r rows, c channels, e hidden features.
 """
