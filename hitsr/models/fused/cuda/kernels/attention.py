@@ -15,8 +15,15 @@ from torch.autograd.function import once_differentiable
 
 from hitsr.models.fused.cuda.kernels.attention_gradient import gradients
 from hitsr.models.fused.cuda.kernels.common import LOG2E, channels
-from hitsr.models.fused.cuda.kernels.launch import fits, launch, product_of
-from hitsr.models.fused.cuda.kernels.window import keys, pixels, scores, share
+from hitsr.models.fused.cuda.kernels.launch import fits, launch
+from hitsr.models.fused.cuda.kernels.window import (
+    keys,
+    layout,
+    padded,
+    pixels,
+    scores,
+    share,
+)
 
 MOST_CELLS = 16  # a side
 MOST_HEAD_CHANNELS = 64
@@ -39,8 +46,8 @@ def _mixed(
     NARROW: tl.constexpr = C // (FOLD * FOLD)
     d = tl.arange(0, DP)
     pixel, region = pixels(n, query, group // FOLD, group % FOLD, height, width, shift, SIDE, FOLD)
-    at = pixel[:, None] * (C + 2 * NARROW) + (head * D + d)[None, :]
-    q = tl.load(qkv_p + at, mask=(query < TOKENS)[:, None] & (d < D)[None, :], other=0.0)
+    places = pixel[:, None] * (C + 2 * NARROW) + (head * D + d)[None, :]
+    q = tl.load(qkv_p + places, mask=(query < TOKENS)[:, None] & (d < D)[None, :], other=0.0)
     top = tl.full((query.shape[0],), float("-inf"), tl.float32)
     total = tl.zeros((query.shape[0],), tl.float32)
     mixed = tl.zeros((query.shape[0], DP), tl.float32)
@@ -51,7 +58,8 @@ def _mixed(
         k = tl.load(qkv_p + at, mask=real, other=0.0)
         v = tl.load(qkv_p + at + NARROW, mask=real, other=0.0)
         s = scores(
-            q, k, bias_p, head, query, key, region, key_region, scale,
+            q, k, bias_p, head, query[:, None], key[None, :], region[:, None], key_region[None, :],
+            scale,
             TOKENS, K, BIASED, SHIFTED, PREC,
         )  # fmt: skip
         higher = tl.maximum(top, tl.max(s, 1))
@@ -172,10 +180,10 @@ class _WindowAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         qkv, bias, out, log = ctx.saved_tensors
-        constants, (_, window, shift, fold) = layout(qkv, bias, *ctx.sizes), ctx.sizes
+        constants, (_, _, shift, _) = layout(qkv, bias, *ctx.sizes), ctx.sizes
         to_qkv, to_bias = gradients(
             *(qkv, bias, out, log, grad.contiguous()),
-            *(constants, shift, tile(window // fold), ctx.needs_input_grad[:2]),
+            *(constants, shift, ctx.needs_input_grad[:2]),
         )
         return to_qkv, to_bias, None, None, None, None
 
@@ -186,20 +194,20 @@ def _attended(
     """Mixed features, and if `kept` the sums of exponentials, as log2: (m, b h w) float32."""
     b, h, w, _ = qkv.shape
     constants = layout(qkv, bias, heads, window, shift, fold)
-    block = tile(window // fold)
+    q, k = _tile(constants, qkv.dtype)
     out = qkv.new_empty(b, h, w, constants["C"])
     log = qkv.new_empty(heads, b * h * w, dtype=torch.float32) if kept else None
-    programs = _programs(qkv, window, fold, block)
-    together = heads if programs >= _MANY else 1
+    programs = _programs(qkv, window, fold, q)
+    together = heads if programs >= _MANY and q >= constants["SIDE"] ** 2 else 1
     launch(
         _attend,
         (programs * heads // together,),
         (qkv, contiguous(bias), out, log),
         (h, w, shift, b * h * w, constants["D"] ** -0.5),
-        warps=block // 16,
+        warps=min(4, q * constants["DP"] // 256),
         **constants,
-        Q=block,
-        K=block,
+        Q=q,
+        K=k,
         TOGETHER=together,
         KEPT=kept,
     )
@@ -225,47 +233,20 @@ def attend_and_project(
     qkv, x = qkv.to(dtype).contiguous(), x.contiguous()
     y = torch.empty_like(x)
     constants = layout(qkv, bias, heads, window, shift, fold)
-    block = queries = tile(window // fold)
-    while queries > 16 and _programs(x, window, fold, queries) < _FEW:
-        queries //= 2
+    q, k = _tile(constants, dtype)
+    while q > 16 and _programs(x, window, fold, q) < _FEW:
+        q //= 2
     launch(
         _attend_and_project,
-        (_programs(x, window, fold, queries),),
+        (_programs(x, window, fold, q),),
         (qkv, contiguous(bias), proj.weight, proj.bias, x, y),
         (*x.shape[1:3], shift, constants["D"] ** -0.5),
-        warps=queries // 16,
         **constants,
         CP=max(16, triton.next_power_of_2(constants["C"])),
-        Q=queries,
-        K=block,
+        Q=q,
+        K=k,
     )
     return y
-
-
-def layout(
-    qkv: Tensor, bias: Tensor | None, heads: int, window: int, shift: int, fold: int
-) -> dict[str, Any]:
-    """Constants of every kernel of attention."""
-    c = qkv.shape[-1] * fold**2 // (fold**2 + 2)
-    return {
-        "C": c,
-        "HEADS": heads,
-        "D": c // heads,
-        "DP": max(16, triton.next_power_of_2(c // heads)),
-        "SIDE": window // fold,
-        "FOLD": fold,
-        "BIASED": bias is not None,
-        "SHIFTED": shift > 0,
-        "PREC": product_of(qkv.dtype),
-    }
-
-
-def tile(side: int) -> int:
-    """Queries, and keys, that a program takes at a time: a power of two that pads little."""
-    cells = side**2
-    if cells <= 32:
-        return 16 if cells <= 16 else 32
-    return min((64, 32), key=lambda size: -(-cells // size) * size)
 
 
 def contiguous(bias: Tensor | None) -> Tensor | None:
@@ -278,3 +259,11 @@ def _programs(x: Tensor, window: int, fold: int, queries: int) -> int:
     b, h, w = x.shape[:3]
     blocks = -(-((window // fold) ** 2) // queries)
     return b * (h // window) * (w // window) * fold**2 * blocks
+
+
+def _tile(constants: dict[str, Any], dtype: torch.dtype) -> tuple[int, int]:
+    """Queries and keys that a program takes at a time, without spilling registers."""
+    block = padded(constants["SIDE"] ** 2)
+    if dtype != torch.float32 or constants["DP"] == 16:
+        return block, block
+    return min(block, 64 if constants["DP"] == 32 else 32), min(block, 32)

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from hitsr.models.fused.cuda.kernels.common import LOG2E
 from hitsr.models.fused.cuda.kernels.launch import launch
-from hitsr.models.fused.cuda.kernels.window import keys, pixels, scores, share
+from hitsr.models.fused.cuda.kernels.window import keys, padded, pixels, scores, share
 
 _PROGRAMS = 1024  # that share windows, at least, if there are enough windows
-_WARPS, _STAGES = 4, 1
 
 
 @triton.jit
@@ -44,10 +43,13 @@ def _at_queries(
 
 
 @triton.jit
-def _to_scores(s, v, grad, along, log, PREC: tl.constexpr):
-    """Weights of values, and the gradient of scores s."""
-    p = tl.exp2(s * LOG2E - log[:, None])
-    return p, p * (tl.dot(grad, tl.trans(v), input_precision=PREC) - along[:, None])
+def _to_scores(s, a, b, along, log, PREC: tl.constexpr):
+    """Weights of values, and the gradient of scores s.
+
+    a, b: what the gradient is of queries, and values, or in the other order for transposed scores.
+    """
+    p = tl.exp2(s * LOG2E - log)
+    return p, p * (tl.dot(a, tl.trans(b), input_precision=PREC) - along)
 
 
 @triton.jit(do_not_specialize=["height", "width", "shift", "all_pixels", "windows", "each"])
@@ -64,8 +66,8 @@ def _to_keys(
     TOKENS: tl.constexpr = SIDE * SIDE
     NARROW: tl.constexpr = C // (FOLD * FOLD)
     GROUPS: tl.constexpr = FOLD * FOLD
-    BLOCKS: tl.constexpr = (TOKENS + Q - 1) // Q
-    PARTS: tl.constexpr = GROUPS * BLOCKS // STEPS
+    BLOCKS: tl.constexpr = (TOKENS + K - 1) // K
+    PARTS: tl.constexpr = GROUPS * ((TOKENS + Q - 1) // Q) // STEPS
     program = tl.program_id(0)
     head = program % HEADS
     part = program // HEADS % PARTS
@@ -75,7 +77,7 @@ def _to_keys(
     d = tl.arange(0, DP)
     real = (key < TOKENS)[:, None] & (d < D)[None, :]
     if TO_BIAS:
-        to_bias = tl.zeros((Q, K), tl.float32)
+        to_bias = tl.zeros((K, Q), tl.float32)
     for n in range(chunk * each, tl.minimum(chunk * each + each, windows)):
         at, key_region = keys(n, key, head, height, width, shift, C, D, DP, SIDE, FOLD)
         k = tl.load(qkv_p + at, mask=real, other=0.0)
@@ -90,18 +92,18 @@ def _to_keys(
                 height, width, shift, all_pixels, C, D, DP, SIDE, FOLD,
             )  # fmt: skip
             s = scores(
-                q, k, bias_p, head, query, key, region, key_region, scale,
-                TOKENS, K, BIASED, SHIFTED, PREC,
+                k, q, bias_p, head, query[None, :], key[:, None], region[None, :],
+                key_region[:, None], scale, TOKENS, K, BIASED, SHIFTED, PREC,
             )  # fmt: skip
-            p, to_s = _to_scores(s, v, grad, along, log, PREC)
+            p, to_s = _to_scores(s, v, grad, along[None, :], log[None, :], PREC)
             if TO_BIAS:
                 to_bias += to_s
             to_s = to_s.to(q.dtype)
             if TO_KEYS:
-                to_v = tl.dot(tl.trans(p.to(q.dtype)), grad, to_v, input_precision=PREC)
-                to_k = tl.dot(tl.trans(to_s), q, to_k, input_precision=PREC)
+                to_v = tl.dot(p.to(q.dtype), grad, to_v, input_precision=PREC)
+                to_k = tl.dot(to_s, q, to_k, input_precision=PREC)
             if TO_QUERIES:
-                to_q = tl.dot(to_s, k, input_precision=PREC) * scale
+                to_q = tl.dot(tl.trans(to_s), k, input_precision=PREC) * scale
                 inside = (query < TOKENS)[:, None] & (d < D)[None, :]
                 tl.store(to_qkv_p + places, to_q.to(q.dtype), mask=inside)
         if TO_KEYS:
@@ -109,8 +111,8 @@ def _to_keys(
             tl.store(to_qkv_p + at + NARROW, to_v.to(k.dtype), mask=real)
     if TO_BIAS:
         query = part * STEPS // GROUPS * Q + tl.arange(0, Q)
-        at = ((chunk * HEADS + head) * TOKENS + query[:, None]) * TOKENS + key[None, :]
-        inside = (query < TOKENS)[:, None] & (key < TOKENS)[None, :]
+        at = ((chunk * HEADS + head) * TOKENS + query[None, :]) * TOKENS + key[:, None]
+        inside = (query < TOKENS)[None, :] & (key < TOKENS)[:, None]
         tl.store(to_bias_p + at, to_bias, mask=inside)
 
 
@@ -139,10 +141,10 @@ def _to_queries(
         k = tl.load(qkv_p + at, mask=real, other=0.0)
         v = tl.load(qkv_p + at + NARROW, mask=real, other=0.0)
         s = scores(
-            q, k, bias_p, head, query, key, region, key_region, scale,
-            TOKENS, K, BIASED, SHIFTED, PREC,
+            q, k, bias_p, head, query[:, None], key[None, :], region[:, None], key_region[None, :],
+            scale, TOKENS, K, BIASED, SHIFTED, PREC,
         )  # fmt: skip
-        _p, to_s = _to_scores(s, v, grad, along, log, PREC)
+        _p, to_s = _to_scores(s, grad, v, along[:, None], log[:, None], PREC)
         to_q = tl.dot(to_s.to(k.dtype), k, to_q, input_precision=PREC)
     real = (query < TOKENS)[:, None] & (d < D)[None, :]
     tl.store(to_qkv_p + places, (to_q * scale).to(q.dtype), mask=real)
@@ -156,25 +158,25 @@ def gradients(
     grad: Tensor,
     constants: dict[str, Any],
     shift: int,
-    block: int,
     wanted: tuple[bool, bool],
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of qkv and bias, those that are `wanted`, from that of attention's result `out`.
 
     All contiguous. log: sums of exponentials, as log2, (m, b h w) float32; `constants` are those of
-    `attention.layout`, `block` is how many queries and keys a program takes at a time.
+    `window.layout`.
     """
     _, h, w, _ = qkv.shape
     pixels, heads, scale = log.shape[1], constants["HEADS"], constants["D"] ** -0.5
     groups, cells = constants["FOLD"] ** 2, constants["SIDE"] ** 2
-    windows, blocks = pixels // (groups * cells), -(-cells // block)
+    q, k = _tile(cells, constants["DP"], qkv.dtype)
+    windows, blocks, steps = pixels // (groups * cells), -(-cells // k), groups * -(-cells // q)
+    tile = {"Q": q, "K": k, "warps": min(4, q * constants["DP"] // 128), "stages": 1}
     to_qkv = torch.empty_like(qkv) if wanted[0] else None
     to_bias = None
-    in_one = blocks == 1
-    passes = [wanted] if in_one else [(True, False)] * wanted[0] + [(False, True)] * wanted[1]
-    for keys_too, bias_too in passes:
-        steps = groups if bias_too else groups * blocks
-        shares = heads * blocks * (groups * blocks // steps)
+    apart = [(True, False)] * wanted[0] + [(False, True)] * wanted[1]
+    for keys_too, bias_too in [wanted] if cells <= min(q, k) else apart:
+        own = groups if bias_too else steps
+        shares = heads * blocks * (steps // own)
         each = -(-windows // min(windows, -(-_PROGRAMS // shares)))
         chunks = -(-windows // each)
         parts = log.new_empty(chunks, heads, cells, cells) if bias_too else None
@@ -183,28 +185,30 @@ def gradients(
             (chunks * shares,),
             (qkv, bias, grad, out, log, to_qkv, parts),
             (h, w, shift, pixels, windows, each, scale),
-            warps=_WARPS,
-            stages=_STAGES,
             **constants,
-            Q=block,
-            K=block,
-            STEPS=steps,
+            **tile,
+            STEPS=own,
             TO_KEYS=keys_too,
-            TO_QUERIES=keys_too and in_one,
+            TO_QUERIES=keys_too and blocks == 1,
             TO_BIAS=bias_too,
         )
         if parts is not None and bias is not None:
             to_bias = parts.sum(0).to(bias.dtype)
-    if to_qkv is not None and not in_one:
+    if to_qkv is not None and blocks > 1:
         launch(
             _to_queries,
-            (windows * groups * blocks * heads,),
+            (windows * steps * heads,),
             (qkv, bias, grad, out, log, to_qkv),
             (h, w, shift, pixels, scale),
-            warps=_WARPS,
-            stages=_STAGES,
             **constants,
-            Q=block,
-            K=block,
+            **tile,
         )
     return to_qkv, to_bias
+
+
+def _tile(cells: int, width: int, dtype: torch.dtype) -> tuple[int, int]:
+    """Queries and keys that a program takes at a time, without spilling registers."""
+    block = padded(cells)
+    if dtype != torch.float32:
+        return (block, block) if width == 16 else (min(block, 32), block)
+    return min(block, 32 if width == 16 else 16), min(block, 64 if width == 16 else 32)

@@ -7,10 +7,14 @@ channels are those of its tokens, side by side (`Attention._fold`). Cells are co
 Features qkv (b, h, w, C + 2 C / FOLD²) are those of the picture before its shift.
 """
 
+from typing import Any
+
 import triton
 import triton.language as tl
+from torch import Tensor
 
 from hitsr.models import windows
+from hitsr.models.fused.cuda.kernels.launch import product_of
 
 SEPARATE = tl.constexpr(windows.SEPARATE)
 
@@ -75,18 +79,47 @@ def keys(
 
 @triton.jit
 def scores(
-    q, k, bias_p, head, query, key, query_region, key_region, scale,
+    a, b, bias_p, head, query, key, query_region, key_region, scale,
     TOKENS: tl.constexpr, K: tl.constexpr, BIASED: tl.constexpr, SHIFTED: tl.constexpr,
     PREC: tl.constexpr,
 ):  # fmt: skip
-    """Scores of the queries of cells `query` to the keys of cells `key`, -inf beyond the last."""
-    s = tl.dot(q, tl.trans(k), input_precision=PREC) * scale
-    real = (query < TOKENS)[:, None] & (key < TOKENS)[None, :]
+    """Scores of queries of cells `query` to keys of cells `key`, -inf beyond the last of K keys.
+
+    a, b: queries (q, DP), keys (k, DP), whose cells and regions are columns (q, 1), rows (1, k);
+    or keys, queries, rows, columns for the transposed scores.
+    """
+    s = tl.dot(a, tl.trans(b), input_precision=PREC) * scale
     if BIASED:
-        at = (head * TOKENS + query[:, None]) * TOKENS + key[None, :]
+        at = (head * TOKENS + query) * TOKENS + key
+        real = (query < TOKENS) & (key < TOKENS)
         s += tl.load(bias_p + at, mask=real, other=0.0).to(tl.float32)
     if SHIFTED:
-        s += tl.where(query_region[:, None] != key_region[None, :], SEPARATE, 0.0)
+        s += tl.where(query_region != key_region, SEPARATE, 0.0)
     if TOKENS % K != 0:
-        s = tl.where((key < TOKENS)[None, :], s, float("-inf"))
+        s = tl.where(key < TOKENS, s, float("-inf"))
     return s
+
+
+def layout(
+    qkv: Tensor, bias: Tensor | None, heads: int, window: int, shift: int, fold: int
+) -> dict[str, Any]:
+    """Constants of every kernel of attention."""
+    c = qkv.shape[-1] * fold**2 // (fold**2 + 2)
+    return {
+        "C": c,
+        "HEADS": heads,
+        "D": c // heads,
+        "DP": max(16, triton.next_power_of_2(c // heads)),
+        "SIDE": window // fold,
+        "FOLD": fold,
+        "BIASED": bias is not None,
+        "SHIFTED": shift > 0,
+        "PREC": product_of(qkv.dtype),
+    }
+
+
+def padded(cells: int) -> int:
+    """The size, a power of two from 16 to 64, of blocks of cells that pads little."""
+    if cells <= 32:
+        return 16 if cells <= 16 else 32
+    return 32 if -(-cells // 32) % 2 and cells > 64 else 64

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from hitsr.models.attention import Attention
+from hitsr.models.fused.cuda.kernels import attention, attention_gradient
 from hitsr.models.fused.cuda.kernels.attention import (
     attend_and_project,
     why_not,
@@ -19,11 +20,18 @@ CASES = {
     "SwinIR-M's heads": ((60, 2, 8, 0, 1), (1, 8, 8)),
     "5x5 cells, odd shift": ((24, 2, 10, 3, 2), (2, 10, 10)),
     "SRFormer-Light": ((60, 6, 16, 8, 2), (1, 16, 16)),
-    "SRFormer's cells": ((20, 1, 24, 12, 2), (1, 24, 24)),
+    "9x9 cells of 2x2": ((8, 1, 18, 9, 2), (1, 18, 18)),
     "cells of 4x4": ((32, 2, 8, 3, 4), (1, 8, 8)),
-    "64-wide heads": ((64, 1, 12, 6, 1), (1, 12, 12)),
+    "64-wide heads, 12x12 cells": ((64, 1, 12, 6, 1), (1, 12, 12)),
     "16x16 cells": ((10, 1, 16, 8, 1), (1, 16, 16)),
 }
+
+
+IN_EACH_TYPE = ("one-wide heads", "5x5 cells, odd shift", "SwinIR-M's heads")
+INPUTS = [
+    *((case, torch.float32) for case in CASES),
+    *((case, dtype) for case in IN_EACH_TYPE for dtype in DTYPES[1:]),
+]
 
 
 def _mixer(c: int, heads: int, window: int, shift: int, fold: int, positions: bool) -> Attention:
@@ -60,8 +68,7 @@ def _error(dtype: torch.dtype, qkv: Tensor) -> float:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("case", "dtype"), INPUTS)
 def test_attention_is_that_of_the_paper(case: str, dtype: torch.dtype, device: torch.device):
     mixer, qkv = _inputs(case, dtype, device)
     found = _attended(mixer, qkv.to(dtype), _bias(mixer, dtype))
@@ -73,10 +80,8 @@ def test_attention_is_that_of_the_paper(case: str, dtype: torch.dtype, device: t
 @pytest.mark.parametrize("fold", [1, 2])
 def test_positions_may_be_missing_or_of_another_type(fold: int, device: torch.device):
     torch.manual_seed(0)
-    without, qkv = (
-        _mixer(16, 2, 8, 2, fold, positions=False),
-        torch.randn(1, 8, 8, 16 + 32 // fold**2),
-    )
+    without = _mixer(16, 2, 8, 2, fold, positions=False)
+    qkv = torch.randn(1, 8, 8, sum(without.widths))
     found = _attended(without.to(device), qkv.to(device), None)
     assert (found - without(qkv.to(device).double())).abs().max() < _error(torch.float32, qkv)
     mixer = _mixer(16, 2, 8, 2, fold, positions=True).to(device)
@@ -111,6 +116,60 @@ def test_projection_and_residual_are_pytorchs(
     assert (found - exact).abs().max() < tolerance
 
 
+def _check_gradients(mixer: Attention, qkv: Tensor, dtype: torch.dtype) -> None:
+    """Those of qkv, and of biases if there are any, against float64 ones."""
+    wide, narrow = qkv.clone().requires_grad_(), qkv.to(dtype).requires_grad_()
+    grad = torch.randn(*qkv.shape[:3], mixer.widths[0], device=qkv.device).to(dtype)
+    mixer(wide).backward(grad.double())
+    # Scores of a token that is separate from all keys, near -100, are exact to 4e-6.
+    tolerance = 3 * torch.finfo(dtype).eps + 5e-6
+    bias = None
+    if mixer.bias_table is not None:
+        bias = _bias(mixer, dtype).detach().requires_grad_()
+    _attended(mixer, narrow, bias).backward(grad)
+    assert narrow.grad.dtype == dtype
+    for part, exact in zip(narrow.grad.split(mixer.widths, -1), wide.grad.split(mixer.widths, -1)):
+        assert (part - exact).norm() < tolerance * exact.norm()
+    if bias is not None:
+        assert bias.grad.dtype == dtype
+        table = torch.zeros_like(mixer.bias_table).requires_grad_()
+        table_bias(table, mixer.window // mixer.fold, 1).backward(bias.grad.double())
+        exact = mixer.bias_table.grad
+        assert (table.grad - exact).norm() < tolerance * exact.norm()
+
+
+@pytest.mark.parametrize(("case", "dtype"), INPUTS)
+def test_gradients_are_those_of_the_paper(case: str, dtype: torch.dtype, device: torch.device):
+    _check_gradients(*_inputs(case, dtype, device), dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("many", [True, False])
+def test_programs_may_share_any_number_of_windows_and_heads(
+    many: bool, dtype: torch.dtype, device: torch.device, monkeypatch: pytest.MonkeyPatch
+):
+    """A large picture has programs that take all heads, or windows in turn, the last one fewer."""
+    monkeypatch.setattr(attention, "_MANY", 1)
+    monkeypatch.setattr(attention_gradient, "_PROGRAMS", 4 if many else 1)
+    torch.manual_seed(0)
+    mixer = _mixer(12, 2, 4, 2, 1, positions=True).to(device)
+    mixer.bias_table.data = mixer.bias_table.data.to(dtype).double()
+    qkv = torch.randn(1, 4, 12, 36, device=device).to(dtype).double()
+    _check_gradients(mixer, qkv, dtype)
+
+
+def test_gradients_need_no_positions_and_are_of_what_is_asked_for(device: torch.device):
+    torch.manual_seed(0)
+    qkv = torch.randn(1, 8, 8, 24, device=device, dtype=torch.float64)
+    _check_gradients(_mixer(16, 2, 8, 2, 2, positions=False).to(device), qkv, torch.float32)
+    mixer = _mixer(16, 2, 8, 2, 2, positions=True).to(device)
+    x, bias = qkv.float().requires_grad_(), _bias(mixer, torch.float32).detach().requires_grad_()
+    both = torch.autograd.grad(_attended(mixer, x, bias).square().sum(), (x, bias))
+    (of_x,) = torch.autograd.grad(_attended(mixer, x, bias.detach()).square().sum(), x)
+    (of_bias,) = torch.autograd.grad(_attended(mixer, x.detach(), bias).square().sum(), bias)
+    torch.testing.assert_close((of_x, of_bias), both)
+
+
 @pytest.mark.parametrize(
     ("c", "sizes", "reason"),
     [
@@ -129,26 +188,3 @@ def test_places_beyond_32_bits_are_named():
     x = torch.empty(8, 1280, 2**12, 60, device="meta")
     assert why_not(x, heads=6, window=8) == "more values than 32 bits count"
     assert why_not(x[:4, :640], heads=6, window=8) is None
-
-
-def _relative(found: Tensor, exact: Tensor) -> float:
-    return float((found.double() - exact).norm() / exact.norm())
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", CASES)
-def test_gradients_are_those_of_the_paper(case: str, dtype: torch.dtype, device: torch.device):
-    mixer, qkv = _inputs(case, dtype, device)
-    wide = qkv.clone().requires_grad_()
-    grad = torch.randn(*qkv.shape[:3], mixer.widths[0], device=device).to(dtype)
-    mixer(wide).backward(grad.double())
-    narrow, bias = qkv.to(dtype).requires_grad_(), _bias(mixer, dtype).detach().requires_grad_()
-    _attended(mixer, narrow, bias).backward(grad)
-    assert (narrow.grad.dtype, bias.grad.dtype) == (dtype, dtype)
-    table = torch.zeros_like(mixer.bias_table).requires_grad_()
-    table_bias(table, mixer.window // mixer.fold, 1).backward(bias.grad.double())
-    # Scores of a token that is separate from all keys, near -100, are exact to 4e-6.
-    tolerance = 3 * torch.finfo(dtype).eps + 5e-6
-    for part, exact in zip(narrow.grad.split(mixer.widths, -1), wide.grad.split(mixer.widths, -1)):
-        assert _relative(part, exact) < tolerance
-    assert _relative(table.grad, mixer.bias_table.grad) < tolerance
