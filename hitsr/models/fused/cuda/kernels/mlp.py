@@ -4,13 +4,14 @@ Hidden features exist only in registers, a block of them at a time, and are comp
 gradients. These have two kernels. One, for x, takes all hidden features of a few rows. The other,
 for the layers' weights, takes a few hidden features of many rows and sums in registers; sums for
 all of them would leave no registers for anything else. Writing hidden features and their gradients
-for PyTorch's matrix products would move more bytes: for a ratio of 2, four times those of x are
-written and four times read. The second kernel reads x and the gradient of y, again for each block
-of hidden features, but from the cache.
+for PyTorch's matrix products would move more bytes: for a ratio of 2, writes and reads of four
+times each what x has. The second kernel reads x and the gradient of y, again for each block of
+hidden features, but from the cache.
 
 Shapes: r rows, c channels, e hidden features.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -167,12 +168,15 @@ def _to_features(
 
 @triton.jit(do_not_specialize=["rows", "blocks"])
 def _to_weights(
-    x_p, to_out_p, norm_weight_p, norm_bias_p, expand_p, expand_bias_p, reduce_p, parts_p,
-    rows, blocks, eps,
+    x_p, to_out_p, norm_weight_p, norm_bias_p, expand_p, expand_bias_p, reduce_p,
+    reduced_p, to_hidden_p, parts_p, rows, blocks, eps,
     C: tl.constexpr, CP: tl.constexpr, HIDDEN: tl.constexpr, E: tl.constexpr, R: tl.constexpr,
-    AFTER: tl.constexpr, DT: tl.constexpr, PREC: tl.constexpr,
+    AFTER: tl.constexpr, STORED: tl.constexpr, DT: tl.constexpr, PREC: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of the layers' weights for a share of the rows and a block of hidden features."""
+    """Gradients of the layers' weights for a share of the rows and a block of hidden features.
+
+    STORED: what the second layer reduced, and the gradient of what the first made, are in memory.
+    """
     c = tl.arange(0, CP)
     e = tl.program_id(1) * E + tl.arange(0, E)
     norm_weight, norm_bias = channels(norm_weight_p, C, CP), channels(norm_bias_p, C, CP)
@@ -192,12 +196,19 @@ def _to_weights(
             taken = x.to(DT)
         else:
             taken = normed(x.to(tl.float32), c < C, norm_weight, norm_bias, eps, C).to(DT)
-        hidden = tl.dot(taken, expand, input_precision=PREC) + expand_bias[None, :]
-        to_hidden = tl.dot(to_out, reduce, input_precision=PREC) * gelu_slope(hidden)
+        if STORED:
+            mask = (r < rows)[:, None] & (e < HIDDEN)[None, :]
+            place = r[:, None] * HIDDEN + e[None, :]
+            reduced = tl.load(reduced_p + place, mask=mask, other=0.0)
+            to_hidden = tl.load(to_hidden_p + place, mask=mask, other=0.0).to(tl.float32)
+        else:
+            hidden = tl.dot(taken, expand, input_precision=PREC) + expand_bias[None, :]
+            reduced = gelu(hidden)
+            to_hidden = tl.dot(to_out, reduce, input_precision=PREC) * gelu_slope(hidden)
         to_expand_bias += tl.sum(to_hidden, 0)
         transposed = tl.trans(to_hidden.to(DT))
         to_expand = tl.dot(transposed, taken, to_expand, input_precision=PREC)
-        transposed = tl.trans(gelu(hidden).to(DT))
+        transposed = tl.trans(reduced.to(DT))
         to_reduce = tl.dot(transposed, to_out, to_reduce, input_precision=PREC)
     real = (e < HIDDEN)[:, None] & (c < C)[None, :]
     place = parts_p + tl.program_id(0) * (2 * C + 1) * HIDDEN
@@ -276,7 +287,7 @@ class _Mlp(torch.autograd.Function):
             E=16 if exact and norm_after else _BLOCK,
             R=block,
             RESIDUAL=residual,
-            **_constants(x, parameters[2], norm_after, dtype),
+            **constants_of(x, parameters[2], norm_after, dtype),
         )
         return y
 
@@ -285,11 +296,11 @@ class _Mlp(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, *parameters = ctx.saved_tensors
         grad = grad.contiguous()
-        c, hidden = x.shape[-1], len(parameters[2])
+        c = x.shape[-1]
         rows = x.numel() // c
         blocks = triton.cdiv(rows, _BLOCK)
         numbers = (rows, blocks, ctx.eps)
-        constants = _constants(x, parameters[2], ctx.norm_after, ctx.dtype)
+        constants = constants_of(x, parameters[2], ctx.norm_after, ctx.dtype)
         to_x = torch.empty_like(x)
         to_out = torch.empty_like(x, dtype=ctx.dtype) if ctx.norm_after else grad
         parts = x.new_empty(min(blocks, _PROGRAMS), 3, constants["CP"], dtype=torch.float32)
@@ -305,23 +316,11 @@ class _Mlp(torch.autograd.Function):
             **constants,
         )
         to_norm_weight, to_norm_bias, to_reduce_bias = parts.sum(0)[:, :c]
-        to_expand = to_reduce = to_expand_bias = None
+        to_expand, to_expand_bias, to_reduce = None, None, None
         if any(ctx.needs_input_grad[3:6]):
-            parts = x.new_empty(min(blocks, _SHARES), (2 * c + 1) * hidden, dtype=torch.float32)
-            launch(
-                _to_weights,
-                (len(parts), triton.cdiv(hidden, _BLOCK)),
-                (x, to_out, *parameters[:5], parts),
-                numbers,
-                warps=8 if ctx.dtype == torch.float32 else 4,
-                stages=1,
-                E=_BLOCK,
-                R=_BLOCK,
-                **constants,
+            to_expand, to_expand_bias, to_reduce = weight_gradients(
+                x, to_out, parameters, None, ctx.eps, constants
             )
-            sizes = [c * hidden, c * hidden, hidden]
-            to_expand, to_reduce, to_expand_bias = parts.sum(0).split(sizes)
-            to_expand, to_reduce = to_expand.view(hidden, c), to_reduce.view(hidden, c).t()
         gradients = (
             to_norm_weight,
             to_norm_bias,
@@ -330,14 +329,50 @@ class _Mlp(torch.autograd.Function):
             to_reduce,
             to_reduce_bias,
         )
-        typed = (
-            None if each is None else each.to(kept.dtype)
-            for each, kept in zip(gradients, parameters, strict=True)
-        )
-        return to_x, *typed, None, None, None, None
+        return to_x, *typed(gradients, parameters), None, None, None, None
 
 
-def _constants(x: Tensor, expand: Tensor, norm_after: bool, dtype: torch.dtype) -> dict[str, Any]:
+def weight_gradients(
+    x: Tensor,
+    to_out: Tensor,
+    parameters: list[Tensor],
+    stored: tuple[Tensor, Tensor] | None,
+    eps: float,
+    constants: dict[str, Any],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients in float32 of the first layer's weight and bias, and of the second one's weight.
+
+    to_out: the gradient of what the second layer made. parameters: of the norm and the two layers.
+    stored: what the second layer reduced, and the gradient of what the first made, each
+    (..., e); None to compute them as an MLP does.
+    """
+    c, hidden = constants["C"], constants["HIDDEN"]
+    rows = x.numel() // c
+    blocks = triton.cdiv(rows, _BLOCK)
+    parts = x.new_empty(min(blocks, _SHARES), (2 * c + 1) * hidden, dtype=torch.float32)
+    launch(
+        _to_weights,
+        (len(parts), triton.cdiv(hidden, _BLOCK)),
+        (x, to_out, *parameters[:5], *(stored or (None, None)), parts),
+        (rows, blocks, eps),
+        warps=8 if constants["DT"] == tl.float32 else 4,
+        stages=1,
+        E=_BLOCK,
+        R=_BLOCK,
+        STORED=stored is not None,
+        **constants,
+    )
+    to_expand, to_reduce, to_bias = parts.sum(0).split([c * hidden, c * hidden, hidden])
+    return to_expand.view(hidden, c), to_bias, to_reduce.view(hidden, c).t()
+
+
+def typed(gradients: Iterable[Tensor | None], parameters: list[Tensor]) -> list[Tensor | None]:
+    """Each gradient in the type of its parameter."""
+    pairs = zip(gradients, parameters, strict=True)
+    return [None if gradient is None else gradient.to(each.dtype) for gradient, each in pairs]
+
+
+def constants_of(x: Tensor, expand: Tensor, norm_after: bool, dtype: torch.dtype) -> dict[str, Any]:
     """Constants that all kernels have."""
     c = x.shape[-1]
     return {

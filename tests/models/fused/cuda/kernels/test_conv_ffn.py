@@ -73,6 +73,67 @@ def test_features_and_products_may_have_their_own_dtypes(
     torch.testing.assert_close(found.double(), exact, rtol=error, atol=5 * error)
 
 
+@pytest.mark.parametrize("norm_after", [False, True])
+@pytest.mark.parametrize(
+    ("c", "ratio", "k", "shape", "residual"),
+    [(36, 1, 5, (1, 5, 3), True), (16, 2, 7, (1, 3, 17), False), (60, 2, 3, (2, 2, 2), True)],
+)
+def test_gradients_are_those_of_float64(
+    c: int,
+    ratio: int,
+    k: int,
+    shape: tuple[int, ...],
+    residual: bool,
+    norm_after: bool,
+    device: torch.device,
+):
+    layers = _layers(c, c * ratio, k, device)
+    x = torch.randn(*shape, c, device=device).requires_grad_()
+    grad = torch.randn(*shape, c, device=device)
+    conv_branch(x, *layers, norm_after=norm_after, residual=residual).backward(grad)
+    for found, exact in _gradients(x, layers, grad, norm_after, residual):
+        torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm_after", [False, True])
+@pytest.mark.parametrize(
+    ("x_dtype", "parameters", "dtype"),
+    [
+        (torch.float32, torch.float32, torch.bfloat16),  # autocast
+        (torch.float16, torch.float16, torch.float16),
+    ],
+)
+def test_gradients_have_the_types_of_what_they_are_for(
+    x_dtype: torch.dtype,
+    parameters: torch.dtype,
+    dtype: torch.dtype,
+    norm_after: bool,
+    device: torch.device,
+):
+    layers = _layers(60, 120, 5, device, parameters)
+    x = torch.randn(1, 4, 5, 60, device=device).to(x_dtype).requires_grad_()
+    grad = torch.randn(1, 4, 5, 60, device=device).to(x_dtype)
+    conv_branch(x, *layers, norm_after=norm_after, dtype=dtype).backward(grad)
+    wanted = [x_dtype] + [parameters] * 8
+    for (found, exact), type_ in zip(_gradients(x, layers, grad, norm_after), wanted, strict=True):
+        assert found.dtype == type_
+        error = (found.double() - exact).norm() / exact.norm()
+        assert error < 2 * torch.finfo(dtype).eps
+
+
+def _gradients(x, layers, grad, norm_after, residual=True):
+    """Pairs of a gradient and the exact one, of x and of all parameters."""
+    wide = [deepcopy(each).double() for each in layers]
+    exact = x.detach().double().requires_grad_()
+    for layer in wide:
+        layer.zero_grad()
+    _branch(exact, *wide, norm_after, residual).backward(grad.double())
+    yield x.grad, exact.grad
+    for layer, other in zip(layers, wide, strict=True):
+        for found, its in zip(layer.parameters(), other.parameters(), strict=True):
+            yield found.grad, its.grad
+
+
 def test_limits_have_reasons(device: torch.device):
     x = torch.zeros(1, 2, 2, 60, device=device)
     norm, expand, depthwise, reduce = _layers(60, 120, 5, device)
