@@ -2,6 +2,7 @@
 
 Each part is a separate program (`python -m benchmarks.speed --help`) and runs in a fresh process.
 The page is updated after each part. All parts take up to an hour on two idle cores.
+With `--published FILE.py`, speed is compared with the published code's (`benchmarks.published`).
 """
 
 import subprocess
@@ -12,6 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, NamedTuple
 
 import typer
+
+from benchmarks.published import Published
 
 
 class Part(StrEnum):
@@ -47,6 +50,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Markdown page to write.")],
     part: Annotated[list[Part] | None, typer.Option(help="Default: all.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Samples of each figure.")] = 5,
+    published: Published = None,
 ) -> None:
     """Run every benchmark and write one page."""
     pages = [INTRODUCTION]
@@ -56,6 +60,8 @@ def main(
             page = Path(folder) / f"{each}.md"
             count = 1 if each is Part.large else repeats
             command = [sys.executable, "-m", f"benchmarks.{each}", "--out", str(page)]
+            if each is Part.speed and published:
+                command += ["--published", str(published)]
             subprocess.run([*command, option, str(count)], check=True)
             pages.append(
                 f"## {title}\n\n`python -m benchmarks.{each}`. {page.read_text(encoding='utf-8')}"

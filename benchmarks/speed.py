@@ -4,6 +4,10 @@
 of a ratio alternate in one process, so that other load slows both; a ratio is the median of the
 ratios of neighbours. Each ratio is measured in a fresh process, since an allocator keeps memory of
 earlier, larger work. Memory is measured in a process for each side.
+
+`--published FILE.py` names a file of yours with a function for each network, such as
+`swinir_light(scale=2)`, that returns the published code's network: the fused formulation, with the
+same weights, is then compared with it.
 """
 
 import copy
@@ -23,14 +27,15 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import torch
 import typer
+from torch import nn
 from torch.nn import functional as F
 
 import hitsr
 from benchmarks.machine import Clock, machine, quartiles, seconds
+from benchmarks.published import Published, load_published
 from hitsr.measure.attribution import PUBLISHED
 from hitsr.measure.attribution_batches import objective
 from hitsr.measure.attribution_path import BlurPath
-from hitsr.models.backbone import SuperResolver
 from hitsr.runtime.memory import watching
 from hitsr.specs.network import Formulation
 
@@ -46,6 +51,25 @@ class Work(StrEnum):
     training = "training step, batch 4, LR 64x64, x2"
     attribution = "attribution, 50 steps, LR 64x64, x4"
     memory = "memory above rest, LR 320x180, x4"
+
+
+class Other(NamedTuple):
+    """What the fused formulation is compared with: another one, or the published code."""
+
+    formulation: Formulation
+    published: Path | None = None
+
+    @property
+    def title(self) -> str:
+        return "published" if self.published else self.formulation
+
+    def create(self, name: str, scale: int) -> nn.Module:
+        if self.published:
+            return load_published(self.published, name, scale)
+        return hitsr.create(name, scale, formulation=self.formulation)
+
+
+FUSED = Other("fused")
 
 
 class Row(NamedTuple):
@@ -74,28 +98,28 @@ def main(
     ] = Clock.wall,
     threads: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
     before: Annotated[Formulation, typer.Option(help="What fused is compared with.")] = "paper",
+    published: Published = None,
 ) -> None:
     """Measure ratios and write them as a table."""
+    other = Other(before, published)
     rows: list[Row] = []
     for each in work or list(Work):
         for name in network or hitsr.NETWORKS:
             if each is Work.attribution and name not in ATTRIBUTED:
                 continue
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-                row = process.submit(_measure, each, name, before, repeats, clock, threads).result()
+                row = process.submit(_measure, each, name, other, repeats, clock, threads).result()
             rows.append(row)
             print(_line(row), file=sys.stderr, flush=True)
-            out.write_text(_page(rows, before, clock, threads), encoding="utf-8")
+            out.write_text(_page(rows, other, clock, threads), encoding="utf-8")
 
 
-def _measure(
-    work: Work, name: str, before: Formulation, repeats: int, clock: Clock, threads: int
-) -> Row:
+def _measure(work: Work, name: str, other: Other, repeats: int, clock: Clock, threads: int) -> Row:
     torch.set_num_threads(threads)
     if work is Work.memory:
-        found = [[_peak_mb(name, side) for side in (before, "fused")] for _ in range(repeats)]
+        found = [[_peak_mb(name, side) for side in (other, FUSED)] for _ in range(repeats)]
     else:
-        sides = _attributions(name) if work is Work.attribution else _steps(work, name, before)
+        sides = _attributions(name) if work is Work.attribution else _steps(work, name, other)
         warm_up = (
             0 if work is Work.attribution else 1
         )  # attributions have already run once, to be compared
@@ -105,25 +129,25 @@ def _measure(
 
 
 def _steps(
-    work: Work, name: str, before: Formulation
+    work: Work, name: str, compared: Other
 ) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Equal work in both formulations, with equal weights."""
+    """Equal work of both sides, with equal weights."""
     scale = 4 if work is Work.large else 2
-    other, fused = (hitsr.create(name, scale, formulation=side) for side in (before, "fused"))
-    fused.load_state_dict(other.state_dict())
+    other, fused = compared.create(name, scale), hitsr.create(name, scale)
+    hitsr.load_weights(fused, other.state_dict())
     if work is Work.training:
         return (lambda: _train(other)), (lambda: _train(fused))
     lr = torch.rand(1, 3, 180, 320) if work is Work.large else torch.rand(1, 3, 64, 64)
     return (lambda: _infer(other, lr)), (lambda: _infer(fused, lr))
 
 
-def _infer(model: SuperResolver, lr: torch.Tensor) -> None:
+def _infer(model: nn.Module, lr: torch.Tensor) -> None:
     model.eval()
     with torch.inference_mode():
         model(lr)
 
 
-def _train(model: SuperResolver) -> None:
+def _train(model: nn.Module) -> None:
     """Forward and backward only; the optimiser's step does not depend on the formulation."""
     model.train().zero_grad(set_to_none=True)
     F.l1_loss(model(torch.rand(4, 3, 64, 64)), torch.zeros(4, 3, 128, 128)).backward()
@@ -149,7 +173,7 @@ def _attributions(name: str) -> tuple[Callable[[], object], Callable[[], object]
     )
 
 
-def _plain_loop(model: SuperResolver, lr: torch.Tensor, window: tuple[int, int, int]) -> np.ndarray:
+def _plain_loop(model: nn.Module, lr: torch.Tensor, window: tuple[int, int, int]) -> np.ndarray:
     """Attribution one step of the path at a time, with gradients of parameters too."""
     sigmas = np.linspace(PUBLISHED.sigma, 0, PUBLISHED.steps + 1)
     pictures = BlurPath(lr[0].double().numpy(), PUBLISHED).at(sigmas)
@@ -163,9 +187,10 @@ def _plain_loop(model: SuperResolver, lr: torch.Tensor, window: tuple[int, int, 
     return total
 
 
-def _peak_mb(name: str, formulation: str) -> float:
+def _peak_mb(name: str, side: Other) -> float:
     """Peak MB above rest of a fresh process, which holds the network and the picture at rest."""
-    code = f"from benchmarks.speed import peak; peak({name!r}, {formulation!r})"
+    file = str(side.published) if side.published else None
+    code = f"from benchmarks.speed import peak; peak({name!r}, {side.formulation!r}, {file!r})"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -176,12 +201,12 @@ def _peak_mb(name: str, formulation: str) -> float:
     return float(json.loads(done.stdout))
 
 
-def peak(name: str, formulation: str) -> None:
+def peak(name: str, formulation: Formulation, published: str | None) -> None:
     """Print the MB that two forwards of 320x180 at x4 take above rest.
 
     A forward of 8x8 comes first, so that PyTorch's libraries are loaded before.
     """
-    model = hitsr.create(name, 4, formulation=formulation)
+    model = Other(formulation, Path(published) if published else None).create(name, 4)
     _infer(model, torch.rand(1, 3, 8, 8))
     lr = torch.rand(1, 3, 180, 320)
     with watching(torch.device("cpu")) as memory:
@@ -198,9 +223,11 @@ def _line(row: Row) -> str:
     return f"| {row.work} | {row.network} | {before} | {after} | {ratio} | {len(row.before)} |"
 
 
-def _page(rows: list[Row], before: Formulation, clock: Clock, threads: int) -> str:
+def _page(rows: list[Row], other: Other, clock: Clock, threads: int) -> str:
     """Medians of both sides, and median and middle half of their ratios."""
-    header = f"| work | network | {before} or plain | fused or ours | ratio | middle half | pairs |"
+    header = (
+        f"| work | network | {other.title} or plain | fused or ours | ratio | middle half | pairs |"
+    )
     return "\n".join(
         [
             f"float32, {clock} time, {threads} threads; {machine()}.",

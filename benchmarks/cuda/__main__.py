@@ -36,6 +36,7 @@ from benchmarks.cuda.precision import precision
 from benchmarks.cuda.targets import compared
 from benchmarks.cuda.training import training
 from benchmarks.machine import machine
+from benchmarks.published import Published
 from hitsr.base.errors import in_one_line
 from hitsr.runtime.devices import pick_device
 from hitsr.runtime.precision import KERNEL_SWITCH
@@ -68,7 +69,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Markdown page to write; samples go to .json beside.")],
     part: Annotated[list[Part] | None, typer.Option(help="Default: all.")] = None,
     network: Annotated[list[str] | None, typer.Option(help="Default: all six.")] = None,
-    published: Annotated[Path | None, typer.Option(help="Your file of published networks.")] = None,
+    published: Published = None,
     weights: Annotated[Path | None, typer.Option(help="Your folder of trained weights.")] = None,
     device: Annotated[str, typer.Option(help="cuda, or cuda:1.")] = "cuda",
     output_size: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels.")] = "1280x720",

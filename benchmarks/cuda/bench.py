@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import hitsr
+from benchmarks.published import load_published
 from hitsr.models.backbone import SuperResolver
 from hitsr.models.fused.backend import forced
 from hitsr.models.fused.cuda.choice import Kind, only
-from hitsr.models.own import load_own
 from hitsr.plan.subjects import find_weights
 from hitsr.specs.network import Formulation
 
@@ -70,7 +70,8 @@ def network(name: str, formulation: Formulation = "fused", autocast: bool = Fals
 
 def published(bench: Bench, name: str) -> nn.Module:
     """The network of the published code, from the user's file."""
-    return load_own(f"{bench.published}:{name}", SCALE)
+    assert bench.published is not None
+    return load_published(bench.published, name, SCALE)
 
 
 class Using(nn.Module):
