@@ -87,13 +87,16 @@ def fastest(
     inputs: Sequence[Tensor],
     timer: Timer | None = None,
     parameters: Sequence[Tensor] = (),
+    margin: float = 0.0,
 ) -> Way:
     """The way that took least time on such inputs; the first one where none can be timed.
 
-    With gradients, those of inputs and `parameters` are computed and timed too.
+    With gradients, those of inputs and `parameters` are computed and timed too. Another way than
+    the first must be faster by more than `margin` (0.15: 15 %), so that chance does not decide
+    between ways that are nearly as fast, and a machine repeats its choices.
 
-    That is: with deterministic algorithms, while a CUDA graph is captured, of tensors without
-    values, and, unless a `timer` is given, on other devices than CUDA.
+    None can be timed with deterministic algorithms, while a CUDA graph is captured, of tensors
+    without values, and, unless a `timer` is given, on other devices than CUDA.
     """
     first = next(iter(ways.values()))
     device = inputs[0].device
@@ -111,21 +114,29 @@ def fastest(
         name: _time(way, inputs, parameters, asked.gradients, timer or _event_ms)
         for name, way in ways.items()
     }
-    _chosen[asked] = min(times, key=times.__getitem__)
+    best, default = min(times, key=times.__getitem__), next(iter(ways))
+    _chosen[asked] = best if times[best] * (1 + margin) < times[default] else default
     return ways[_chosen[asked]]
+
+
+def note(what: str, value: str, device: torch.device) -> None:
+    """Have `chosen` name a choice that was made by a rule, without a trial."""
+    _noted[what, device] = value
 
 
 def chosen(device: torch.device) -> dict[str, str]:
     """All choices made on a device in this process: what was asked, and which way is used."""
+    noted = {what: value for (what, where), value in _noted.items() if where == device}
     checked = {
         asked.words: f"PyTorch's, as the kernel {misfit}" if misfit else "a kernel, untimed"
         for asked, misfit in _misfits.items()
         if asked.device == device
     }
     timed = {asked.words: way for asked, way in _chosen.items() if asked.device == device}
-    return checked | timed
+    return noted | checked | timed
 
 
+_noted: dict[tuple[str, torch.device], str] = {}
 _chosen: dict[Question, str] = {}
 _misfits: dict[Question, str | None] = {}  # why a way does not agree; None if it does
 

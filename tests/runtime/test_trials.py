@@ -13,6 +13,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def _nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "_chosen", {})
+    monkeypatch.setattr(trials, "_noted", {})
 
 
 class Bench:
@@ -36,8 +37,8 @@ class Bench:
         assert self.now is not None
         return self.milliseconds[self.now]
 
-    def choose(self, x: Tensor) -> str:
-        way = fastest("double", self.ways, (x,), self.time)
+    def choose(self, x: Tensor, margin: float = 0.0) -> str:
+        way = fastest("double", self.ways, (x,), self.time, margin=margin)
         return next(name for name, each in self.ways.items() if each is way)
 
 
@@ -107,3 +108,15 @@ def test_on_a_cpu_the_first_way_is_used():
     bench = Bench(own=3.0, other=2.0)
     assert fastest("double", bench.ways, (torch.randn(8, 4),)) is bench.ways["own"]
     assert not any(bench.runs.values())
+
+
+@pytest.mark.parametrize(("milliseconds", "way"), [(2.5, "other"), (2.7, "own"), (3.5, "own")])
+def test_another_way_than_the_first_must_be_faster_by_the_margin(milliseconds: float, way: str):
+    bench = Bench(own=3.0, other=milliseconds)
+    assert bench.choose(torch.randn(8, 4), margin=0.15) == way
+
+
+def test_choices_made_by_a_rule_are_named_too():
+    trials.note("worked on at a time", "1024 KB", CPU)
+    assert chosen(CPU) == {"worked on at a time": "1024 KB"}
+    assert chosen(torch.device("meta")) == {}

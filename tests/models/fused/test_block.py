@@ -10,7 +10,7 @@ from hitsr.models.fused.cpu import strips
 def test_blocks_by_strips_are_the_papers(
     name: str, size: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(strips, "_TOKENS", 1)
+    monkeypatch.setattr(strips, "at_once", lambda: 1)
     torch.manual_seed(0)
     spec = hitsr.NETWORKS[name].patch({"depths": [6], "width": 24})
     paper, fused = (hitsr.create(spec, 2, formulation=form).eval() for form in ("paper", "fused"))

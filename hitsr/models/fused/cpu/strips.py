@@ -14,8 +14,7 @@ from torch import Tensor
 
 from hitsr.models.fused.backend import backend_of
 from hitsr.models.windows import extend, reflected, roll
-
-_TOKENS = 4096  # pixels of a strip: with 60 channels in float32, 1 MB
+from hitsr.runtime.caches import at_once
 
 
 class Strip(NamedTuple):
@@ -58,9 +57,10 @@ def by_strips(
     With gradients, or on another backend than "cpu", the whole picture is one strip: autograd keeps
     all features anyway.
     """
-    b, h, w, _ = x_bhwc.shape
+    b, h, w, c = x_bhwc.shape
     whole = torch.is_grad_enabled() or backend_of(x_bhwc) != "cpu"
-    rows = 0 if whole else max(multiple, max(_TOKENS // w, 16 * halo) // multiple * multiple)
+    tokens = 0 if whole else at_once() // (c * x_bhwc.element_size())
+    rows = max(multiple, max(tokens // w, 16 * halo) // multiple * multiple)
     if whole or b * h <= rows:
         result = _in_one_strip(function, x_bhwc, multiple, shift)
         return x_bhwc + result if residual else result

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_SCORES = 2**18  # of one head in one tile: 1 MB in float32, what a core's cache holds
+from hitsr.runtime.caches import at_once
 
 
 class Grid(NamedTuple):
@@ -62,13 +62,12 @@ class _Attend(torch.autograd.Function):
         mixed_cn = torch.empty_like(q_cn)
         by_channel = (q_cn, *(_fold(x, grid, fold) for x in kv_cn), mixed_cn)
         q, k, v, mixed = (_by_head(x, grid, heads) for x in by_channel)
-        tiles = list(_tiles(grid, q.shape[-1] * k.shape[-1], masks is not None))
+        tiles = list(_tiles(grid, _score_bytes(q, k), masks is not None))
         buffers = _Buffers(tiles, q, k, bias, masks)
         for tile in tiles:
-            for head in range(heads):
-                at = (head, tile.windows)
-                weights = buffers.weights(q[at], k[at], head, tile)
-                mixed[at] = v[at] @ weights
+            parts = zip(*(x[:, tile.windows] for x in (q, k, v, mixed)), strict=True)
+            for head, (q_ndt, k_nds, v_nds, out) in enumerate(parts):
+                out.copy_(torch.bmm(v_nds, buffers.weights(q_ndt, k_nds, head, tile)))
         ctx.save_for_backward(qkv_cn, bias, masks, mixed_cn)
         ctx.grid, ctx.heads, ctx.fold = grid, heads, fold
         return mixed_cn
@@ -87,21 +86,25 @@ class _Attend(torch.autograd.Function):
         to_folded = [_fold(x, grid, fold) for x in to_kv_cn]
         to_q, to_k, to_v = (_by_head(x, grid, heads) for x in (to_q_cn, *to_folded))
         to_bias = torch.zeros_like(bias) if ctx.needs_input_grad[1] else None
-        tiles = list(_tiles(grid, q.shape[-1] * k.shape[-1], masks is not None))
+        tiles = list(_tiles(grid, _score_bytes(q, k), masks is not None))
         buffers = _Buffers(tiles, q, k, bias, masks)
+        to_biases = [None] * heads if to_bias is None else to_bias.unbind()
         for tile in tiles:
-            for head in range(heads):
-                at = (head, tile.windows)
-                weights = buffers.weights(q[at], k[at], head, tile)
-                to_v[at] = grad[at] @ weights.transpose(1, 2)
+            given = (x[:, tile.windows].unbind() for x in (q, k, v, mixed, grad))
+            wanted = (x[:, tile.windows].unbind() for x in (to_q, to_k, to_v))
+            parts = zip(*given, *wanted, strict=True)
+            for head, (q_ndt, k_nds, v_nds, mixed_ndt, grad_ndt, *to) in enumerate(parts):
+                weights = buffers.weights(q_ndt, k_nds, head, tile)
+                to[2].copy_(torch.bmm(grad_ndt, weights.transpose(1, 2)))
                 # Gradient of a softmax: weight times (gradient less its weighted mean).
-                to_scores = torch.bmm(v[at].transpose(1, 2), grad[at], out=buffers.scores(tile))
-                to_scores -= (grad[at] * mixed[at]).sum(1, keepdim=True)
+                to_scores = buffers.scores(tile)
+                torch.bmm(v_nds.transpose(1, 2), grad_ndt, out=to_scores)
+                to_scores -= (grad_ndt * mixed_ndt).sum(1, keepdim=True)
                 to_scores *= weights
-                to_q[at] = (k[at] @ to_scores).mul_(buffers.scale)
-                to_k[at] = (q[at] @ to_scores.transpose(1, 2)).mul_(buffers.scale)
-                if to_bias is not None:
-                    to_bias[head] += to_scores.sum(0)
+                torch.mul(torch.bmm(k_nds, to_scores), buffers.scale, out=to[0])
+                torch.mul(torch.bmm(q_ndt, to_scores.transpose(1, 2)), buffers.scale, out=to[1])
+                if (to_bias_of_head := to_biases[head]) is not None:
+                    to_bias_of_head += to_scores.sum(0)
         if fold > 1:
             for part, folded_part in zip(to_kv_cn, to_folded, strict=True):
                 unfolded = _cells(part, grid, fold)
@@ -119,12 +122,13 @@ class _Tile(NamedTuple):
 
 
 def _tiles(grid: Grid, scores: int, masked: bool) -> Iterator[_Tile]:
-    """Part all windows into tiles; a window has `scores` scores per head."""
+    """Part all windows into tiles; scores of a window and head take so many bytes."""
     pictures, rows, columns, _ = grid
+    most = at_once()
     if not masked:  # then all windows are alike, wherever pictures end
         pictures, rows = 1, pictures * rows
-    whole = max(1, _SCORES // (scores * columns * rows))
-    step = max(1, min(rows, _SCORES // (scores * columns)))
+    whole = max(1, most // (scores * columns * rows))
+    step = max(1, min(rows, most // (scores * columns)))
     for picture in range(0, pictures, whole):
         for top in range(0, rows, step):
             first = picture * rows + top
@@ -159,6 +163,11 @@ def _by_head(x_cn: Tensor, grid: Grid, heads: int) -> Tensor:
     """View each head of each window as a matrix: (c, n t) -> (m, n, d, t)."""
     windows = grid.pictures * grid.rows * grid.columns
     return x_cn.view(heads, x_cn.shape[0] // heads, windows, -1).transpose(1, 2)
+
+
+def _score_bytes(q: Tensor, k: Tensor) -> int:
+    """Bytes of the scores of one head in one window."""
+    return q.shape[-1] * k.shape[-1] * q.element_size()
 
 
 class _Buffers:

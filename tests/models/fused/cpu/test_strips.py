@@ -7,13 +7,14 @@ from hitsr.models.fused.cpu import strips
 from hitsr.models.fused.cpu.strips import Strip, by_strips
 from hitsr.models.windows import extend, merge, roll, split
 
+_BYTES = 8  # of a pixel of two channels
 SIZES = [(1, 5, 7), (2, 12, 4), (3, 4, 4), (1, 33, 3), (2, 16, 16)]
 
 
 @pytest.fixture(params=[1, 40, 100, 10**6])
 def _tokens(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Strips of a row, of some, and of all rows."""
-    monkeypatch.setattr(strips, "_TOKENS", request.param)
+    monkeypatch.setattr(strips, "at_once", lambda: request.param * _BYTES)
 
 
 @pytest.mark.usefixtures("_tokens")
@@ -86,7 +87,7 @@ def test_shifted_rows_come_back_to_their_places(size: tuple[int, int, int]):
 
 
 def test_gradients_go_through_one_piece(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(strips, "_TOKENS", 1)
+    monkeypatch.setattr(strips, "at_once", lambda: 1)
     calls = []
 
     def doubled(x: Tensor, _: Strip) -> Tensor:

@@ -44,7 +44,7 @@ def _by_hand(
 def test_tiles_are_attention_and_its_gradients(
     grid: Grid, fold: int, biased: bool, masked: bool, scores: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(tiles, "_SCORES", scores)
+    monkeypatch.setattr(tiles, "at_once", lambda: 8 * scores)
     torch.manual_seed(0)
     tokens, keys = SIDE**2, SIDE**2 // fold**2
     windows = grid.pictures * grid.rows * grid.columns
