@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from hitsr.models import released
 from hitsr.models.fused import correlation as fused
 from hitsr.models.fused.cache import EvalCache
+from hitsr.models.fused.cpu.products import linear as linear_on_cpu
 from hitsr.models.fused.cpu.strips import Strip
 from hitsr.models.ngram import NgramContext
 from hitsr.models.position import DynamicPosition, TablePosition, averaged_bias
@@ -51,11 +52,16 @@ class DualFeatures(nn.Module):
         if self.formulation == "released":
             return released.features(self, x_bhwc)
         if self.kind == "linear":
-            return widened(_pointwise(self.gate, x_bhwc))
-        x = F.leaky_relu(_pointwise(self.squeeze, x_bhwc), 0.2)
+            return widened(self._pointwise(self.gate, x_bhwc))
+        x = F.leaky_relu(self._pointwise(self.squeeze, x_bhwc), 0.2)
         x = F.leaky_relu(self.spatial(x.permute(0, 3, 1, 2)), 0.2).permute(0, 2, 3, 1)
-        features = widened(_pointwise(self.expand, x))
-        return features if self.kind == "conv" else features * _pointwise(self.gate, x_bhwc)
+        features = widened(self._pointwise(self.expand, x))
+        return features if self.kind == "conv" else features * self._pointwise(self.gate, x_bhwc)
+
+    def _pointwise(self, conv: nn.Conv2d, x_bhwc: Tensor) -> Tensor:
+        """A 1x1 convolution, as a linear layer: (b, h, w, c) -> (b, h, w, c')."""
+        product = linear_on_cpu if self.formulation == "fused" else F.linear
+        return product(x_bhwc, conv.weight.flatten(1), conv.bias)
 
 
 class Correlation(nn.Module):
@@ -152,11 +158,6 @@ class Correlation(nn.Module):
         blocks = v_ntc.unflatten(-2, (side, self.ratio, side, self.ratio))
         blocks = blocks.transpose(-4, -3).movedim(-1, -3)  # (..., side, side, c, ratio, ratio)
         return linear(self.to_base, blocks.flatten(-2).flatten(-4, -3)).squeeze(-1)
-
-
-def _pointwise(conv: nn.Conv2d, x_bhwc: Tensor) -> Tensor:
-    """A 1x1 convolution, as a matrix product: (b, h, w, c) -> (b, h, w, c')."""
-    return F.linear(x_bhwc, conv.weight.flatten(1), conv.bias)
 
 
 def _position(mixer: spec.Correlation, window: int) -> DynamicPosition | TablePosition | None:

@@ -15,12 +15,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hitsr.models.fused.backend import backend_of
+from hitsr.models.fused.cpu.products import linear, linear_tokens_last
 from hitsr.models.fused.cpu.strips import Strip, by_strips
 from hitsr.models.fused.cpu.tiles import Grid, attend_in_tiles
 from hitsr.models.fused.cuda import attention as cuda
+from hitsr.models.fused.cuda.by_size import kept
 from hitsr.models.fused.large_windows import attend_by_rows
 from hitsr.models.position import table_bias
-from hitsr.models.windows import merge, roll, split
+from hitsr.models.windows import merge, roll, shift_mask, split
 from hitsr.specs.network import is_large
 
 if TYPE_CHECKING:
@@ -60,11 +62,13 @@ def _attend_in_tiles(mixer: "Attention", x_bhwc: Tensor, at_bottom: bool) -> Ten
     b, h, w, _ = x_bhwc.shape
     side, qkv, proj = mixer.window, mixer.qkv, mixer.proj
     x_nc = split(x_bhwc, side).flatten(0, 1)
-    qkv_cn = torch.addmm(qkv.bias[:, None], qkv.weight, x_nc.t())
-    bias, masks = _transposed_bias(mixer), _edge_masks(mixer) if mixer.shift else None
+    qkv_cn = linear_tokens_last(x_nc, qkv.weight, qkv.bias)
+    bias, masks = _transposed_bias(mixer), None
+    if mixer.shift:
+        masks = kept(_edge_masks, x_bhwc, side, mixer.shift, mixer.fold, x_bhwc.dtype)
     grid = Grid(b, h // side, w // side, at_bottom)
     mixed_cn = attend_in_tiles(qkv_cn, bias, masks, grid, mixer.heads, mixer.fold)
-    projected = torch.addmm(proj.bias, mixed_cn.t(), proj.weight.t())
+    projected = linear(mixed_cn.t(), proj.weight, proj.bias)
     return merge(projected.unflatten(0, (-1, side**2)), side, h, w)
 
 
@@ -80,13 +84,13 @@ def _transposed_bias(mixer: "Attention") -> Tensor | None:
     return mixer.cache.get(mixer, "bias", compute)
 
 
-def _edge_masks(mixer: "Attention") -> Tensor:
+def _edge_masks(
+    side: int, shift: int, fold: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     """Masks of windows at the right edge and of windows at the bottom, keys first: (2, s, t)."""
-
-    def compute() -> Tensor:
-        return mixer.masks_of_kinds()[1:3].transpose(1, 2).contiguous()
-
-    return mixer.cache.get(mixer, "masks", compute)
+    # A picture of two by two windows has one of each kind.
+    masks = shift_mask(2 * side, 2 * side, side, shift, fold, device)[1:3]
+    return masks.to(dtype).transpose(1, 2).contiguous()
 
 
 def _attend_in_large_windows(mixer: "Attention", qkv_bhwc: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from hitsr.models.fused.backend import backend_of
 from hitsr.models.fused.cpu.depthwise import depthwise_convolution
+from hitsr.models.fused.cpu.products import linear
 
 if TYPE_CHECKING:
     from hitsr.models.ffn import FeedForward
@@ -20,7 +21,7 @@ def forward(ffn: "FeedForward", x_bhwc: Tensor) -> Tensor:
     """`FeedForward.paper`: (b, h, w, c) -> (b, h, w, c)."""
     if backend_of(x_bhwc) != "cpu":
         return ffn.paper(x_bhwc)
-    x = ffn.expand(x_bhwc)
+    x = linear(x_bhwc, ffn.expand.weight, ffn.expand.bias)
     if torch.is_grad_enabled():
         x = F.gelu(x)
         if ffn.depthwise is not None:
@@ -30,8 +31,7 @@ def forward(ffn: "FeedForward", x_bhwc: Tensor) -> Tensor:
         torch.ops.aten.gelu_(x)
         if ffn.depthwise is not None:
             x += torch.ops.aten.gelu_(_convolved(ffn.depthwise, x))
-    out: Tensor = ffn.reduce(x)
-    return out
+    return linear(x, ffn.reduce.weight, ffn.reduce.bias)
 
 
 def _convolved(conv: nn.Conv2d, x_bhwc: Tensor) -> Tensor:
