@@ -29,6 +29,7 @@ def usable(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if kernels could take tensors on this CPU; and as if nothing were known yet."""
     monkeypatch.setattr("hitsr.models.fused.cuda.choice.why_not", lambda _: None)
     monkeypatch.setattr(trials, "_misfits", {})
+    monkeypatch.setattr(trials, "_noted", {})
     monkeypatch.setattr(trials, "_chosen", {})
 
 
