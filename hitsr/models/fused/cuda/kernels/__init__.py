@@ -12,8 +12,9 @@
 | attention_branch | window attention with its norm, layers and residual |
 | conv_ffn | hidden features of one with a depthwise convolution; what becomes of them |
 | correlate | the correlation of given queries and values, for training; several launches |
-| ngram | embeddings of windows; contexts of all of them |
 | correlation | parts of HiT’s first branch, `x + LN(correlation(x))`, for inference |
+| ngram | embeddings of windows for n-grams, and their gradient; contexts of all windows |
+| neighbours | n-gram attention between its linear layers, for training; its gradient takes two |
 
 Kernels read parameters as they are, in whatever float type they have, and convert them as they load
 them; nothing is packed or padded beforehand. Products have float32 sums. Channels, heads and tokens

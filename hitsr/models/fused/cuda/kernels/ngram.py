@@ -1,7 +1,7 @@
 """N-gram context in two launches: windows are embedded, then each asks its neighbours.
 
-Only the embedding has a gradient. Products are of float32 values whatever the types of tensors,
-because HiT's queries and values go beyond float16.
+Only the embedding has a gradient; `neighbours` is for training. Products are of float32 values
+whatever the types of tensors, because HiT's queries and values go beyond float16.
 
 Shapes: b batch, h height, w width, c channels; rows and columns are of windows; n side of the
 square of windows that attend to each other, m heads. A large window is embedded by several
@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from hitsr.models.fused.cuda.kernels.common import channels, normed
 from hitsr.models.fused.cuda.kernels.launch import DTYPES, fits, launch, product_of
+from hitsr.models.fused.cuda.kernels.neighbours import shares, token_of
 
 if TYPE_CHECKING:
     from hitsr.models.ngram import NgramContext
@@ -28,7 +29,7 @@ GRAMS = 2
 _PIXELS = 64  # of a window, at once
 _PROGRAMS = 1024  # that share the windows of a picture
 _SUMMING = 256  # programs that sum gradients of filters, each over its share of the windows
-_ASKING = 8  # windows of one program
+_ASKING = 8  # windows of one program, and half as many if each has several sums
 
 
 @triton.jit
@@ -64,8 +65,9 @@ def _embed(
     norm_weight, norm_bias = channels(norm_weight_p, C, CP), channels(norm_bias_p, C, CP)
     to_bias = bias_p + (0 * pair if SHARED else pair)
     bias = tl.load(to_bias, mask=(pair < C // 2) & (part == 0), other=0.0).to(tl.float32)
-    pixel = part * CHUNKS * P + tl.arange(0, P)
-    filters = _filters(weight_p, pixel, C, CP, SIDE, SHARED)
+    if CHUNKS == 1:
+        pixel = part * P + tl.arange(0, P)
+        filters = _filters(weight_p, pixel, C, CP, SIDE, SHARED)
     for window in range(tl.program_id(0), windows, tl.num_programs(0)):
         sums = tl.zeros((P, CP), tl.float32)
         for chunk in range(CHUNKS):
@@ -122,12 +124,6 @@ def _by_head(
     return tl.dot(x, weight.to(tl.float32), input_precision=PREC) + bias[None, :]
 
 
-@triton.jit
-def _reflected(at, length):
-    at = tl.where(at < 0, tl.minimum(-at, length - 1), at)
-    return tl.where(at < length, at, tl.maximum(2 * (length - 1) - at, 0))
-
-
 @triton.jit(do_not_specialize=["rows", "columns", "windows"])
 def _ask(
     unigrams_p, qkv_weight_p, qkv_bias_p, proj_weight_p, proj_bias_p, bias_p, merge_weight_p,
@@ -140,11 +136,6 @@ def _ask(
     c = tl.arange(0, CP)
     i = tl.arange(0, HP)
     o = tl.arange(0, MP * DP)
-    # The position biases (queries, keys, heads) of a square.
-    head = tl.arange(0, MP)[None, None, :]
-    pair = tl.arange(0, G)[:, None, None] * G + tl.arange(0, G)[None, :, None]
-    at_pair = bias_p + head * G * G + pair
-    bias = tl.load(at_pair, mask=(head < HEADS) & (pair < G * G), other=0.0).to(tl.float32)
     # Each window has G tokens: itself and its neighbours, row by row.
     token = tl.arange(0, W * G)
     window = tl.program_id(0) * W + token // G
@@ -155,9 +146,7 @@ def _ask(
     of_head = (o // DP < HEADS) & (o % DP < D)
     place_of_head = o // DP * D + o % DP
     for backward in range(2):
-        down = _reflected(row + token % G // 2 - backward, rows)
-        right = _reflected(column + token % 2 - backward, columns)
-        place = first + down * columns + right
+        place = first + token_of(row, column, token % G, backward, rows, columns)
         x = tl.zeros((W * G, HP), tl.float32)
         for part in tl.static_range(PARTS):
             at = (place * PARTS + part)[:, None] * H + i[None, :]
@@ -166,12 +155,10 @@ def _ask(
         q = _by_head(qkv_weight_p, qkv_bias_p, x, 0, H, HP, HEADS, D, MP, DP, PREC) * scale
         k = _by_head(qkv_weight_p, qkv_bias_p, x, 1, H, HP, HEADS, D, MP, DP, PREC)
         v = _by_head(qkv_weight_p, qkv_bias_p, x, 2, H, HP, HEADS, D, MP, DP, PREC)
-        products = tl.reshape(q, (W, G, 1, MP, DP)) * tl.reshape(k, (W, 1, G, MP, DP))
-        scores = tl.sum(products, 4) + bias[None, :, :, :]
-        weights = tl.exp(scores - tl.max(scores, 2)[:, :, None, :])
+        q, k = tl.reshape(q, (W, G, MP, DP)), tl.reshape(k, (W, G, MP, DP))
         # The mean over queries of what they attend to: its terms, summed at the end.
-        shares = tl.sum(weights / tl.sum(weights, 2)[:, :, None, :], 1) / G
-        mixed = shares[:, :, :, None] * tl.reshape(v, (W, G, MP, DP))
+        of_keys = tl.sum(shares(q, k, bias_p, HEADS, MP, G), 1) / G
+        mixed = of_keys[:, :, :, None] * tl.reshape(v, (W, G, MP, DP))
         mixed = tl.reshape(mixed, (W * G, MP * DP))
         to_proj = proj_weight_p + i[None, :] * H + place_of_head[:, None]
         proj = tl.load(to_proj, mask=of_head[:, None] & (i < H)[None, :], other=0.0)
@@ -323,7 +310,7 @@ def _layout(x_bhwc: Tensor, weight: Tensor, window: int) -> tuple[int, dict[str,
 
 def _parts(window: int) -> int:
     """How many programs embed one window."""
-    return 1 if window <= 16 else 4 if window <= 32 else 8
+    return 1 if window <= 16 else 8
 
 
 def _sums(
@@ -374,9 +361,10 @@ def _context(
     columns_of_head = triton.next_power_of_2(d)
     out = torch.empty(b, rows, columns, c, dtype=dtype, device=sums.device)
     in_full = dtype == qkv.weight.dtype == torch.float32
+    asking = _ASKING if parts == 1 else _ASKING // 2
     launch(
         _ask,
-        (triton.cdiv(windows, _ASKING),),
+        (triton.cdiv(windows, asking),),
         (
             sums.contiguous(),
             *(qkv.weight, qkv.bias, proj.weight, proj.bias),
@@ -393,7 +381,7 @@ def _context(
         MP=max(triton.next_power_of_2(heads), 16 // columns_of_head),
         DP=columns_of_head,
         PARTS=parts,
-        W=_ASKING,
+        W=asking,
         PREC=product_of(dtype) if in_full else "tf32",
     )
     return out
