@@ -29,7 +29,7 @@ from hitsr.models.fused.backend import forced
 from hitsr.models.fused.cuda.choice import only
 from hitsr.models.fused.cuda.kernels import launch
 
-PTXAS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
+CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 SIDES = (64, 192)  # of pictures, in LR pixels
 MOST_SHARED = {80: 163 * 1024, 90: 227 * 1024}  # bytes that one program may have
 _POINTERS = {
@@ -50,7 +50,7 @@ class Compiled(NamedTuple):
     constants: tuple[tuple[str, object], ...]
     warps: int
     registers: int  # of a thread
-    spilled: int  # bytes that a thread stores for want of registers
+    spilled: int  # bytes of a thread's stack, where it stores what registers do not hold
     shared: int  # bytes
 
     def __str__(self) -> str:
@@ -128,18 +128,12 @@ def _compiled(
     capability: int,
 ) -> Compiled:
     made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-    target = re.search(r"^\.target (\w+)", made.asm["ptx"], re.M)
-    assert target is not None
-    with tempfile.NamedTemporaryFile("w", suffix=".ptx", encoding="utf-8") as file:
-        file.write(made.asm["ptx"])
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(made.asm["cubin"])
         file.flush()
-        command = [PTXAS, "-v", f"--gpu-name={target[1]}", file.name, "-o", os.devnull]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    said = done.stderr
-    numbers = [
-        int(re.search(pattern, said)[1])
-        for pattern in (r"Used (\d+) registers", r"(\d+) bytes spill stores")
-    ]
+        command = [CUOBJDUMP, "--dump-resource-usage", file.name]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    registers, stack = (int(re.search(rf"{name}:(\d+)", said)[1]) for name in ("REG", "STACK"))
     pointers = tuple(kind for kind in types.values() if kind.startswith("*"))
     return Compiled(
         kernel.__name__,
@@ -147,7 +141,8 @@ def _compiled(
         pointers,
         tuple(constants.items()),
         options["num_warps"],
-        *numbers,
+        registers,
+        stack,
         made.metadata.shared,
     )
 
@@ -156,11 +151,15 @@ def launched_by(networks: list[str], dtype: torch.dtype) -> list[Compiled]:
     """What the networks launch for features of a type, as on a GPU.
 
     Forwards of a small picture and of one with more pixels than any kernel's choice of tiles
-    depends on; and a step of training, which is in float32, or in bfloat16 by autocast.
+    depends on; and a step of training, which is in float32, or in bfloat16 by autocast. All groups
+    are alike, and so are blocks of equal windows and shift. Of conversions' windows the smallest,
+    the base and the largest stand for all: compiling for each would take minutes.
     """
     with compiled() as found, forced("cuda"), only("kernel"):
         for name in networks:
-            network = hitsr.NETWORKS[name].patch({"depths": [6]})  # all groups are alike
+            network = hitsr.NETWORKS[name]
+            ratios = [0.5, 1, 8] if network.mixer.kind == "correlation" else [1, 1]
+            network = network.patch({"depths": [len(ratios)], "windows.ratios": ratios})
             model = hitsr.create(network, 2).to(dtype).eval()
             with torch.inference_mode():
                 for side in SIDES:

@@ -24,12 +24,20 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("triton")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_every_kernel_fits_the_registers_and_shared_memory_of_gpus(dtype: str, cache: Path):
+# In 16 bits fewer registers are needed. These three networks have every kernel.
+FEW = ("swinir_ng", "srformer_light", "hit_sng")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "networks"), [("float32", tuple(hitsr.NETWORKS)), ("float16", FEW), ("bfloat16", FEW)]
+)
+def test_every_kernel_fits_the_registers_and_shared_memory_of_gpus(
+    dtype: str, networks: tuple[str, ...], cache: Path
+):
     constants = run_path(str(PROGRAM))
-    if not constants["PTXAS"].exists():
-        pytest.skip(f"needs {constants['PTXAS']}, of Triton's builds for NVIDIA GPUs")
-    found = _compiled(dtype, cache)
+    if not constants["CUOBJDUMP"].exists():
+        pytest.skip(f"needs {constants['CUOBJDUMP']}, of Triton's builds for NVIDIA GPUs")
+    found = _compiled(dtype, networks, cache)
     for kernel in found:
         assert kernel["spilled"] == 0, kernel
         assert kernel["registers"] <= 255, kernel
@@ -39,10 +47,10 @@ def test_every_kernel_fits_the_registers_and_shared_memory_of_gpus(dtype: str, c
         assert {kernel["kernel"] for kernel in found} == set(_in_package())
 
 
-def _compiled(dtype: str, cache: Path) -> list[dict]:
+def _compiled(dtype: str, networks: tuple[str, ...], cache: Path) -> list[dict]:
     env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
-        [sys.executable, str(PROGRAM), dtype, *hitsr.NETWORKS],
+        [sys.executable, str(PROGRAM), dtype, *networks],
         capture_output=True,
         encoding="utf-8",
         env={**env, "TRITON_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)},
