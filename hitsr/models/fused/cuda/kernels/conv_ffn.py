@@ -1,12 +1,18 @@
 """The branch of a feed-forward network with a depthwise convolution, in two kernels.
 
 The first writes hidden features, the second convolves and reduces them. A program has a tile of
-ROWS rows of COLUMNS pixels, and reads each row of its tile and halo once for each column of the
-convolution's kernel.
+ROWS rows of COLUMNS pixels. For each column of the convolution's kernel it reads each row of the
+tile and its halo once, and adds it to the sums of all rows of the tile that it reaches.
+
+For the gradients, hidden features are written again; then kernels go back through the second layer
+and the convolution: what the convolution made gets its gradient in one, and the convolution's
+transpose and the first layer are in the next. The weights' gradients are two more kernels, of which
+each program sums its share in registers.
 
 Shapes: b batch, h height, w width, c channels, e hidden features, k side of the kernel.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -39,7 +45,8 @@ MOST_HIDDEN = 128
 _BLOCK = 32  # hidden features of one step
 _SHARES = 64  # of the tiles, each with its part of the gradients of the convolution's weight
 _MOST_SPAN = 5  # sums for more columns of a kernel than this do not fit in registers
-_TILE = {"ROWS": 4, "COLUMNS": 16}  # products have at least 16 rows, so a row has 16 pixels
+_ROWS = 4  # of a tile
+_COLUMNS = 16  # of a tile: products have at least 16 rows
 
 
 @triton.jit
@@ -396,18 +403,19 @@ class _ConvFfn(torch.autograd.Function):
         y = torch.empty_like(x)
         out = torch.empty_like(x, dtype=dtype) if keep else None
         depthwise, reduce = parameters[4:6], parameters[6:]
-        tiles, sizes = _tiles(x)
+        tiles, sizes = _tiles(x, _ROWS)
         launch(
             _reduce,
             (tiles,),
             (x, hidden, taps, depthwise[1], *reduce, *parameters[:2], y, out),
             (*sizes, eps),
             stages=1,
-            E=32 if dtype == torch.float32 else 64,
+            E=_BLOCK if dtype == torch.float32 else 2 * _BLOCK,
             K=depthwise[0].shape[-1],
+            ROWS=_ROWS,
+            COLUMNS=_COLUMNS,
             RESIDUAL=residual,
             KEEP=keep,
-            **_TILE,
             **constants_of(x, parameters[2], norm_after, dtype),
         )
         ctx.save_for_backward(x, out, *parameters)
@@ -421,59 +429,56 @@ class _ConvFfn(torch.autograd.Function):
         norm, expand, depthwise, reduce = (parameters[i : i + 2] for i in range(0, 8, 2))
         grad = grad.contiguous()
         c, k = x.shape[-1], depthwise[0].shape[-1]
+        constants = constants_of(x, expand[0], ctx.norm_after, ctx.dtype)
         hidden, taps = _expanded(x, parameters, ctx.eps, ctx.norm_after, ctx.dtype)
         to_convolved, reduced, to_hidden = (torch.empty_like(hidden) for _ in range(3))
         to_out = torch.empty_like(x, dtype=ctx.dtype) if ctx.norm_after else grad
         to_x = torch.empty_like(x)
-        tiles, sizes = _tiles(x)
-        constants = constants_of(x, expand[0], ctx.norm_after, ctx.dtype)
-        parts = x.new_empty(tiles, 3, constants["CP"], dtype=torch.float32)
+        tiles, sizes = _tiles(x, _ROWS)
+        after = x.new_empty(tiles, 3, constants["CP"], dtype=torch.float32)
         launch(
             _to_convolved,
             (tiles,),
             (grad, out, hidden, taps, depthwise[1], reduce[0], norm[0],
-             to_convolved, reduced, to_out, parts),
+             to_convolved, reduced, to_out, after),
             (*sizes, ctx.eps),
             stages=1,
             E=_BLOCK,
             K=k,
-            **_TILE,
+            ROWS=_ROWS,
+            COLUMNS=_COLUMNS,
             **constants,
         )  # fmt: skip
-        to_norm_weight, to_norm_bias, to_reduce_bias = parts.sum(0)[:, :c]
-        parts = x.new_empty(tiles, 2, constants["CP"], dtype=torch.float32)
+        # Products of float32 take more registers than four rows leave.
+        rows = _ROWS // 2 if ctx.dtype == torch.float32 else _ROWS
+        tiles, sizes = _tiles(x, rows)
+        before = x.new_empty(tiles, 2, constants["CP"], dtype=torch.float32)
         launch(
             _to_features,
             (tiles,),
             (x, grad, to_out, to_convolved, taps, *norm, *expand, reduce[0],
-             to_x, to_hidden, parts),
+             to_x, to_hidden, before),
             (*sizes, ctx.eps),
             stages=1,
             E=_BLOCK,
             K=k,
+            ROWS=rows,
+            COLUMNS=_COLUMNS,
             RESIDUAL=ctx.residual,
-            **_TILE,
             **constants,
         )  # fmt: skip
-        if not ctx.norm_after:
-            to_norm_weight, to_norm_bias = parts.sum(0)[:, :c]
-        to_depthwise, to_depthwise_bias = _depthwise_gradients(
-            hidden, to_convolved, sizes, tiles, k
-        )
-        layers = [*norm, *expand, *reduce]
-        to_expand, to_expand_bias, to_reduce = weight_gradients(
-            x, to_out, layers, (reduced, to_hidden), ctx.eps, constants
-        )
-        gradients = (
-            to_norm_weight,
-            to_norm_bias,
-            to_expand,
-            to_expand_bias,
-            to_depthwise,
-            to_depthwise_bias,
-            to_reduce,
-            to_reduce_bias,
-        )
+        sums = after.sum(0)[:, :c]
+        to_norm = sums[:2] if ctx.norm_after else before.sum(0)[:, :c]
+        to_expand: Sequence[Tensor | None] = (None, None)
+        to_depthwise: Sequence[Tensor | None] = (None, None)
+        to_reduce = None
+        if any(ctx.needs_input_grad[3:8]):
+            to_depthwise = _depthwise_gradients(hidden, to_convolved, k)
+            layers = [*norm, *expand, *reduce]
+            *to_expand, to_reduce = weight_gradients(
+                x, to_out, layers, (reduced, to_hidden), ctx.eps, constants
+            )
+        gradients = (*to_norm, *to_expand, *to_depthwise, to_reduce, sums[2])
         return to_x, *typed(gradients, parameters), None, None, None, None, None
 
 
@@ -500,18 +505,17 @@ def _expanded(
     return hidden, taps
 
 
-def _tiles(x_bhwc: Tensor) -> tuple[int, tuple[int, int, int, int]]:
+def _tiles(x_bhwc: Tensor, rows: int) -> tuple[int, tuple[int, int, int, int]]:
     """How many tiles all pictures have; height, width, and tiles down and across a picture."""
     b, h, w, _ = x_bhwc.shape
-    down, across = triton.cdiv(h, _TILE["ROWS"]), triton.cdiv(w, _TILE["COLUMNS"])
+    down, across = triton.cdiv(h, rows), triton.cdiv(w, _COLUMNS)
     return b * down * across, (h, w, down, across)
 
 
-def _depthwise_gradients(
-    hidden: Tensor, to_convolved: Tensor, sizes: tuple[int, int, int, int], tiles: int, k: int
-) -> tuple[Tensor, Tensor]:
+def _depthwise_gradients(hidden: Tensor, to_convolved: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Gradients in float32 of the convolution's weight (e, 1, k, k) and bias (e)."""
     e = hidden.shape[-1]
+    tiles, sizes = _tiles(hidden, _ROWS)
     span = k if k <= _MOST_SPAN else 1
     parts = hidden.new_empty(min(tiles, _SHARES), k * k + 1, e, dtype=torch.float32)
     launch(
@@ -524,7 +528,8 @@ def _depthwise_gradients(
         E=_BLOCK,
         K=k,
         SPAN=span,
-        **_TILE,
+        ROWS=_ROWS,
+        COLUMNS=_COLUMNS,
     )
     summed = parts.sum(0)
     return summed[:-1].t().reshape(e, 1, k, k), summed[-1]

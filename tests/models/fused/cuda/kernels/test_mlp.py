@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hitsr.models.fused.cuda.kernels import mlp
 from hitsr.models.fused.cuda.kernels.mlp import mlp_branch, why_not
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -69,8 +70,16 @@ def test_features_and_products_may_have_their_own_dtypes(
     ("c", "ratio", "rows", "residual"), [(60, 2, 70, True), (36, 4, 33, False), (16, 1, 1, True)]
 )
 def test_gradients_are_those_of_float64(
-    c: int, ratio: int, rows: int, residual: bool, norm_after: bool, device: torch.device
+    c: int,
+    ratio: int,
+    rows: int,
+    residual: bool,
+    norm_after: bool,
+    device: torch.device,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.setattr(mlp, "_PROGRAMS", 2)  # so that a program has several blocks of rows
+    monkeypatch.setattr(mlp, "_SHARES", 2)
     layers = _layers(c, c * ratio, device)
     x = torch.randn(rows, c, device=device).requires_grad_()
     grad = torch.randn(rows, c, device=device)
