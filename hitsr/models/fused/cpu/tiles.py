@@ -101,10 +101,12 @@ class _Attend(torch.autograd.Function):
                 torch.bmm(v_nds.transpose(1, 2), grad_ndt, out=to_scores)
                 to_scores -= (grad_ndt * mixed_ndt).sum(1, keepdim=True)
                 to_scores *= weights
-                torch.mul(torch.bmm(k_nds, to_scores), buffers.scale, out=to[0])
-                torch.mul(torch.bmm(q_ndt, to_scores.transpose(1, 2)), buffers.scale, out=to[1])
+                to[0].copy_(torch.bmm(k_nds, to_scores))
+                to[1].copy_(torch.bmm(q_ndt, to_scores.transpose(1, 2)))
                 if (to_bias_of_head := to_biases[head]) is not None:
                     to_bias_of_head += to_scores.sum(0)
+        for scaled in (to_q_cn, to_folded[0]):
+            scaled.mul_(buffers.scale)
         if fold > 1:
             for part, folded_part in zip(to_kv_cn, to_folded, strict=True):
                 unfolded = _cells(part, grid, fold)
