@@ -19,6 +19,7 @@ from hitsr.measure.energy import start_meter
 from hitsr.measure.forwards import Forward, Work, conditions, ready
 from hitsr.measure.machine import machine_state
 from hitsr.records import Energy, Timing
+from hitsr.records.latency import TRITON_KERNELS
 from hitsr.runtime.precision import settings
 from hitsr.runtime.trials import chosen
 
@@ -52,7 +53,7 @@ class _Turn:
         """Note the Triton kernels of a warm forward, which has tried all that it chooses from."""
         if self.forward is not None and (kernels := self.forward.kernels) is not None:
             self._try(
-                lambda: self.settings.update({"triton_kernels": ", ".join(kernels()) or "none"})
+                lambda: self.settings.update({TRITON_KERNELS: ", ".join(kernels()) or "none"})
             )
 
     def take(self, times: list[float]) -> None:

@@ -63,6 +63,9 @@ class Timing(Value):
     after: MachineState | None = None  # right after the last sample
 
 
+TRITON_KERNELS = "triton_kernels"  # a setting: names of those that a forward launches, or "none"
+
+
 class PeakMemory(Value):
     """Peak memory above that at rest, when the process already holds model and pictures."""
 

@@ -33,6 +33,7 @@ Kernel = Literal[
     "scaled_dot_product_attention, re-associated",
     "tiles",
     "tiles, scaled_dot_product_attention",
+    "Triton kernels",  # in all blocks or in some; on GPUs
 ]
 # The most position biases (heads x tokens x keys, 4 MB) that a block holds at once.
 MOST_LAID_OUT = 2**20
@@ -233,7 +234,7 @@ class ScaledNetwork(Value):
 
 
 def kernel_of(network: NetworkSpec, formulation: Formulation, in_tiles: bool = False) -> Kernel:
-    """Name what computes the products of a network's mixers, for records.
+    """Name what computes the products of a network's mixers without Triton kernels, for records.
 
     "as written": one product after the other. "re-associated": products in another order.
     "scaled_dot_product_attention": PyTorch's kernel, for branches with softmax. "tiles": attention

@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from hitsr.base.errors import HitsrError
 from hitsr.cli import app
 from hitsr.records import ComplexityRecord, LatencyRecord, ScalingRecord, ScalingTimeRecord
+from hitsr.records.latency import TRITON_KERNELS
 
 RUNNER = CliRunner()
 SMALL = ("-s", "4", "--output-size", "32x32", "--device", "cpu", "--warmup", "1", "--samples", "1")
@@ -251,3 +253,26 @@ def test_times_are_shown_with_percentiles_clocks_and_doubts():
         "peak 5 MB, warm-up 4, GPU 345 MHz before, 1935 after",
         "  doubtful: times had not settled when the warm-up ended, after 4 forwards",
     ]
+
+
+@pytest.mark.parametrize(
+    ("launched", "kernel"),
+    [
+        ("_attention_branch, _mlp, _norm", "Triton kernels"),
+        ("_mlp, _norm", "scaled_dot_product_attention"),
+        ("none", "scaled_dot_product_attention"),
+    ],
+)
+def test_records_name_triton_kernels_only_where_mixers_used_them(launched: str, kernel: str):
+    """On a GPU, whose timing has the names of the kernels that a forward launched."""
+    import torch
+
+    import hitsr
+    from hitsr.cli.doing.timing import _kernel
+    from hitsr.measure.forwards import Work
+
+    network = SimpleNamespace(spec=hitsr.NETWORKS["swinir_light"])
+    job = SimpleNamespace(subject=network, formulation="fused")
+    work = Work((64, 64), torch.device("cuda", 0))
+    timing = SimpleNamespace(settings={TRITON_KERNELS: launched})
+    assert _kernel(job, work, timing) == kernel

@@ -14,11 +14,13 @@ from hitsr.measure.complexity import input_size_for
 from hitsr.measure.forwards import Work, explaining
 from hitsr.measure.fresh import peak_memory
 from hitsr.measure.latency import WarmUp, measure_each
+from hitsr.models.fused.cuda.kernels import OF_MIXERS
 from hitsr.plan.jobs import TimeGrowthJob, TimeJob
 from hitsr.records import LatencyRecord, PeakMemory, Provenance, ScalingTimeRecord, Timing
+from hitsr.records.latency import TRITON_KERNELS
 from hitsr.records.provenance import provenance
 from hitsr.runtime.devices import pick_device
-from hitsr.specs.network import kernel_of
+from hitsr.specs.network import Kernel, kernel_of
 
 # Modules that the processes which measure memory need besides torch.
 _IMPORTED = ("hitsr.cli", "hitsr.cli.doing.building")
@@ -121,9 +123,6 @@ def _warm_up(job: TimeJob) -> WarmUp:
 def _record(
     job: TimeJob, work: Work, timing: Timing, peak: PeakMemory, made: Provenance
 ) -> LatencyRecord:
-    spec = job.subject.spec
-    plain = work.precision == "float32" and work.launch != "compiled"
-    in_tiles = plain and work.device.type == "cpu"
     return LatencyRecord(
         **timing.model_dump(),
         **peak.model_dump(),
@@ -135,8 +134,19 @@ def _record(
         output_size=job.output_size,
         input_size=work.input_size,
         formulation=job.formulation,
-        kernel=kernel_of(spec, job.formulation, in_tiles) if spec and job.formulation else None,
+        kernel=_kernel(job, work, timing),
     )
+
+
+def _kernel(job: TimeJob, work: Work, timing: Timing) -> Kernel | None:
+    """What computed the products of mixers; None for a network of the user's own."""
+    spec, formulation = job.subject.spec, job.formulation
+    if not spec or not formulation:
+        return None
+    if OF_MIXERS & {*timing.settings.get(TRITON_KERNELS, "").split(", ")}:
+        return "Triton kernels"
+    plain = work.precision == "float32" and work.launch != "compiled"
+    return kernel_of(spec, formulation, in_tiles=plain and work.device.type == "cpu")
 
 
 def _refuse_another_device(job: TimeJob) -> None:

@@ -8,6 +8,7 @@
 | convolution | a 1x1 or 3x3 convolution with its bias, and a sum with other features |
 | window | parts that kernels of attention share: tokens of windows, and their scores |
 | attention | attention in windows, with or without its projection and residual |
+| attention_gradient | the gradient of attention in windows, in two launches |
 | linear | a linear layer, with a norm before it and an activation after it |
 | attention_branch | window attention with its norm, layers and residual |
 | conv_ffn | hidden features of one with a depthwise convolution; what becomes of them |
@@ -23,3 +24,13 @@ every load and store. No kernel uses atomics, so results repeat to the last bit.
 
 Importing these files needs Triton, except `launch`, which says whether it is there.
 """
+
+# Kernels that compute products of mixers, whatever else they compute.
+OF_MIXERS = {
+    "_attention_branch",
+    "_attend",
+    "_attend_and_project",
+    "_windows_of_one_tile",
+    "_products",
+    "_mix",
+}
