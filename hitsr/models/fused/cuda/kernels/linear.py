@@ -24,7 +24,7 @@ Activation = Literal["none", "gelu", "leaky_relu"]
 
 MOST_INPUTS = 64
 MOST_OUTPUTS = 256
-_OUTPUTS = 64  # of one product
+_OUTPUTS = 32  # of one product: more of them spill registers
 _FEW = 512  # programs that leave parts of a GPU idle, if each has 64 rows
 
 
@@ -102,11 +102,10 @@ def linear(
         (triton.cdiv(rows, block),),
         (x, weight.contiguous(), bias, scale, offset, y),
         (rows, eps),
-        warps=block // 16,
         C=c,
         CP=max(16, triton.next_power_of_2(c)),
         OUT=outputs,
-        OP=min(_OUTPUTS, max(16, triton.next_power_of_2(outputs))),
+        OP=_OUTPUTS,
         R=block,
         NORMED=norm is not None,
         ACTIVATION=activation,
