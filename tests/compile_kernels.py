@@ -28,6 +28,7 @@ import hitsr
 from hitsr.models.fused.backend import forced
 from hitsr.models.fused.cuda.choice import only
 from hitsr.models.fused.cuda.kernels import launch
+from hitsr.specs import zoo
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 SIDES = (64, 192)  # of pictures, in LR pixels
@@ -157,7 +158,7 @@ def launched_by(networks: list[str], dtype: torch.dtype) -> list[Compiled]:
     """
     with compiled() as found, forced("cuda"), only("kernel"):
         for name in networks:
-            network = hitsr.NETWORKS[name]
+            network = zoo.find(name)
             ratios = [0.5, 1, 8] if network.mixer.kind == "correlation" else [1, 1]
             network = network.patch({"depths": [len(ratios)], "windows.ratios": ratios})
             model = hitsr.create(network, 2).to(dtype).eval()
