@@ -3,6 +3,7 @@
 Shapes: b batch, h height, w width, c channels; rows and columns are of windows.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
 def add_context(module: "NgramContext", x_bhwc: Tensor) -> Tensor:
     """`NgramContext` in the paper formulation: (b, h, w, c) -> (b, h, w, c)."""
-    unigrams, side = _unigrams(module, x_bhwc), module.window
-    on_cuda = backend_of(x_bhwc) == "cuda"
-    context = cuda.context_of(module, unigrams) if on_cuda else module.context_of(unigrams)
+    side, embedded = module.window, partial(_unigrams, module)
+    if backend_of(x_bhwc) == "cuda":
+        context = cuda.context_of_pixels(module, x_bhwc, embedded)
+    else:
+        context = module.context_of(embedded(x_bhwc))
     rows, columns = context.shape[1:3]
     windows = x_bhwc.unflatten(2, (columns, side)).unflatten(1, (rows, side))
     added: Tensor = windows + context[:, :, None, :, None]

@@ -7,6 +7,7 @@ Shapes: b batch, c channels of a unigram, n windows of all pictures, g windows t
 other, m heads, d channels of a head; two directions.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,41 @@ import torch
 from torch import Tensor
 
 from hitsr.models.fused.cuda.by_size import kept
+from hitsr.models.fused.cuda.choice import best
 from hitsr.models.position import table_bias
 from hitsr.models.precision import linear
 from hitsr.models.windows import reflect_ends
+from hitsr.runtime.trials import Way
 
 if TYPE_CHECKING:
     from hitsr.models.ngram import NgramContext
+
+
+def context_of_pixels(
+    module: "NgramContext", x_bhwc: Tensor, embedded: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """What `NgramContext` adds to each window: (b, h, w, c) -> (b, rows, columns, c).
+
+    `embedded` makes unigrams with PyTorch's operators.
+    """
+
+    def plain(x: Tensor) -> Tensor:
+        return context_of(module, embedded(x))
+
+    def kernel() -> Way | None:
+        from hitsr.models.fused.cuda.kernels import neighbours, ngram
+
+        if ngram.why_not_context(x_bhwc, module.window, module.grams):
+            return None
+
+        def way(x: Tensor) -> Tensor:
+            unigrams = ngram.unigrams(x, module.embed, window=module.window)
+            return neighbours.context_of(module, unigrams)
+
+        return way
+
+    what = f"n-gram context of windows of {module.window}"
+    return best(what, kernel, plain, (x_bhwc,), list(module.parameters()))(x_bhwc)
 
 
 def context_of(module: "NgramContext", unigrams: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ def _square(
 
 
 @triton.jit(do_not_specialize=["rows", "columns", "windows"])
-def _attend(
+def _ask_neighbours(
     qkv_p, bias_p, out_p, rows, columns, windows, scale,
     H: tl.constexpr, HEADS: tl.constexpr, D: tl.constexpr, MP: tl.constexpr, DP: tl.constexpr,
     G: tl.constexpr, W: tl.constexpr,
@@ -101,7 +101,7 @@ def _attend(
 
 
 @triton.jit(do_not_specialize=["rows", "columns", "windows"])
-def _attend_gradient(
+def _ask_gradient(
     qkv_p, bias_p, grad_p, to_tokens_p, to_bias_p, rows, columns, windows, scale,
     H: tl.constexpr, HEADS: tl.constexpr, D: tl.constexpr, MP: tl.constexpr, DP: tl.constexpr,
     G: tl.constexpr, W: tl.constexpr,
@@ -180,7 +180,7 @@ class _Attended(torch.autograd.Function):
         ctx.heads = heads
         grid, sizes, constants = _layout(qkv, heads)
         out = qkv.new_empty(*qkv.shape[:3], 2, constants["H"])
-        launch(_attend, grid, (qkv, bias, out), sizes, **constants)
+        launch(_ask_neighbours, grid, (qkv, bias, out), sizes, **constants)
         return out
 
     @staticmethod
@@ -193,7 +193,7 @@ class _Attended(torch.autograd.Function):
         to_tokens = torch.empty(sizes[2], 2, tokens, c, **wide)
         to_bias = torch.empty(*grid, tokens, tokens, heads, **wide)
         tensors = (qkv, bias, grad.contiguous(), to_tokens, to_bias)
-        launch(_attend_gradient, grid, tensors, sizes, **constants)
+        launch(_ask_gradient, grid, tensors, sizes, **constants)
         to_qkv = torch.empty_like(qkv)
         launch(
             _collect,

@@ -1,8 +1,12 @@
 import copy
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 
+from hitsr.models.fused import backend
+from hitsr.models.fused.cuda import choice
 from hitsr.models.fused.cuda.kernels.neighbours import context_of
 from hitsr.models.ngram import NgramContext
 
@@ -59,3 +63,28 @@ def test_half_precision_rounds_between_layers_alone(dtype: torch.dtype, device: 
     assert found.dtype == x.grad.dtype == dtype
     for one, other in ((found, exact), (x.grad, wide_x.grad)):
         assert (one - other).abs().max() < 8 * torch.finfo(dtype).eps * other.abs().max()
+
+
+def test_trainings_go_through_the_kernels(device: torch.device):
+    module = _module(12, 2, device)
+    module.formulation = "fused"
+    wide = copy.deepcopy(module).double()
+    wide.formulation = "paper"
+    x = torch.randn(1, 16, 8, 12, device=device, requires_grad=True)
+    wide_x = x.detach().double().requires_grad_()
+    with backend.forced("cuda"), choice.only("kernel"):
+        found = module(x)
+    assert {"_AttendedBackward", "_UnigramsBackward"} <= set(_steps(found.grad_fn))
+    exact = wide(wide_x)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-5)
+    found.sum().backward()
+    exact.sum().backward()
+    torch.testing.assert_close(x.grad.double(), wide_x.grad, rtol=2e-5, atol=5e-5)
+
+
+def _steps(step: Any) -> Iterator[str]:
+    """Names of a gradient's steps."""
+    yield step.name()
+    for before, _ in step.next_functions:
+        if before is not None:
+            yield from _steps(before)
