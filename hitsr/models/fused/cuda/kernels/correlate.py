@@ -32,9 +32,8 @@ MOST_OUTPUTS = 64
 MOST_SIDE = 64
 _SIDES = (4, 8)  # of base windows, in cells
 _ROWS = 32  # channels of windows that a program of the bias holds at once
-_PROGRAMS = (
-    256  # of the gradient's first pass, each of which sums its share of parameters' gradients
-)
+_SUMMED = 32  # tokens that programs hold at once, at most, where they also hold sums of weights
+_PROGRAMS = 256  # of sums for parameters, each of which has its share of the tokens
 
 
 @triton.jit
@@ -204,11 +203,11 @@ def _biased_gradient(
         i = block % BLOCKS * T + tl.arange(0, T)
         grad = _tokens(grad_p, _pixels(n, i, columns, SIDE), OUT, OP, OUT)
         place = _by_head(n, windows, k, D, SIDE * SIDE)[None, :] + i[:, None]
-        biased = tl.load(biased_p + place, mask=inside, other=0.0)
-        to_weight = tl.dot(tl.trans(grad), biased, to_weight, input_precision=PREC)
         weight = _block(weight_p, o * (2 * C), k, OUT, C)
         to_biased = tl.dot(grad, weight, input_precision=PREC)
         tl.store(to_biased_p + place, to_biased, mask=inside)
+        biased = tl.load(biased_p + place, mask=inside, other=0.0)
+        to_weight = tl.dot(tl.trans(grad), biased, to_weight, input_precision=PREC)
     place = to_weight_p + (program * OUT + o[:, None]) * C + k[None, :]
     tl.store(place, to_weight, mask=(o < OUT)[:, None] & inside)
 
@@ -563,7 +562,7 @@ def _to_maps(
 ) -> tuple[Tensor, Tensor]:
     """Gradients of maps, (n, 2, c, c), and of the projection's weight by way of them."""
     parts, n, c, o = _parts(sizes.window), sizes.windows, sizes.c, sizes.o
-    programs, block = min(n * parts, _PROGRAMS), min(32, _tokens_of(sizes.window))
+    programs, block = min(n * parts, _PROGRAMS), min(_SUMMED, _tokens_of(sizes.window))
     to_maps = maps.new_empty(parts, n, 2, c, c)
     to_weight = maps.new_empty(programs, o, 2 * c)
     constants = sizes.inputs() | sizes.outputs()
@@ -580,12 +579,12 @@ def _to_biased(
     biased: Tensor, weight: Tensor, grad: Tensor, sizes: _Sizes, product: Product
 ) -> tuple[Tensor, Tensor]:
     """Gradients of `_biased`, and of the projection's weight by way of it, (o, c)."""
-    programs = min(sizes.windows * sizes.blocks, _PROGRAMS)
+    block = min(_SUMMED, _tokens_of(sizes.window))
+    programs = min(sizes.windows * sizes.window**2 // block, _PROGRAMS)
     to_biased, to_first = torch.empty_like(biased), biased.new_empty(programs, sizes.o, sizes.c)
     launch(
         _biased_gradient, (programs,), (biased, weight, grad, to_biased, to_first),
-        sizes.numbers(), T=_tokens_of(sizes.window), PREC=product, warps=2 * sizes.warps,
-        **sizes.inputs(), **sizes.outputs(),
+        sizes.numbers(), T=block, PREC=product, **sizes.inputs(), **sizes.outputs(),
     )  # fmt: skip
     return to_biased, to_first.sum(0)
 
