@@ -12,7 +12,8 @@
 | linear | a linear layer, with a norm before it and an activation after it |
 | attention_branch | window attention with its norm, layers and residual |
 | conv_ffn | hidden features of one with a depthwise convolution; what becomes of them |
-| correlate | the correlation of given queries and values, for training; several launches |
+| correlate | the correlation of given queries and values, or its gradients, in several launches |
+| features | dual features of the correlation, or their gradients, in several launches |
 | correlation | parts of HiT’s first branch, `x + LN(correlation(x))`, for inference |
 | ngram | embeddings of windows for n-grams, and their gradient; contexts of all windows |
 | neighbours | n-gram attention between its linear layers, for training; its gradient takes two |
