@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from hitsr.models import released
 from hitsr.models.fused import correlation as fused
+from hitsr.models.fused import features as fused_features
 from hitsr.models.fused.cache import EvalCache
 from hitsr.models.fused.cpu.products import linear as linear_on_cpu
 from hitsr.models.fused.cpu.strips import Strip
@@ -49,8 +50,16 @@ class DualFeatures(nn.Module):
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """Features of each pixel from its 3x3 neighbourhood ("linear": from the pixel alone)."""
-        if self.formulation == "released":
-            return released.features(self, x_bhwc)
+        match self.formulation:
+            case "released":
+                return released.features(self, x_bhwc)
+            case "paper":
+                return self.step_by_step(x_bhwc)
+            case "fused":
+                return fused_features.features(self, x_bhwc)
+
+    def step_by_step(self, x_bhwc: Tensor) -> Tensor:
+        """One layer after the other."""
         if self.kind == "linear":
             return widened(self._pointwise(self.gate, x_bhwc))
         x = F.leaky_relu(self._pointwise(self.squeeze, x_bhwc), 0.2)

@@ -5,6 +5,7 @@
 | attention | attention kernels; biases and masks cached in eval mode; masks only at the edges |
 | large_windows | biases and masks made for a few rows of queries at a time |
 | correlation | products re-associated, so that no scores of tokens by base cells are needed |
+| features | on CUDA devices, the correlation's features with few passes over memory |
 | transposed | channel norms divide the scores; the projection is applied to the weights |
 | ngram | window embeddings as sums of weighted pixels |
 | ffn | GELU in place, and a faster gradient of the depthwise convolution |

@@ -95,7 +95,7 @@ def test_half_precision_is_float32_to_45_db(name: str, dtype: torch.dtype, devic
     ("name", "kernels"),
     [
         ("swinir_light", {"_norm", "_norm_gradient", "_attend"}),
-        ("hit_sir", {"_norm", "_norm_gradient", "_qv_gradient"}),
+        ("hit_sir", {"_norm", "_norm_gradient", "_qv_gradient", "_factors_gradient"}),
     ],
 )
 def test_gradients_are_the_papers(
