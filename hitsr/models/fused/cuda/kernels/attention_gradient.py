@@ -210,5 +210,5 @@ def _tile(cells: int, width: int, dtype: torch.dtype) -> tuple[int, int]:
     """Queries and keys that a program takes at a time, without spilling registers."""
     block = padded(cells)
     if dtype != torch.float32:
-        return (block, block) if width == 16 else (min(block, 32), block)
+        return (block, block) if width == 16 else (max(16, block // 2), block)
     return min(block, 32 if width == 16 else 16), min(block, 64 if width == 16 else 32)
