@@ -45,6 +45,7 @@ _POINTERS = {
 class Compiled(NamedTuple):
     """What a kernel needs on one kind of GPU."""
 
+    file: str
     kernel: str
     capability: int  # 80: A100; 90: H100, H200
     types: tuple[str, ...]
@@ -76,7 +77,15 @@ def compiled(capabilities: tuple[int, ...] = (80, 90)) -> Iterator[list[Compiled
         assert min(grid) > 0, grid
         assert max(grid[1:], default=0) < 2**16, grid
         types, attributes = _signature(kernel, arguments, constants)
-        key = (kernel.__name__, *types.items(), *constants.items(), str(attributes), warps, stages)
+        key = (
+            _file(kernel),
+            kernel.__name__,
+            *types.items(),
+            *constants.items(),
+            str(attributes),
+            warps,
+            stages,
+        )
         if key in found:
             return
         source = ASTSource(kernel, types, constants, attributes)
@@ -137,6 +146,7 @@ def _compiled(
     registers, stack = (int(re.search(rf"{name}:(\d+)", said)[1]) for name in ("REG", "STACK"))
     pointers = tuple(kind for kind in types.values() if kind.startswith("*"))
     return Compiled(
+        _file(kernel),
         kernel.__name__,
         capability,
         pointers,
@@ -146,6 +156,10 @@ def _compiled(
         stack,
         made.metadata.shared,
     )
+
+
+def _file(kernel: Any) -> str:
+    return str(kernel.fn.__module__).rpartition(".")[2]
 
 
 def launched_by(networks: list[str], dtype: torch.dtype) -> list[Compiled]:

@@ -43,7 +43,7 @@ def test_every_kernel_fits_the_registers_and_shared_memory_of_gpus(
         assert kernel["shared"] <= constants["MOST_SHARED"][kernel["capability"]], kernel
     # Trainings are in float32 or bfloat16: all that computes gradients is in these two lists.
     if dtype != "float16":
-        assert {kernel["kernel"] for kernel in found} == set(_in_package())
+        assert {(kernel["file"], kernel["kernel"]) for kernel in found} == set(_in_package())
 
 
 def _compiled(dtype: str, networks: tuple[str, ...], cache: Path) -> list[dict]:
@@ -60,20 +60,28 @@ def _compiled(dtype: str, networks: tuple[str, ...], cache: Path) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def _in_package() -> Iterator[str]:
-    """Names of all functions that Triton compiles and that no other such function calls."""
-    functions = [
-        node
+def _in_package() -> Iterator[tuple[str, str]]:
+    """File and name of all functions that Triton compiles and that no other such function calls."""
+    functions = {
+        path.stem: [
+            node
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.FunctionDef)
+            and any("triton.jit" in ast.unparse(each) for each in node.decorator_list)
+        ]
         for path in KERNELS.glob("*.py")
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef)
-        and any("triton.jit" in ast.unparse(each) for each in node.decorator_list)
-    ]
-    called = {
-        node.func.id
-        for function in functions
-        for node in ast.walk(function)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
-    assert functions
-    yield from (each.name for each in functions if each.name not in called)
+    called = {file: set(_called(each)) for file, each in functions.items()}
+    anywhere = set.union(*called.values())
+    assert anywhere
+    for file, found in functions.items():
+        for name in (function.name for function in found):
+            if name not in (called[file] if name.startswith("_") else anywhere):
+                yield file, name
+
+
+def _called(functions: list[ast.FunctionDef]) -> Iterator[str]:
+    for function in functions:
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                yield node.func.id
