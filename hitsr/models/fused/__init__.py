@@ -9,6 +9,8 @@
 | transposed | channel norms divide the scores; the projection is applied to the weights |
 | ngram | window embeddings as sums of weighted pixels |
 | ffn | GELU in place, and a faster gradient of the depthwise convolution |
+| cpu/strips, cpu/tiles | as many rows, and as many scores, at a time as the caches take |
+| cpu/products | linear layers as convolutions, where these are faster |
 | norm | on CUDA devices, the fastest of three ways |
 | convolution | on CUDA devices, a convolution and a sum in one kernel |
 | operators | window attention and correlation as functions, for networks of your own |
