@@ -351,7 +351,7 @@ def _combine(
     of_across = (k < K)[:, None] & (k < K)[None, :]
     base = tl.zeros((SP, KP), tl.float32)
     across = tl.zeros((KP, KP), tl.float32)
-    for part in range(n * parts, n * parts + parts):
+    for part in tl.range(n * parts, n * parts + parts, loop_unroll_factor=4):  # loads at once
         at = (part * S + s[:, None]) * K + k[None, :]
         base += tl.load(base_p + at, mask=of_base, other=0.0)
         at = (part * K + k[:, None]) * K + k[None, :]
