@@ -187,10 +187,29 @@ def _mix(
 
 @triton.jit(do_not_specialize=["windows", "columns"])
 def _biased_gradient(
-    biased_p, weight_p, grad_p, to_biased_p, to_weight_p, windows, columns,
+    weight_p, grad_p, to_biased_p, windows, columns,
     C: tl.constexpr, CP: tl.constexpr, OUT: tl.constexpr, OP: tl.constexpr, D: tl.constexpr,
     CS: tl.constexpr, R: tl.constexpr, T: tl.constexpr, PREC: tl.constexpr,
 ):  # fmt: skip
+    n = tl.program_id(0)
+    SIDE: tl.constexpr = CS * R
+    i = tl.program_id(1) * T + tl.arange(0, T)
+    k = tl.arange(0, CP)
+    o = tl.arange(0, OP)
+    grad = _tokens(grad_p, _pixels(n, i, columns, SIDE), OUT, OP, OUT)
+    weight = _block(weight_p, o * (2 * C), k, OUT, C)
+    to_biased = tl.dot(grad, weight, input_precision=PREC)
+    place = _by_head(n, windows, k, D, SIDE * SIDE)[None, :] + i[:, None]
+    tl.store(to_biased_p + place, to_biased, mask=(k < C)[None, :])
+
+
+@triton.jit(do_not_specialize=["windows", "columns"])
+def _first_gradient(
+    biased_p, grad_p, to_weight_p, windows, columns,
+    C: tl.constexpr, CP: tl.constexpr, OUT: tl.constexpr, OP: tl.constexpr, D: tl.constexpr,
+    CS: tl.constexpr, R: tl.constexpr, T: tl.constexpr, PREC: tl.constexpr,
+):  # fmt: skip
+    """Of the first half of the projection's weight, by way of biased values."""
     program = tl.program_id(0)
     SIDE: tl.constexpr = CS * R
     BLOCKS: tl.constexpr = SIDE * SIDE // T
@@ -203,9 +222,6 @@ def _biased_gradient(
         i = block % BLOCKS * T + tl.arange(0, T)
         grad = _tokens(grad_p, _pixels(n, i, columns, SIDE), OUT, OP, OUT)
         place = _by_head(n, windows, k, D, SIDE * SIDE)[None, :] + i[:, None]
-        weight = _block(weight_p, o * (2 * C), k, OUT, C)
-        to_biased = tl.dot(grad, weight, input_precision=PREC)
-        tl.store(to_biased_p + place, to_biased, mask=inside)
         biased = tl.load(biased_p + place, mask=inside, other=0.0)
         to_weight = tl.dot(tl.trans(grad), biased, to_weight, input_precision=PREC)
     place = to_weight_p + (program * OUT + o[:, None]) * C + k[None, :]
@@ -582,9 +598,12 @@ def _to_biased(
     block = min(_SUMMED, _tokens_of(sizes.window))
     programs = min(sizes.windows * sizes.window**2 // block, _PROGRAMS)
     to_biased, to_first = torch.empty_like(biased), biased.new_empty(programs, sizes.o, sizes.c)
+    numbers, constants = sizes.numbers(), sizes.inputs() | sizes.outputs()
+    tensors = (biased, grad, to_first)
+    launch(_first_gradient, (programs,), tensors, numbers, T=block, PREC=product, **constants)
     launch(
-        _biased_gradient, (programs,), (biased, weight, grad, to_biased, to_first),
-        sizes.numbers(), T=block, PREC=product, **sizes.inputs(), **sizes.outputs(),
+        _biased_gradient, (sizes.windows, sizes.blocks), (weight, grad, to_biased), numbers,
+        T=_tokens_of(sizes.window), PREC=product, **constants,
     )  # fmt: skip
     return to_biased, to_first.sum(0)
 
