@@ -236,7 +236,7 @@ def _to_convolved(
 
 
 @triton.jit(do_not_specialize=["height", "width", "down", "across"])
-def _to_features(
+def _to_pixels(
     x_p, grad_p, to_out_p, to_convolved_p, taps_p, norm_weight_p, norm_bias_p,
     expand_p, expand_bias_p, reduce_p, to_x_p, to_hidden_p, parts_p,
     height, width, down, across, eps,
@@ -449,18 +449,19 @@ class _ConvFfn(torch.autograd.Function):
             COLUMNS=_COLUMNS,
             **constants,
         )  # fmt: skip
-        # Products of float32 take more registers than four rows leave.
-        rows = _ROWS // 2 if ctx.dtype == torch.float32 else _ROWS
+        # Fewer rows, and in float32 fewer hidden features, for want of registers.
+        exact = ctx.dtype == torch.float32
+        rows = 2 if exact else 3
         tiles, sizes = _tiles(x, rows)
         before = x.new_empty(tiles, 2, constants["CP"], dtype=torch.float32)
         launch(
-            _to_features,
+            _to_pixels,
             (tiles,),
             (x, grad, to_out, to_convolved, taps, *norm, *expand, reduce[0],
              to_x, to_hidden, before),
             (*sizes, ctx.eps),
             stages=1,
-            E=_BLOCK,
+            E=_BLOCK // 2 if exact else _BLOCK,
             K=k,
             ROWS=rows,
             COLUMNS=_COLUMNS,

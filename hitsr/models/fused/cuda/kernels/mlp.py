@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from hitsr.models.fused.cuda.kernels.common import (
+    TYPES,
     channels,
     gelu,
     gelu_slope,
@@ -30,7 +31,6 @@ from hitsr.models.fused.cuda.kernels.common import (
 )
 from hitsr.models.fused.cuda.kernels.launch import fits, launch, product_of
 
-TYPES = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
 MOST_CHANNELS = 64
 MOST_HIDDEN = 256
 # Rows, and hidden features, of one step. More of them, or loads ahead, take more registers than
@@ -277,14 +277,13 @@ class _Mlp(torch.autograd.Function):
         y = torch.empty_like(x)
         rows = x.numel() // x.shape[-1]
         block = _BLOCK if rows < _FEW_ROWS else 2 * _BLOCK
-        exact = dtype == torch.float32
         launch(
             _mlp,
             (triton.cdiv(rows, block),),
             (x, *parameters, y),
             (rows, eps),
-            stages=1 if exact else 2,
-            E=16 if exact and norm_after else _BLOCK,
+            stages=1 if dtype == torch.float32 else 2,
+            E=_features_of_step(norm_after, dtype),
             R=block,
             RESIDUAL=residual,
             **constants_of(x, parameters[2], norm_after, dtype),
@@ -310,7 +309,7 @@ class _Mlp(torch.autograd.Function):
             (x, grad, *parameters, to_x, to_out, parts),
             numbers,
             stages=1,
-            E=_BLOCK,
+            E=_features_of_step(ctx.norm_after, ctx.dtype),
             R=_BLOCK,
             RESIDUAL=ctx.residual,
             **constants,
@@ -370,6 +369,11 @@ def typed(gradients: Iterable[Tensor | None], parameters: list[Tensor]) -> list[
     """Each gradient in the type of its parameter."""
     pairs = zip(gradients, parameters, strict=True)
     return [None if gradient is None else gradient.to(each.dtype) for gradient, each in pairs]
+
+
+def _features_of_step(norm_after: bool, dtype: torch.dtype) -> int:
+    """Hidden features that a program computes at a time from all channels of its rows."""
+    return _BLOCK // 2 if norm_after and dtype == torch.float32 else _BLOCK
 
 
 def constants_of(x: Tensor, expand: Tensor, norm_after: bool, dtype: torch.dtype) -> dict[str, Any]:
