@@ -132,7 +132,7 @@ def _permuted_kernel(block: "Block", mixer: Attention, x_bhwc: Tensor) -> Way | 
 
 
 def _correlation_kernel(block: "Block", mixer: Correlation, x_bhwc: Tensor) -> Way | None:
-    """Features, correlation, norm and sum in two or three kernels; two more for a context."""
+    """Features, correlation, norm and sum in two or four kernels; three more for a context."""
     from hitsr.models.fused.cuda.kernels import correlation, ngram
 
     position, context, dtype = mixer.position, mixer.context, _products(x_bhwc)
