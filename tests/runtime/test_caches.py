@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -63,9 +64,13 @@ def test_all_threads_share_what_is_worked_on(threads: int, machine: Caches, expe
 
 
 @pytest.fixture
-def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """With nothing found or chosen before."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    monkeypatch.setattr(trials, "_noted", {})
+    for known in ("_noted", "_chosen", "_misfits"):
+        monkeypatch.setattr(trials, known, {})
+    caches._at_once.cache_clear()
+    yield
     caches._at_once.cache_clear()
 
 
@@ -76,7 +81,6 @@ def test_records_name_what_was_found(monkeypatch: pytest.MonkeyPatch):
     assert at_once() == MB
     words = "1024 KB (1 thread, L2 of 1024 KB, L3 of 32768 KB for 2 cores)"
     assert trials.chosen(torch.device("cpu")) == {"worked on at a time": words}
-    caches._at_once.cache_clear()
 
 
 @pytest.mark.usefixtures("_one_thread")
