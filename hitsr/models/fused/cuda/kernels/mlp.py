@@ -308,6 +308,7 @@ class _Mlp(torch.autograd.Function):
             (len(parts),),
             (x, grad, *parameters, to_x, to_out, parts),
             numbers,
+            warps=8 if ctx.norm_after and ctx.dtype == torch.float32 else 4,
             stages=1,
             E=_features_of_step(ctx.norm_after, ctx.dtype),
             R=_BLOCK,
