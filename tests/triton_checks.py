@@ -90,6 +90,7 @@ def checked() -> Iterator[None]:
 
     def launched(self: Any, *arguments: Any, **constants: Any) -> None:
         tensors = [each for each in arguments if isinstance(each, torch.Tensor)]
+        assert all(each.is_contiguous() for each in tensors), f"{self.fn.__name__}: strides"
         now.append(Memory(self.fn.__name__, tensors))
         try:
             call(self, *arguments, **constants)

@@ -93,10 +93,13 @@ def launch(
     """Run a kernel on a grid of programs: its tensors come first, then its numbers.
 
     None, for a tensor that a kernel does not read with these constants, becomes the first tensor.
-    `constants` are compiled in. A CUDA graph that is being captured keeps the tensors alive.
+    Kernels read contiguous tensors: of others, such as weights of a network in channels last, they
+    get copies. `constants` are compiled in. A CUDA graph that is being captured keeps the tensors
+    alive.
     """
-    present = [tensors[0] if each is None else each for each in tensors]
-    graphs.note([each for each in present if each is not None])
+    given = [tensors[0] if each is None else each for each in tensors]
+    present = [x if x.is_contiguous() else x.contiguous() for x in given if x is not None]
+    graphs.note(present)
     _run(kernel, grid, [*present, *numbers], warps, stages, constants)
 
 

@@ -89,6 +89,15 @@ def test_programs_end_within_pictures(rows: int, columns: int, device: torch.dev
     torch.testing.assert_close(found.double(), _exact(module, x, None)[1], rtol=1e-5, atol=1e-5)
 
 
+def test_weights_may_be_in_channels_last(device: torch.device):
+    norm, module = _parts(12, 2, 4, False, device)
+    x = torch.randn(1, 8, 12, 12, device=device)
+    expected = context_of(module, x, _bias(module), norm)
+    module = module.to(memory_format=torch.channels_last)
+    assert not module.embed.weight.is_contiguous()
+    assert torch.equal(context_of(module, x, _bias(module), norm), expected)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("x_dtype", DTYPES)
 def test_each_tensor_may_have_its_own_dtype(
