@@ -385,8 +385,9 @@ def conv_branch(
     may have any type of `launch.DTYPES`.
     """
     layers = (norm, expand, depthwise, reduce)
-    parameters = [each for layer in layers for each in layer.parameters()]
-    keep = torch.is_grad_enabled() and any(each.requires_grad for each in (x_bhwc, *parameters))
+    parameters = [each for layer in layers for each in (layer.weight, layer.bias)]
+    wanted = any(each is not None and each.requires_grad for each in (x_bhwc, *parameters))
+    keep = torch.is_grad_enabled() and wanted
     out: Tensor = _ConvFfn.apply(
         x_bhwc, *parameters, norm.eps, norm_after, residual, dtype or x_bhwc.dtype, keep
     )
