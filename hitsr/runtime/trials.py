@@ -37,6 +37,7 @@ class Question(NamedTuple):
     channels: int
     rows: int  # a power of two: sizes up to twice as large are alike
     gradients: bool
+    products: str  # how those of float32 tensors are computed instead, in words
 
     @property
     def words(self) -> str:
@@ -44,7 +45,7 @@ class Question(NamedTuple):
         dtype = str(self.dtype).removeprefix("torch.")
         rows = f"{self.rows} rows or more"
         return f"{self.what}, {self.channels} channels, {dtype}, {rows}" + (
-            ", with gradients" * self.gradients
+            ", with gradients" * self.gradients + self.products
         )
 
 
@@ -54,7 +55,16 @@ def question(what: str, inputs: Sequence[Tensor]) -> Question:
     rows = max(1, x.numel() // x.shape[-1])
     gradients = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
     size = 2 ** (rows.bit_length() - 1)
-    return Question(what, x.device, x.dtype, x.shape[-1], size, gradients)
+    return Question(what, x.device, x.dtype, x.shape[-1], size, gradients, _products(x.device))
+
+
+def _products(device: torch.device) -> str:
+    """What replaces float32 in products now: "", ", TF32 allowed", ", autocast to bfloat16"."""
+    kind = device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        dtype = str(torch.get_autocast_dtype(kind)).removeprefix("torch.")
+        return f", autocast to {dtype}"
+    return ", TF32 allowed" * uses_tf32()
 
 
 def agrees(
@@ -68,7 +78,7 @@ def agrees(
 
     With gradients, those of inputs and `parameters` are compared too. If the way fails or differs,
     a RuntimeWarning says so. False, without an answer for later, while a CUDA graph is captured.
-    If memory does not suffice for the reference, the way is taken at its word.
+    If memory does not suffice for the comparison, the way is taken at its word.
     """
     asked = question(what, inputs)
     if asked not in _misfits:
@@ -148,23 +158,30 @@ def _misfit(
     parameters: Sequence[Tensor],
     gradients: bool,
 ) -> str | None:
-    """Why the way's results are not the reference's; None if they are."""
-    with torch.inference_mode(False), torch.set_grad_enabled(gradients):
-        try:
+    """Why the way's results are not the reference's; None if they are, or memory is too small."""
+    try:
+        with torch.inference_mode(False), torch.set_grad_enabled(gradients):
             expected = _results(reference, inputs, parameters, gradients)
-        except torch.OutOfMemoryError:
-            return None
-        try:
-            found = _results(way, inputs, parameters, gradients)
-        except Exception as error:
-            return f"fails: {in_one_line(error)}"
+            try:
+                found = _results(way, inputs, parameters, gradients)
+            except torch.OutOfMemoryError:  # the way alone needs less than beside the reference
+                raise
+            except Exception as error:
+                return f"fails: {in_one_line(error)}"
+        return _difference(found, expected, _bound(inputs, found))
+    except torch.OutOfMemoryError:
+        return None
+
+
+def _bound(inputs: Sequence[Tensor], found: list[Tensor | None]) -> float:
+    """By how much results may differ, as a share of the largest."""
     # Products may be those of 16-bit types although inputs and results are float32.
     types = {each.dtype for each in (*inputs, *found) if each is not None}
     autocast = torch.is_autocast_enabled(inputs[0].device.type)
     bounds = [_BOUNDS[dtype] for dtype in types if dtype in _BOUNDS]
     bounds += [_BOUNDS[torch.bfloat16]] * autocast
     bounds += [_TF32_BOUND] * uses_tf32()
-    return _difference(found, expected, max(bounds, default=_FLOAT32_BOUND))
+    return max(bounds, default=_FLOAT32_BOUND)
 
 
 def _difference(
@@ -229,7 +246,8 @@ def _event_ms(run: Callable[[], object], device: torch.device) -> float:
     """Milliseconds on the device from an empty queue to the end of all that `run` launched."""
     with torch.cuda.device(device):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        torch.cuda.synchronize(device)
+        # Not the whole device, as another thread may be capturing on it.
+        torch.cuda.current_stream(device).synchronize()
         start.record()
         run()
         end.record()

@@ -61,6 +61,23 @@ def test_other_sizes_dtypes_and_gradients_are_other_questions():
     assert "double, 60 channels, float32, 64 rows or more, with gradients" in chosen(CPU)
 
 
+def test_products_in_other_types_are_another_question(monkeypatch: pytest.MonkeyPatch):
+    bench, x = Bench(own=1.0, other=2.0), torch.randn(100, 60)
+    assert bench.choose(x) == "own"
+    bench.milliseconds["own"] = 3.0
+    with torch.autocast("cpu", torch.bfloat16):
+        assert bench.choose(x) == "other"
+    assert bench.choose(x) == "own"
+    monkeypatch.setattr(trials, "uses_tf32", lambda: True)
+    assert bench.choose(x) == "other"
+    asked = "double, 60 channels, float32, 64 rows or more"
+    assert chosen(CPU) == {
+        asked: "own",
+        f"{asked}, autocast to bfloat16": "other",
+        f"{asked}, TF32 allowed": "other",
+    }
+
+
 def test_gradients_are_timed_too_and_leave_no_trace():
     bench = Bench(own=1.0, other=2.0)
     x = torch.randn(8, 4, requires_grad=True)

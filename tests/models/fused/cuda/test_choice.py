@@ -100,6 +100,25 @@ def test_gradients_of_inputs_and_parameters_are_checked():
 
 
 @pytest.mark.usefixtures("usable")
+@pytest.mark.parametrize("step", ["reference", "kernel", "comparison"])
+def test_a_kernel_is_taken_at_its_word_where_memory_is_too_small_to_compare(
+    step: str, monkeypatch: pytest.MonkeyPatch
+):
+    def greedy(*_: object) -> Tensor:
+        raise torch.OutOfMemoryError("no memory")
+
+    plain, kernel = (greedy if step == each else _plain for each in ("reference", "kernel"))
+    if step == "comparison":
+        monkeypatch.setattr(trials, "_difference", greedy)
+    assert best("double", lambda: kernel, plain, (X,)) is kernel
+
+
+@pytest.mark.usefixtures("usable")
+def test_batches_without_pictures_go_through_no_kernel():
+    assert best("double", lambda: _kernel, _plain, (X[:0],)) is _plain
+
+
+@pytest.mark.usefixtures("usable")
 def test_rounding_of_narrow_types_is_no_difference():
     x = X.bfloat16()
     coarse = best("double", lambda: lambda x: (2.03 * x).bfloat16(), _plain, (x,))
