@@ -1,7 +1,7 @@
 """Compile the kernels that some work launches, for GPUs that need not be there.
 
-`compiled` has kernels compiled as their launches would be, and not run. What a launch writes stays
-as it was, so results mean nothing.
+`compiled` has Triton launch kernels as on a GPU, but for its driver: it compiles them, and runs
+nothing. What a launch writes stays as it was, so results mean nothing.
 
 `python tests/compile_kernels.py float32 swinir_light hit_srf` prints a line of JSON for each kernel
 that these networks launch with features of a type, in forwards and in training.
@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,6 @@ import torch
 import triton
 from torch.nn import functional as F
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
 
 import hitsr
 from hitsr.models.fused.backend import forced
@@ -33,13 +32,6 @@ from hitsr.specs import zoo
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 SIDES = (64, 192)  # of pictures, in LR pixels
 MOST_SHARED = {80: 163 * 1024, 90: 227 * 1024}  # bytes that one program may have
-_POINTERS = {
-    torch.float32: "*fp32",
-    torch.float16: "*fp16",
-    torch.bfloat16: "*bf16",
-    torch.int32: "*i32",
-    torch.int64: "*i64",
-}
 
 
 class Compiled(NamedTuple):
@@ -61,101 +53,82 @@ class Compiled(NamedTuple):
         return f"{self.kernel} sm_{self.capability} {types} {dict(self.constants)}: {size}"
 
 
+class _Driver:
+    """In place of Triton's driver for CUDA: launches compile, and run nothing.
+
+    Device 80 has compute capability 8.0. Triton first makes a launcher of a kernel, then loads it.
+    """
+
+    def __init__(self) -> None:
+        self.device = 80
+        self.found: list[Compiled] = []
+        self.utils, self.launcher_cls = self, self._launcher
+
+    def get_current_device(self) -> int:
+        return self.device
+
+    def get_current_stream(self, _: int) -> int:
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", self.device, 32)
+
+    def get_device_properties(self, _: int) -> dict[str, int]:
+        return {"max_shared_mem": 2**30}  # more than there is, so that what is too much is listed
+
+    def _launcher(self, source: Any, metadata: Any) -> Callable[..., None]:
+        self._source, self._metadata = source, metadata
+        return lambda *_: None
+
+    def load_binary(self, _: str, binary: bytes, shared: int, device: int) -> tuple[object, ...]:
+        kernel, warps = self._source.fn, self._metadata.num_warps
+        constants = {kernel.arg_names[at]: value for (at,), value in self._source.constants.items()}
+        types = tuple(kind for kind in self._source.signature.values() if kind.startswith("*"))
+        made = types, tuple(constants.items()), warps, *_needs(binary), shared
+        self.found.append(Compiled(_file(kernel), kernel.__name__, device, *made))
+        return self, None, 0, 0, 1024
+
+    def unload_module(self, _: object) -> None:
+        pass
+
+
 @contextmanager
 def compiled(capabilities: tuple[int, ...] = (80, 90)) -> Iterator[list[Compiled]]:
-    """Have launches compile inside the block; the list has each kind of launch once."""
-    found: dict[object, list[Compiled]] = {}
+    """Have launches compile inside the block; the list has what this process had not compiled.
 
-    def run(
-        kernel: Any,
-        grid: tuple[int, ...],
-        arguments: list[Any],
-        warps: int,
-        stages: int,
-        constants: dict[str, object],
-    ) -> None:
+    Afterwards Triton runs nothing in this process either.
+    """
+
+    def run(kernel: Any, grid: tuple[int, ...], arguments: list[Any], *rest: Any) -> None:
         assert min(grid) > 0, grid
         assert max(grid[1:], default=0) < 2**16, grid
-        types, attributes = _signature(kernel, arguments, constants)
-        key = (
-            _file(kernel),
-            kernel.__name__,
-            *types.items(),
-            *constants.items(),
-            str(attributes),
-            warps,
-            stages,
-        )
-        if key in found:
-            return
-        source = ASTSource(kernel, types, constants, attributes)
-        options = {"num_warps": warps, "num_stages": stages}
-        found[key] = [_compiled(kernel, source, types, constants, options, c) for c in capabilities]
-        everything.extend(found[key])
+        for parameter, value in zip(kernel.params, arguments):
+            if isinstance(value, int):
+                name = f"{kernel.__name__}: {parameter.name}"
+                assert abs(value) < 2**31, name
+                assert parameter.do_not_specialize, f"{name} compiles by size"
+        for driver.device in capabilities:
+            before(kernel, grid, arguments, *rest)
 
-    everything: list[Compiled] = []
     assert not os.environ.get("TRITON_INTERPRET"), "the interpreter compiles nothing"
+    driver = _Driver()
+    triton.runtime.driver.set_active(driver)
     before, launch._run = launch._run, run
     try:
-        yield everything
+        yield driver.found
     finally:
         launch._run = before
 
 
-def _signature(
-    kernel: Any, arguments: list[Any], constants: dict[str, object]
-) -> tuple[dict[str, str], dict[tuple[int], list[list[object]]]]:
-    """Types of a kernel's arguments as Triton's launcher finds them, and which 16 divides."""
-    types, attributes = {}, {}
-    given = dict(zip(kernel.arg_names, arguments))
-    for place, parameter in enumerate(kernel.params):
-        name = parameter.name
-        if name in constants:
-            types[name] = "constexpr"
-            continue
-        value = given[name]
-        divides = False
-        if isinstance(value, torch.Tensor):
-            types[name], divides = _POINTERS[value.dtype], value.data_ptr() % 16 == 0
-        elif isinstance(value, int):
-            types[name] = "i32"
-            assert abs(value) < 2**31, name
-            assert parameter.do_not_specialize, f"{kernel.__name__}: {name} compiles by size"
-        else:
-            types[name] = "fp32"
-        if divides:
-            attributes[place,] = [["tt.divisibility", 16]]
-    assert set(kernel.arg_names) == set(types), kernel.__name__
-    return types, attributes
-
-
-def _compiled(
-    kernel: Any,
-    source: ASTSource,
-    types: dict[str, str],
-    constants: dict[str, object],
-    options: dict[str, int],
-    capability: int,
-) -> Compiled:
-    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+def _needs(binary: bytes) -> tuple[int, int]:
+    """Registers of a thread, and bytes of its stack."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(made.asm["cubin"])
+        file.write(binary)
         file.flush()
         command = [CUOBJDUMP, "--dump-resource-usage", file.name]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     registers, stack = (int(re.search(rf"{name}:(\d+)", said)[1]) for name in ("REG", "STACK"))
-    pointers = tuple(kind for kind in types.values() if kind.startswith("*"))
-    return Compiled(
-        _file(kernel),
-        kernel.__name__,
-        capability,
-        pointers,
-        tuple(constants.items()),
-        options["num_warps"],
-        registers,
-        stack,
-        made.metadata.shared,
-    )
+    return registers, stack
 
 
 def _file(kernel: Any) -> str:
