@@ -12,6 +12,9 @@ from runpy import run_path
 import pytest
 import torch
 
+from hitsr.runtime.precision import computing
+from hitsr.training.kernels import allow_deterministic_products
+
 triton = pytest.importorskip("triton", reason="needs Triton, of PyTorch's builds for CUDA")
 
 CHECKS = Path(__file__).parents[4] / "triton_checks.py"
@@ -29,10 +32,12 @@ def device() -> torch.device:
 
 @pytest.fixture(autouse=True)
 def _checked(device: torch.device) -> Iterator[None]:
+    allow_deterministic_products()
     torch.use_deterministic_algorithms(True)  # fills new tensors with NaN
     try:
         if device.type == "cuda":
-            yield
+            with computing("float32", device):  # references too: convolutions would use TF32
+                yield
         else:
             with run_path(str(CHECKS))["checked"]():
                 yield
