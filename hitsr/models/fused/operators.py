@@ -1,9 +1,10 @@
 """Window attention and correlation as functions, for networks of your own.
 
 On a CUDA device they are Triton kernels where `cuda.choice` says so, else PyTorch's operators; on a
-CPU attention goes tile by tile. Both are differentiable once, and give the same whatever computes
-them, but for rounding: in float32 to about 1e-6 of the largest value, with 16-bit features as
-products of such types do. docs/your-network.md has an example.
+CPU attention goes tile by tile. Both are differentiable once, not by `torch.func`, and give the
+same whatever computes them, but for rounding: in float32 to about 1e-6 of the largest value, with
+16-bit features as products of such types do. Results have the type of the features; parameters of
+another floating type are converted. docs/your-network.md has an example.
 
 Shapes: b batch, h height, w width, c channels, m heads, t tokens of a window, r ratio.
 """
@@ -11,10 +12,11 @@ Shapes: b batch, h height, w width, c channels, m heads, t tokens of a window, r
 import math
 from functools import partial
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hitsr.base.errors import SpecError
+from hitsr.base.errors import SpecError, shortened
 from hitsr.models.fused import correlation as fused
 from hitsr.models.fused.backend import backend_of
 from hitsr.models.fused.cpu.tiles import Grid, attend_in_tiles
@@ -22,6 +24,8 @@ from hitsr.models.fused.cuda.choice import best
 from hitsr.models.fused.cuda.correlation import correlated
 from hitsr.models.windows import cells, in_heads, merge, roll, shift_mask, split
 from hitsr.runtime.trials import Way
+
+_TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def window_attention(
@@ -44,7 +48,8 @@ def window_attention(
     (window / fold)²; without `fold`, cells are tokens.
 
     Any device; float32, float64 (not by kernels), float16 and bfloat16. Kernels take windows of up
-    to 16x16 cells and heads of up to 64 channels. Raises SpecError for shapes that do not fit.
+    to 16x16 cells and heads of up to 64 channels. Raises SpecError for shapes and types that do not
+    fit, and for features without values.
     """
     _check_attention(qkv_bhwc, bias, heads, window, shift, fold)
     plain = partial(_attention, heads=heads, window=window, shift=shift, fold=fold)
@@ -61,7 +66,7 @@ def window_attention(
         sizes = {"heads": heads, "window": window, "shift": shift, "fold": fold}
         return lambda qkv, bias=None: kernels.window_attention(qkv, bias, **sizes)
 
-    what = f"window_attention in windows of {window}"
+    what = f"window_attention of {heads} heads in windows of {window}"
     return best(what, kernel, plain, inputs)(*inputs)
 
 
@@ -87,15 +92,18 @@ def correlation(
 
     Any device; float32, float64 (not by kernels) and bfloat16. float16 ends at 65504, which sums of
     products soon pass: pass float32 features then. Kernels take windows of 4 to 64 pixels with 4x4
-    or 8x8 base cells, c up to 32 and o up to 64. Raises SpecError for shapes that do not fit.
+    or 8x8 base cells, c up to 32 and o up to 64; if `proj_weight` is of a 16-bit type, they
+    multiply float32 features in TF32. Raises SpecError for shapes and types that do not fit, and
+    for features without values.
     """
-    _check_correlation(qv_bhwc, to_base_weight, bias, proj_weight, heads, window)
     to_base, proj = (to_base_weight, to_base_bias), (proj_weight, proj_bias)
+    _check_correlation(qv_bhwc, to_base, bias, proj, heads, window)
     same_head = fused.same_head(qv_bhwc.shape[-1] // 2, heads).to(qv_bhwc)
 
     def plain(qv: Tensor) -> Tensor:
         _, h, w, _ = qv.shape
-        mixed = fused.correlate(split(qv, window), to_base, bias, proj, same_head, heads=heads)
+        added = None if bias is None else bias.to(qv.dtype)
+        mixed = fused.correlate(split(qv, window), to_base, added, proj, same_head, heads=heads)
         return merge(mixed, window, h, w)
 
     if backend_of(qv_bhwc) != "cuda":
@@ -112,7 +120,7 @@ def _attention(
     """`window_attention` by PyTorch's operators."""
     b, h, w, _ = qkv.shape
     windows = split(roll(qkv, -shift), window)
-    added = None if bias is None else _of_tokens(bias, window, fold)
+    added = None if bias is None else _of_tokens(bias, window, fold).to(qkv.dtype)
     if backend_of(qkv) == "cpu":
         masks = None
         if shift:  # of windows at the right edge and at the bottom
@@ -129,9 +137,9 @@ def _attention(
     if shift:
         mask = shift_mask(h, w, window, shift, fold, qkv.device).to(q.dtype)
         mask = mask.repeat(b, 1, 1)[:, None]
-        added = mask if added is None else added.to(q.dtype) + mask
+        added = mask if added is None else added + mask
     elif added is not None:
-        added = added.to(q.dtype)[None]
+        added = added[None]
     mixed = F.scaled_dot_product_attention(q, k, v, added)
     return roll(merge(mixed.transpose(1, 2).flatten(2), window, h, w), shift)
 
@@ -152,56 +160,90 @@ def _queries(qkv: Tensor, fold: int) -> int:
 def _check_attention(
     qkv: Tensor, bias: Tensor | None, heads: int, window: int, shift: int, fold: int
 ) -> None:
-    _check_windows(qkv, window)
+    what = "window_attention"
+    _check_whole(what, heads=heads, window=window, fold=fold)
+    _check_windows(what, qkv, window)
     c = _queries(qkv, fold)
     if c % fold**2 or c + 2 * c // fold**2 != qkv.shape[-1]:
         raise SpecError(
-            f"window_attention: {qkv.shape[-1]} channels are not c of queries and c / {fold**2} "
+            f"{what}: {qkv.shape[-1]} channels are not c of queries and c / {fold**2} "
             "of keys and of values"
         )
     if c % heads:
-        raise SpecError(f"window_attention: {heads} heads do not divide {c} channels")
+        raise SpecError(f"{what}: {heads} heads do not divide {c} channels")
     if window % fold:
-        raise SpecError(f"window_attention: cells of {fold} do not fill windows of {window}")
-    if not 0 <= shift < window:
-        raise SpecError(f"window_attention: shift is {shift}; must be 0 to {window - 1}")
+        raise SpecError(f"{what}: cells of {fold} do not fill windows of {window}")
+    if not _is_whole(shift) or not 0 <= shift < window:
+        raise SpecError(f"{what}: shift is {shortened(shift)}; must be 0 to {window - 1}")
     tokens = (window // fold) ** 2
-    if bias is not None and bias.shape != (heads, tokens, tokens):
-        expected = (heads, tokens, tokens)
-        raise SpecError(f"window_attention: bias is {tuple(bias.shape)}; must be {expected}")
+    if bias is not None:
+        _check_shape(what, "bias", bias, (heads, tokens, tokens))
 
 
 def _check_correlation(
     qv: Tensor,
-    to_base: Tensor,
+    to_base: tuple[Tensor, Tensor],
     bias: Tensor | None,
-    proj: Tensor,
+    proj: tuple[Tensor, Tensor],
     heads: int,
     window: int,
 ) -> None:
-    _check_windows(qv, window)
-    c, ratio = qv.shape[-1] // 2, math.isqrt(to_base.numel())
+    what = "correlation"
+    _check_whole(what, heads=heads, window=window)
+    _check_windows(what, qv, window)
+    c, weight = qv.shape[-1] // 2, to_base[0]
     if qv.shape[-1] % 2 or c % heads:
         raise SpecError(
-            f"correlation: {qv.shape[-1]} channels are not queries and values of {heads} heads"
+            f"{what}: {qv.shape[-1]} channels are not queries and values of {heads} heads"
         )
-    if to_base.shape != (1, ratio**2) or window % ratio:
+    ratio = max(1, math.isqrt(weight.numel()))
+    if weight.shape != (1, ratio**2) or window % ratio:
         raise SpecError(
-            f"correlation: to_base_weight is {tuple(to_base.shape)}; must be (1, r²) for an r that "
+            f"{what}: to_base_weight is {tuple(weight.shape)}; must be (1, r²) for an r that "
             f"divides the window, {window}"
         )
-    shape = (heads, window**2, (window // ratio) ** 2)
-    if bias is not None and bias.shape != shape:
-        raise SpecError(f"correlation: bias is {tuple(bias.shape)}; must be {shape}")
-    if proj.ndim != 2 or proj.shape[1] != 2 * c:
-        raise SpecError(f"correlation: proj_weight is {tuple(proj.shape)}; must be (o, {2 * c})")
+    _check_shape(what, "to_base_bias", to_base[1], (1,))
+    if bias is not None:
+        _check_shape(what, "bias", bias, (heads, window**2, (window // ratio) ** 2))
+    if proj[0].ndim != 2 or proj[0].shape[1] != 2 * c:
+        shape = tuple(proj[0].shape)
+        raise SpecError(f"{what}: proj_weight is {shape}; must be (o, {2 * c})")
+    _check_shape(what, "proj_bias", proj[1], (len(proj[0]),))
 
 
-def _check_windows(x: Tensor, window: int) -> None:
-    if x.ndim != 4:
-        raise SpecError(f"features are {tuple(x.shape)}; must be (batch, height, width, channels)")
+def _check_windows(what: str, x: Tensor, window: int) -> None:
+    """Features are whole windows of a floating type."""
+    kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+    if kind not in _TYPES:
+        names = " or ".join(str(each) for each in _TYPES)
+        raise SpecError(f"{what}: features are {kind}; must be {names}")
+    if x.ndim != 4 or not x.numel():
+        shape = tuple(x.shape)
+        raise SpecError(
+            f"{what}: features are {shape}; must be (batch, height, width, channels), "
+            "none of them 0"
+        )
     h, w = x.shape[1:3]
     if h % window or w % window:
         raise SpecError(
-            f"features of {h}x{w} pixels are not whole windows of {window}x{window}; extend them"
+            f"{what}: features of {h}x{w} pixels are not whole windows of {window}x{window}; "
+            "extend them"
         )
+
+
+def _check_shape(what: str, name: str, x: Tensor, shape: tuple[int, ...]) -> None:
+    found = tuple(x.shape) if isinstance(x, Tensor) else shortened(x)
+    if found != shape:
+        raise SpecError(f"{what}: {name} is {found}; must be {shape}")
+
+
+def _check_whole(what: str, **numbers: int) -> None:
+    for name, number in numbers.items():
+        if not _is_whole(number) or number < 1:
+            raise SpecError(
+                f"{what}: {name} is {shortened(number)}; must be a whole number of 1 or more"
+            )
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int | torch.SymInt) and not isinstance(number, bool)

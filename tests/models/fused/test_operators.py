@@ -116,6 +116,28 @@ def test_half_precision_is_that_of_its_products(way: str):
     assert (found.float() - exact).abs().max() < 0.03
 
 
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_parameters_of_another_type_are_converted(dtype: torch.dtype):
+    torch.manual_seed(0)
+    features, bias = torch.randn(1, 8, 8, 24), torch.randn(2, 64, 64)
+    others = (torch.randn(1, 1), torch.randn(1), bias, torch.randn(24, 24), torch.randn(24))
+    given = features.to(dtype)
+    for found, expected in (
+        (
+            window_attention(given, bias, heads=2, window=8),
+            window_attention(features, bias, heads=2, window=8),
+        ),
+        (
+            correlation(given, *others, heads=2, window=8),
+            correlation(features, *others, heads=2, window=8),
+        ),
+    ):
+        assert found.dtype == dtype
+        off = (found.float() - expected).abs().max() / expected.abs().max()
+        assert off < (0.03 if dtype == torch.bfloat16 else 1e-5)
+
+
 BIAS = torch.zeros(4, 16, 16)
 
 
@@ -128,12 +150,19 @@ BIAS = torch.zeros(4, 16, 16)
         ({"heads": 5}, "5 heads do not divide 16 channels"),
         ({"fold": 3, "qkv": torch.zeros(1, 8, 8, 11)}, "cells of 3 do not fill windows of 4"),
         ({"shift": 4}, "shift is 4; must be 0 to 3"),
+        ({"shift": 2.0}, r"shift is 2\.0; must be 0 to 3"),
+        ({"heads": 0}, "heads is 0; must be a whole number of 1 or more"),
+        ({"window": (4, 4)}, r"window is \(4, 4\); must be a whole number"),
+        ({"fold": 0}, "fold is 0; must be a whole number"),
         ({"bias": BIAS[:2]}, r"bias is \(2, 16, 16\); must be \(4, 16, 16\)"),
+        ({"qkv": torch.zeros(0, 8, 8, 48)}, r"are \(0, 8, 8, 48\); must be .* none of them 0"),
+        ({"qkv": torch.ones(1, 8, 8, 48).int()}, r"features are torch\.int32; must be"),
+        ({"qkv": torch.zeros(1, 8, 8, 48).numpy()}, "features are ndarray; must be"),
     ],
 )
 def test_attention_says_what_does_not_fit(changes: dict, message: str):
     given = {"qkv": torch.zeros(1, 8, 8, 48), "bias": None, "heads": 4, "window": 4} | changes
-    if "fold" in changes:
+    if changes.get("fold") == 3:
         given["heads"] = 9
     with pytest.raises(SpecError, match=message):
         window_attention(given.pop("qkv"), given.pop("bias"), **given)
@@ -146,8 +175,12 @@ def test_attention_says_what_does_not_fit(changes: dict, message: str):
         ({"heads": 5}, "24 channels are not queries and values of 5 heads"),
         ({"to_base_weight": torch.zeros(1, 9)}, r"to_base_weight is \(1, 9\); must be \(1, r²\)"),
         ({"to_base_weight": torch.zeros(4)}, r"to_base_weight is \(4,\)"),
+        ({"to_base_weight": torch.zeros(1, 0)}, r"to_base_weight is \(1, 0\)"),
+        ({"to_base_bias": torch.zeros(4)}, r"to_base_bias is \(4,\); must be \(1,\)"),
         ({"bias": torch.zeros(2, 64, 64)}, r"bias is \(2, 64, 64\); must be \(2, 64, 16\)"),
         ({"proj_weight": torch.zeros(24, 12)}, r"proj_weight is \(24, 12\); must be \(o, 24\)"),
+        ({"proj_bias": torch.zeros(9)}, r"proj_bias is \(9,\); must be \(24,\)"),
+        ({"proj_bias": None}, r"proj_bias is null; must be \(24,\)"),
     ],
 )
 def test_correlation_says_what_does_not_fit(changes: dict, message: str):
