@@ -15,12 +15,13 @@ def backend_of(x: Tensor) -> Backend:
 
     "cpu": strips, tiles and work in place (`cpu/`), which keep features in a core's cache. For
     float32 and float64 on a CPU, outside autocast and torch.compile.
-    "cuda": few and large kernels (`cuda/`), for CUDA devices outside torch.compile.
-    "torch": PyTorch's own operators, for everything else.
+    "cuda": Triton kernels or few of PyTorch's (`cuda/`), for CUDA devices outside torch.compile.
+    "torch": PyTorch's own operators, for everything else, and for tracing by torch.jit, which
+    cannot follow gradients of our own.
     """
     if _forced is not None:
         return _forced
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state():
         return "torch"
     plain = x.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
     if x.device.type == "cpu" and plain:

@@ -138,6 +138,21 @@ def test_parameters_of_another_type_are_converted(dtype: torch.dtype):
         assert off < (0.03 if dtype == torch.bfloat16 else 1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.torch.jit:FutureWarning")
+def test_both_can_be_traced():  # as fvcore does, which then names what it cannot count
+    torch.manual_seed(0)
+    bias, base, proj = torch.randn(2, 64, 64), torch.ones(1, 1), torch.randn(12, 12)
+
+    def run(qkv: Tensor) -> Tensor:
+        mixed = window_attention(qkv, bias, heads=2, window=8, shift=4)
+        return correlation(
+            mixed, base, torch.ones(1), None, proj, torch.ones(12), heads=2, window=8
+        )
+
+    qkv = torch.randn(1, 16, 16, 36, requires_grad=True)
+    torch.testing.assert_close(torch.jit.trace(run, (qkv,))(qkv), run(qkv), rtol=1e-5, atol=1e-4)
+
+
 BIAS = torch.zeros(4, 16, 16)
 
 
