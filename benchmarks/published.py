@@ -4,13 +4,17 @@
 of the published code.
 """
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from torch import nn
 
+from hitsr.base.errors import SpecError
 from hitsr.models.own import load_own
+from hitsr.specs.zoo import find
 
 Published = Annotated[Path | None, typer.Option(help="Your file of published networks.")]
 
@@ -21,3 +25,17 @@ def load_published(file: Path, name: str, scale: int) -> nn.Module:
     Raises SpecError as `load_own` does.
     """
     return load_own(f"{file}:{name}", scale)
+
+
+def check(networks: Iterable[str], file: Path | None) -> None:
+    """End the program with a message if a network is unknown, or the file does not return it.
+
+    Called before anything is measured, so that no machine's time is lost.
+    """
+    for name in networks:
+        try:
+            find(name)
+            if file is not None:
+                load_published(file, name, 2)
+        except SpecError as error:
+            sys.exit(str(error))

@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 import hitsr
 from benchmarks.machine import Clock, machine, quartiles, seconds
-from benchmarks.published import Published, load_published
+from benchmarks.published import Published, check, load_published
 from hitsr.measure.attribution import PUBLISHED
 from hitsr.measure.attribution_batches import objective
 from hitsr.measure.attribution_path import BlurPath
@@ -101,6 +101,7 @@ def main(
     published: Published = None,
 ) -> None:
     """Measure ratios and write them as a table."""
+    check(network or hitsr.NETWORKS, published)
     other = Other(before, published)
     rows: list[Row] = []
     for each in work or list(Work):

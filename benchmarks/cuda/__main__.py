@@ -36,7 +36,7 @@ from benchmarks.cuda.precision import precision
 from benchmarks.cuda.targets import compared
 from benchmarks.cuda.training import training
 from benchmarks.machine import machine
-from benchmarks.published import Published
+from benchmarks.published import Published, check
 from hitsr.base.errors import in_one_line
 from hitsr.runtime.devices import pick_device
 from hitsr.runtime.precision import KERNEL_SWITCH
@@ -81,11 +81,13 @@ def main(
 
     A part that fails has its error on the page, and the others are still measured.
     """
+    networks = network or list(hitsr.NETWORKS)
+    check(networks, published)
     allow_deterministic_products()
     width, height = map(int, output_size.split("x"))
     bench = Bench(
         pick_device(device),
-        network or list(hitsr.NETWORKS),
+        networks,
         samples,
         (width, height),
         batch,
