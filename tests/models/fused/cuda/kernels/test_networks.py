@@ -78,8 +78,9 @@ def test_forwards_are_the_papers_by_kernels_for_whole_branches(
     assert (launched.count("_norm"), launched.count("_convolve")) == (2, 2)
 
 
-@pytest.mark.parametrize("name", ["swinir_ng", "hit_sng"])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("swinir_ng", torch.bfloat16), ("hit_sng", torch.float16)]
+)
 def test_half_precision_is_float32_to_45_db(name: str, dtype: torch.dtype, device: torch.device):
     torch.manual_seed(0)
     changes = {"depths": [2], "windows.ratios": RATIOS[name.startswith("hit")]}
@@ -104,7 +105,7 @@ def test_gradients_are_the_papers(
     name: str, kernels: set[str], launched: list[str], device: torch.device
 ):
     paper, fused = _both(name, device)
-    x = torch.rand(2, 3, 9, 6, device=device)
+    x = torch.rand(2, 3, 7, 6, device=device)
     for model in (paper.double(), fused):
         for block in model.groups[0].blocks:
             block.drop_rate = 0.0  # no chance: both see the same blocks
