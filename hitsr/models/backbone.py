@@ -92,6 +92,9 @@ class SuperResolver(nn.Module):
         if self.graphs is not None:
             self.graphs.clear()  # what moves the network frees its graphs' memory too
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for module in self.modules():
+            if isinstance(cache := getattr(module, "cache", None), EvalCache):
+                cache.clear()
         self.mean = _mean(self.network).to(self.mean)
         return self
 

@@ -37,6 +37,10 @@ class EvalCache:
         value: _T = torch.compiler.disable(self._find)(owner, key, compute)
         return value
 
+    def clear(self) -> None:
+        """Give up all values: torch does not count it as a change when weights are converted."""
+        self._kept = {}
+
     def _find(self, owner: nn.Module, key: str, compute: Callable[[], _T]) -> _T:
         parameters = list(_parameters(owner))
         wanted = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)

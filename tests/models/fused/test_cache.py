@@ -272,3 +272,12 @@ def test_a_replayed_training_step_counts_at_once():
         before = counted().clone()
         captured.replay(torch.ones(3))
         assert torch.equal(counted(), before + 2)
+
+
+def test_weights_that_were_rounded_and_widened_again_are_noticed(model: SuperResolver, x: Tensor):
+    """Both conversions together leave dtype, device and version of a parameter as they were."""
+    with torch.inference_mode():
+        model(x)
+    model.half().float()
+    with torch.inference_mode():
+        assert torch.equal(model(x), _uncached(model, x))
