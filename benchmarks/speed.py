@@ -231,7 +231,7 @@ def _page(rows: list[Row], other: Other, clock: Clock, threads: int) -> str:
     )
     return "\n".join(
         [
-            f"float32, {clock} time, {threads} threads; {machine()}.",
+            f"float32, {clock} time, {threads} thread{'s' * (threads > 1)}; {machine()}.",
             "",
             header,
             "|---|---|---|---|---|---|---|",

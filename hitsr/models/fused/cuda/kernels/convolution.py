@@ -12,16 +12,11 @@ import triton.language as tl
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hitsr.models.fused.cuda.kernels.common import channels
+from hitsr.models.fused.cuda.kernels.common import TYPES, channels
 from hitsr.models.fused.cuda.kernels.launch import fits, launch, product_of
 
 MOST_CHANNELS = 64
 _SMALL = 2**14  # pixels: fewer are cut into more tiles, so that all of a GPU's multiprocessors work
-_PRODUCTS = {
-    torch.float32: tl.float32,
-    torch.float16: tl.float16,
-    torch.bfloat16: tl.bfloat16,
-}
 
 
 @triton.jit(do_not_specialize=["h", "w", "down", "across"])
@@ -130,7 +125,7 @@ def convolve(
         K=min(_columns(c), factors),
         BIAS=conv.bias is not None,
         RESIDUAL=residual is not None,
-        DT=_PRODUCTS[dtype],
+        DT=TYPES[dtype],
         PREC=product_of(dtype),
     )
     return y
