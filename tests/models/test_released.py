@@ -167,6 +167,7 @@ def test_half_precision_is_refused_in_a_sentence(dtype: torch.dtype):
 
 @pytest.mark.parametrize("name", hitsr.NETWORKS)
 def test_autocast_computes_and_learns(name: str):
+    torch.manual_seed(0)
     network = hitsr.NETWORKS[name].patch(SMALL)
     exact, rounded = (
         hitsr.create(network, 2, formulation="released", autocast=on) for on in (False, True)
