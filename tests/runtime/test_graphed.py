@@ -103,8 +103,10 @@ class _Deterministic:
     "other",
     [
         lambda: torch.autocast("cpu", torch.bfloat16),
-        lambda: _Flags(torch.backends.cudnn, "benchmark", True),
-        lambda: _Flags(torch.backends.cudnn, "deterministic", True),
+        lambda: _Flags(torch.backends.cudnn, "benchmark", not torch.backends.cudnn.benchmark),
+        lambda: _Flags(
+            torch.backends.cudnn, "deterministic", not torch.backends.cudnn.deterministic
+        ),
         lambda: _Flags(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
         lambda: _Flags(torch.backends.cudnn.conv, "fp32_precision", "ieee"),
         _Deterministic,
