@@ -99,11 +99,16 @@ class _Deterministic:
         torch.use_deterministic_algorithms(False)
 
 
+def _other(name: str) -> _Flags:
+    """Another value of one of cuDNN's settings than it has."""
+    return _Flags(torch.backends.cudnn, name, not getattr(torch.backends.cudnn, name))
+
+
 @pytest.mark.parametrize(
     "other",
     [
         lambda: torch.autocast("cpu", torch.bfloat16),
-        lambda: _Flags(torch.backends.cudnn, "benchmark", not torch.backends.cudnn.benchmark),
+        lambda: _other("benchmark"),
         lambda: _Flags(
             torch.backends.cudnn, "deterministic", not torch.backends.cudnn.deterministic
         ),
