@@ -49,11 +49,12 @@ class Question(NamedTuple):
         )
 
 
-def question(what: str, inputs: Sequence[Tensor]) -> Question:
+def question(what: str, inputs: Sequence[Tensor], parameters: Sequence[Tensor] = ()) -> Question:
     """The question for inputs, of which the first has rows of channels: (..., channels)."""
     x = inputs[0]
     rows = max(1, x.numel() // x.shape[-1])
-    gradients = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
+    wanted = any(each.requires_grad for each in (*inputs, *parameters))
+    gradients = torch.is_grad_enabled() and wanted
     size = 2 ** (rows.bit_length() - 1)
     return Question(what, x.device, x.dtype, x.shape[-1], size, gradients, _products(x.device))
 
@@ -80,7 +81,7 @@ def agrees(
     a RuntimeWarning says so. False, without an answer for later, while a CUDA graph is captured.
     If memory does not suffice for the comparison, the way is taken at its word.
     """
-    asked = question(what, inputs)
+    asked = question(what, inputs, parameters)
     if asked not in _misfits:
         if is_capturing():
             return False
@@ -114,7 +115,7 @@ def fastest(
         return first
     if type(inputs[0]) not in (Tensor, Parameter) or (timer is None and device.type != "cuda"):
         return first
-    asked = question(what, inputs)
+    asked = question(what, inputs, parameters)
     known = _chosen.get(asked)
     if known in ways:
         return ways[known]

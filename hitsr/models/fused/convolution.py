@@ -43,6 +43,5 @@ def convolve_and_add(
             x, conv, weight=weight, residual=residual, dtype=dtype
         )
 
-    return best("convolution with a sum", kernel, plain, (x_bhwc, residual_bhwo))(
-        x_bhwc, residual_bhwo
-    )
+    inputs, sizes = (x_bhwc, residual_bhwo), {"outputs": conv.out_channels}
+    return best("convolution and sum", kernel, plain, inputs, sizes=sizes)(*inputs)

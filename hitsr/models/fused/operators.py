@@ -66,8 +66,8 @@ def window_attention(
         sizes = {"heads": heads, "window": window, "shift": shift, "fold": fold}
         return lambda qkv, bias=None: kernels.window_attention(qkv, bias, **sizes)
 
-    what = f"window_attention of {heads} heads in windows of {window}"
-    return best(what, kernel, plain, inputs)(*inputs)
+    sizes = {"window": window, "shift": shift, "fold": fold, "heads": heads}
+    return best("window_attention", kernel, plain, inputs, sizes=sizes)(*inputs)
 
 
 def correlation(

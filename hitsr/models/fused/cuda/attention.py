@@ -58,9 +58,15 @@ def attention(mixer: "Attention", x_bhwc: Tensor) -> Tensor:
 
         return way
 
-    what = f"attention in windows of {mixer.window}"
-    plain = partial(_by_gather, mixer)
-    return best(what, kernel, plain, (x_bhwc,), _parameters(mixer))(x_bhwc)
+    plain, sizes = partial(_by_gather, mixer), sizes_of(mixer)
+    return best("attention", kernel, plain, (x_bhwc,), _parameters(mixer), sizes)(x_bhwc)
+
+
+def sizes_of(mixer: "Attention") -> dict[str, int]:
+    """What makes attention another program."""
+    positions = mixer.bias_table is not None
+    sizes = {"window": mixer.window, "shift": mixer.shift, "fold": mixer.fold}
+    return sizes | {"heads": mixer.heads, "positions": int(positions)}
 
 
 def bias_of_cells(mixer: "Attention") -> Tensor | None:

@@ -11,11 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hitsr.models.attention import Attention
 from hitsr.models.correlation import Correlation
-from hitsr.models.fused.cuda.attention import bias_of_cells
+from hitsr.models.fused.cuda.attention import bias_of_cells, sizes_of
 from hitsr.models.fused.cuda.choice import best, has_hooks
 from hitsr.models.fused.position import pooled_bias
 from hitsr.models.ngram import NgramContext
@@ -42,10 +42,22 @@ def _mixed(block: "Block", x_bhwc: Tensor) -> Tensor:
 
     if block.training or _wants_gradients(block, x_bhwc):
         return plain(x_bhwc)
-    mixer = block.mixer
-    what = f"{type(mixer).__name__} branch in windows of {mixer.window}"
-    what += ", with context" * (mixer.context is not None)
-    return best(what, partial(_mixing_kernel, block, x_bhwc), plain, (x_bhwc,))(x_bhwc)
+    kernel = partial(_mixing_kernel, block, x_bhwc)
+    name, sizes = _mixing(block.mixer)
+    return best(f"{name} branch", kernel, plain, (x_bhwc,), sizes=sizes)(x_bhwc)
+
+
+def _mixing(mixer: nn.Module) -> tuple[str, dict[str, int]]:
+    """Name of a mixer, and what makes its branch another program."""
+    match mixer:
+        case Attention():
+            return "attention", sizes_of(mixer) | {"context": int(mixer.context is not None)}
+        case Correlation():
+            sizes = {"window": mixer.window, "ratio": mixer.ratio, "heads": mixer.heads}
+            sizes |= {"positions": int(mixer.position is not None)}
+            return "correlation", sizes | {"context": int(mixer.context is not None)}
+        case _:
+            return type(mixer).__name__, {}
 
 
 def _wants_gradients(block: "Block", x: Tensor) -> bool:
@@ -196,9 +208,15 @@ def _fed_forward(block: "Block", x_bhwc: Tensor) -> Tensor:
             return None
         return lambda x: conv_ffn.conv_branch(x, norm, expand, depthwise, reduce, **options)
 
-    what = "feed-forward branch" + ", with convolution" * (depthwise is not None)
+    sizes = {
+        "hidden": expand.out_features,
+        "convolution": 0 if depthwise is None else depthwise.kernel_size[0],
+        "norm after": int(block.norm_after),
+        "residual": int(residual),
+    }
     parameters = [*norm.parameters(), *ffn.parameters()]
-    found = best(what, kernel, plain, (x_bhwc,), parameters)(x_bhwc)
+    way = best("feed-forward branch", kernel, plain, (x_bhwc,), parameters, sizes)
+    found = way(x_bhwc)
     return found if residual else x_bhwc + block.dropped(found)
 
 

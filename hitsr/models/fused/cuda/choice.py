@@ -13,8 +13,9 @@ A kernel is used where all of this holds:
 Records of timings name each choice (`trials.chosen`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -26,6 +27,8 @@ from hitsr.runtime.trials import Way, agrees, fastest
 Kind = Literal["kernel", "plain"]
 KERNEL, PLAIN = "a kernel of hitsr", "PyTorch's operators"
 
+NO_SIZES: Mapping[str, int] = MappingProxyType({})
+
 
 def best(
     what: str,
@@ -33,12 +36,14 @@ def best(
     plain: Way,
     inputs: Sequence[Tensor],
     parameters: Sequence[Tensor] = (),
+    sizes: Mapping[str, int] = NO_SIZES,
 ) -> Way:
     """The kernel or the plain way, which compute the same from `inputs`.
 
     `kernel` returns the way that uses it, or None where it does not take such shapes; it is called
     only where Triton is there, which it may import. `parameters` are what gradients may be wanted
-    for besides those of inputs.
+    for besides those of inputs. `sizes` are what besides inputs makes a kernel another program,
+    such as the side of windows: each is checked and timed for itself, and named in records.
     """
     if _only == "plain" or (_only is None and why_not(inputs[0]) is not None):
         return plain
@@ -49,6 +54,8 @@ def best(
         return plain
     if _only == "kernel":
         return way
+    if sizes:
+        what += f" ({', '.join(f'{name} {size}' for name, size in sizes.items())})"
     if not agrees(what, way, plain, inputs, parameters):
         return plain
     return fastest(what, {KERNEL: way, PLAIN: plain}, inputs, parameters=parameters)

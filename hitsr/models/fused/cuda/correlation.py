@@ -51,5 +51,6 @@ def correlated(
             dtype=qv.dtype,
         )
 
-    what = f"correlation in windows of {window}"
-    return best(what, kernel, plain, (qv_bhwc,), parameters)(qv_bhwc)
+    sizes = {"window": window, "ratio": ratio, "heads": heads, "outputs": len(proj[0])}
+    sizes["positions"] = int(bias_mts is not None)
+    return best("correlation", kernel, plain, (qv_bhwc,), parameters, sizes)(qv_bhwc)

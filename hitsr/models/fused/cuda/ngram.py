@@ -48,8 +48,9 @@ def context_of_pixels(
 
         return way
 
-    what = f"n-gram context of windows of {module.window}"
-    return best(what, kernel, plain, (x_bhwc,), list(module.parameters()))(x_bhwc)
+    sizes = {"window": module.window, "heads": module.heads, "filters": len(module.embed.weight)}
+    parameters = [*module.parameters()]
+    return best("n-gram context", kernel, plain, (x_bhwc,), parameters, sizes)(x_bhwc)
 
 
 def context_of(module: "NgramContext", unigrams: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The rule that chooses between kernels and PyTorch's operators."""
 
 import warnings
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from hitsr.models.fused.cuda.choice import KERNEL, best, has_hooks, only
 from hitsr.models.fused.cuda.kernels import launch
 from hitsr.runtime import trials
 from hitsr.runtime.precision import KERNEL_SWITCH
+from hitsr.runtime.trials import Way
 
 X = torch.randn(8, 60)
 
@@ -116,6 +118,32 @@ def test_a_kernel_is_taken_at_its_word_where_memory_is_too_small_to_compare(
 @pytest.mark.usefixtures("usable")
 def test_batches_without_pictures_go_through_no_kernel():
     assert best("double", lambda: _kernel, _plain, (X[:0],)) is _plain
+
+
+@pytest.mark.usefixtures("usable")
+def test_gradients_of_parameters_are_checked_where_inputs_need_none():
+    weight = nn.Parameter(torch.ones(60))
+
+    def plain(x: Tensor) -> Tensor:
+        return x * weight
+
+    with pytest.warns(RuntimeWarning, match="other gradients"):
+        wrong = best("scale", lambda: lambda x: x * weight.detach(), plain, (X,), [weight])
+    assert wrong is plain
+
+
+@pytest.mark.usefixtures("usable")
+def test_other_sizes_are_checked_for_themselves():
+    """A kernel that is right in windows of 8 alone."""
+
+    def choose(window: int) -> Way:
+        kernel = partial(torch.mul, other=2 if window == 8 else 3)
+        return best("double", lambda: kernel, _plain, (X,), sizes={"window": window})
+
+    assert choose(8) is not _plain
+    with pytest.warns(RuntimeWarning, match=r"double \(window 16\), 60 channels"):
+        assert choose(16) is _plain
+    assert choose(8) is not _plain
 
 
 @pytest.mark.usefixtures("usable")

@@ -124,3 +124,11 @@ def rows_of(
     c = tl.arange(0, COLUMNS)
     real = (r < M)[:, None] & (c < N)[None, :]
     return tl.load(pointer + r[:, None] * STRIDE + c[None, :], mask=real, other=0.0)
+
+
+@triton.jit
+def reflected(i, length):
+    """The sample that stands at place i of a line of `length`, as numpy's `reflect` pads it."""
+    period = tl.maximum(2 * (length - 1), 1)
+    i = tl.abs(i) % period
+    return tl.minimum(i, period - i)

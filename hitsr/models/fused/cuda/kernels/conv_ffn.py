@@ -34,13 +34,13 @@ from hitsr.models.fused.cuda.kernels.mlp import (
     constants_of,
     expanding,
     hidden_sum,
+    misfit_of,
     reducing,
     some,
     typed,
     weight_gradients,
 )
 
-MOST_CHANNELS = 64
 MOST_HIDDEN = 128
 _BLOCK = 32  # hidden features of one step
 _SHARES = 64  # of the tiles, each with its part of the gradients of the convolution's weight
@@ -350,13 +350,9 @@ def why_not(
     It takes at most 64 channels and 128 hidden features, at most 2^31 - 1 of the latter in all
     pixels together, and a square kernel with an odd side and zeros around the picture.
     """
-    c, hidden = x_bhwc.shape[-1], expand.out_features
-    if c > MOST_CHANNELS:
-        return f"{c} channels, more than {MOST_CHANNELS}"
-    if hidden > MOST_HIDDEN:
-        return f"{hidden} hidden features, more than {MOST_HIDDEN}"
-    if any(len([*layer.parameters()]) < 2 for layer in (norm, expand, depthwise, reduce)):
-        return "layers without biases"
+    if misfit := misfit_of(expand, MOST_HIDDEN, norm, depthwise, reduce):
+        return misfit
+    c, hidden = expand.in_features, expand.out_features
     k = depthwise.kernel_size[0]
     settings = (depthwise.kernel_size, depthwise.padding, depthwise.padding_mode, depthwise.groups)
     steps = (*depthwise.stride, *depthwise.dilation)

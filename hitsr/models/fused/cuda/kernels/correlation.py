@@ -36,6 +36,7 @@ from hitsr.models.fused.cuda.kernels.common import (
     channels,
     leaky_relu,
     normed,
+    reflected,
     transposed,
 )
 from hitsr.models.fused.cuda.kernels.launch import fits, launch, product_of
@@ -49,14 +50,6 @@ _MOST_PARTS = 16  # of a window's sums, which one program of `_combine` adds up
 _PROGRAMS = 512  # enough to keep a GPU busy
 
 ContextOf = Callable[[NgramContext, Tensor], Tensor]
-
-
-@triton.jit
-def _reflected(i, length):
-    """`windows.reflected`: the pixel that stands at i >= 0 of a line of `length` pixels."""
-    period = tl.maximum(2 * (length - 1), 1)
-    i = i % period
-    return tl.minimum(i, period - i)
 
 
 @triton.jit(do_not_specialize=["h", "w", "he", "we", "pixels"])
@@ -73,7 +66,7 @@ def _squeeze(
     y = r // (we + 2) % (he + 2) - 1
     inside = (r < pixels) & (x >= 0) & (x < we) & (y >= 0) & (y < he)
     b = r // ((he + 2) * (we + 2))
-    at = (b * h + _reflected(tl.maximum(y, 0), h)) * w + _reflected(tl.maximum(x, 0), w)
+    at = (b * h + reflected(tl.maximum(y, 0), h)) * w + reflected(tl.maximum(x, 0), w)
     real = inside[:, None] & (c < C)[None, :]
     features = tl.load(x_p + at[:, None] * C + c[None, :], mask=real, other=0.0).to(DT)
     weight = transposed(weight_p, C, E, CP, 16).to(DT)
@@ -131,7 +124,7 @@ def _features(
         weight = tl.load(spatial_p + at, mask=real, other=0.0).to(DT)
         narrow = tl.dot(near, weight, narrow, input_precision=PREC)
     narrow = leaky_relu(narrow).to(DT)
-    at = (b * h + _reflected(y, h)) * w + _reflected(x, w)
+    at = (b * h + reflected(y, h)) * w + reflected(x, w)
     q = _half_features(
         narrow, x_p, expand_p, expand_bias_p, gate_p, gate_bias_p, at, here,
         0, C, CP, CHUNK, E, K, KP, DT, PREC,

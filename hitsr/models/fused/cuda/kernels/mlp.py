@@ -218,18 +218,25 @@ def _to_weights(
     tl.store(place + 2 * HIDDEN * C + e, to_expand_bias, mask=e < HIDDEN)
 
 
+def misfit_of(expand: nn.Linear, most_hidden: int, *others: nn.Module) -> str | None:
+    """Why layers are too wide for kernels of feed-forward networks, or lack biases; else None."""
+    c, hidden = expand.in_features, expand.out_features
+    if c > MOST_CHANNELS:
+        return f"{c} channels, more than {MOST_CHANNELS}"
+    if hidden > most_hidden:
+        return f"{hidden} hidden features, more than {most_hidden}"
+    if any(len([*layer.parameters()]) < 2 for layer in (expand, *others)):
+        return "layers without biases"
+    return None
+
+
 def why_not(x: Tensor, norm: nn.LayerNorm, expand: nn.Linear, reduce: nn.Linear) -> str | None:
     """Why `mlp_branch` cannot take these features and layers; None if it can.
 
     It takes at most 64 channels and 256 hidden features, and at most 2^31 - 1 elements of x.
     """
-    c, hidden = x.shape[-1], expand.out_features
-    if c > MOST_CHANNELS:
-        return f"{c} channels, more than {MOST_CHANNELS}"
-    if hidden > MOST_HIDDEN:
-        return f"{hidden} hidden features, more than {MOST_HIDDEN}"
-    if any(len([*layer.parameters()]) < 2 for layer in (norm, expand, reduce)):
-        return "layers without biases"
+    if misfit := misfit_of(expand, MOST_HIDDEN, norm, reduce):
+        return misfit
     if not fits(x.numel()):
         return f"{x.numel():,} elements, more than kernels can count"
     return None

@@ -16,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hitsr.models.fused.cuda.kernels.common import reflected
 from hitsr.models.fused.cuda.kernels.launch import launch
 from hitsr.models.position import table_bias
 from hitsr.models.precision import linear
@@ -27,16 +28,10 @@ _WINDOWS = 8  # of one program
 
 
 @triton.jit
-def _reflected(at, length):
-    at = tl.where(at < 0, tl.minimum(-at, length - 1), at)
-    return tl.where(at < length, at, tl.maximum(2 * (length - 1) - at, 0))
-
-
-@triton.jit
 def token_of(row, column, token, backward, rows, columns):
     """Which window of its picture is a token of the square of the window at `row`, `column`."""
-    down = _reflected(row + token // 2 - backward, rows)
-    return down * columns + _reflected(column + token % 2 - backward, columns)
+    down = reflected(row + token // 2 - backward, rows)
+    return down * columns + reflected(column + token % 2 - backward, columns)
 
 
 @triton.jit

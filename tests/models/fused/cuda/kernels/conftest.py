@@ -5,12 +5,14 @@ no two programs of a launch may touch one place, if one of them writes to it. Ne
 with NaN, so that what a kernel did not write shows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from runpy import run_path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from hitsr.runtime.precision import computing
 from hitsr.training.kernels import allow_deterministic_products
@@ -43,3 +45,29 @@ def _checked(device: torch.device) -> Iterator[None]:
                 yield
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+Pairs = Iterator[tuple[Tensor, Tensor]]
+
+
+@pytest.fixture
+def with_exact_gradients() -> Callable[..., Pairs]:
+    """Pairs of a gradient and the exact one, of x and of all parameters of its layers.
+
+    Exact ones are those of `branch(x, *layers)` in float64, by PyTorch's operators.
+    """
+
+    def pairs(
+        branch: Callable[..., Tensor], x: Tensor, layers: list[nn.Module], grad: Tensor
+    ) -> Pairs:
+        wide = [deepcopy(each).double() for each in layers]
+        exact = x.detach().double().requires_grad_()
+        for layer in wide:
+            layer.zero_grad()
+        branch(exact, *wide).backward(grad.double())
+        yield x.grad, exact.grad
+        for layer, other in zip(layers, wide, strict=True):
+            for found, its in zip(layer.parameters(), other.parameters(), strict=True):
+                yield found.grad, its.grad
+
+    return pairs

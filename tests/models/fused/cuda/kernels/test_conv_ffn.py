@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
@@ -87,13 +89,15 @@ def test_gradients_are_those_of_float64(
     norm_after: bool,
     device: torch.device,
     monkeypatch: pytest.MonkeyPatch,
+    with_exact_gradients: Callable,
 ):
     monkeypatch.setattr(conv_ffn, "_SHARES", 1)  # so that programs have several tiles
     layers = _layers(c, c * ratio, k, device)
     x = torch.randn(*shape, c, device=device).requires_grad_()
     grad = torch.randn(*shape, c, device=device)
     conv_branch(x, *layers, norm_after=norm_after, residual=residual).backward(grad)
-    for found, exact in _gradients(x, layers, grad, norm_after, residual):
+    branch = partial(_branch, norm_after=norm_after, residual=residual)
+    for found, exact in with_exact_gradients(branch, x, layers, grad):
         torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-4)
 
 
@@ -110,13 +114,16 @@ def test_gradients_have_the_types_of_what_they_are_for(
     dtype: torch.dtype,
     norm_after: bool,
     device: torch.device,
+    with_exact_gradients: Callable,
 ):
     layers = _layers(60, 120, 5, device, parameters)
     x = torch.randn(1, 4, 5, 60, device=device).to(x_dtype).requires_grad_()
     grad = torch.randn(1, 4, 5, 60, device=device).to(x_dtype)
     conv_branch(x, *layers, norm_after=norm_after, dtype=dtype).backward(grad)
+    branch = partial(_branch, norm_after=norm_after)
     wanted = [x_dtype] + [parameters] * 8
-    for (found, exact), type_ in zip(_gradients(x, layers, grad, norm_after), wanted, strict=True):
+    pairs = with_exact_gradients(branch, x, layers, grad)
+    for (found, exact), type_ in zip(pairs, wanted, strict=True):
         assert found.dtype == type_
         error = (found.double() - exact).norm() / exact.norm()
         assert error < 2 * torch.finfo(dtype).eps
@@ -130,19 +137,6 @@ def test_frozen_parameters_have_no_gradients(device: torch.device):
     conv_branch(x, *layers, norm_after=True).sum().backward()
     assert x.grad is not None
     assert all(each.grad is None for layer in layers for each in layer.parameters())
-
-
-def _gradients(x, layers, grad, norm_after, residual=True):
-    """Pairs of a gradient and the exact one, of x and of all parameters."""
-    wide = [deepcopy(each).double() for each in layers]
-    exact = x.detach().double().requires_grad_()
-    for layer in wide:
-        layer.zero_grad()
-    _branch(exact, *wide, norm_after, residual).backward(grad.double())
-    yield x.grad, exact.grad
-    for layer, other in zip(layers, wide, strict=True):
-        for found, its in zip(layer.parameters(), other.parameters(), strict=True):
-            yield found.grad, its.grad
 
 
 def test_limits_have_reasons(device: torch.device):
