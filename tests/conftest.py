@@ -5,6 +5,7 @@ Here too: weights and outputs of the published networks (tests/golden/README.md)
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 os.environ["OMP_NUM_THREADS"] = "1"
+if "HITSR_CACHE" not in os.environ:  # workers of xdist have it from the first process
+    _CACHE = tempfile.TemporaryDirectory(prefix="hitsr-tests-")
+    os.environ["HITSR_CACHE"] = _CACHE.name
 if not Path("/dev/nvidiactl").exists():
     os.environ["TRITON_INTERPRET"] = "1"  # kernels run on the CPU; read as Triton is imported
 FOLDER = Path(__file__).parent / "golden"

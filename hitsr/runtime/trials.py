@@ -18,6 +18,7 @@ from torch.nn import Parameter
 from hitsr.base.errors import in_one_line
 from hitsr.runtime.graphs import is_capturing
 from hitsr.runtime.precision import uses_tf32
+from hitsr.runtime.remembered import remembered
 
 Way = Callable[..., Tensor]  # the same tensors in, the same numbers out
 Timer = Callable[[Callable[[], object], torch.device], float]  # any unit
@@ -99,12 +100,14 @@ def fastest(
     timer: Timer | None = None,
     parameters: Sequence[Tensor] = (),
     margin: float = 0.0,
+    remember: bool = False,
 ) -> Way:
     """The way that took least time on such inputs; the first one where none can be timed.
 
     With gradients, those of inputs and `parameters` are computed and timed too. Another way than
     the first must be faster by more than `margin` (0.15: 15 %), so that chance does not decide
-    between ways that are nearly as fast, and a machine repeats its choices.
+    between ways that are nearly as fast. With `remember`, what a machine chose once it chooses in
+    every process (`remembered`), so that it repeats its results.
 
     None can be timed with deterministic algorithms, while a CUDA graph is captured, of tensors
     without values, and, unless a `timer` is given, on other devices than CUDA.
@@ -121,12 +124,16 @@ def fastest(
         return ways[known]
     if is_capturing():
         return first
-    times = {
-        name: _time(way, inputs, parameters, asked.gradients, timer or _event_ms)
-        for name, way in ways.items()
-    }
-    best, default = min(times, key=times.__getitem__), next(iter(ways))
-    _chosen[asked] = best if times[best] * (1 + margin) < times[default] else default
+
+    def decide() -> str:
+        times = {
+            name: _time(way, inputs, parameters, asked.gradients, timer or _event_ms)
+            for name, way in ways.items()
+        }
+        best, default = min(times, key=times.__getitem__), next(iter(ways))
+        return best if times[best] * (1 + margin) < times[default] else default
+
+    _chosen[asked] = remembered(asked.words, ways, decide) if remember else decide()
     return ways[_chosen[asked]]
 
 

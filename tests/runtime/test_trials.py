@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -137,3 +138,15 @@ def test_choices_made_by_a_rule_are_named_too():
     trials.note("worked on at a time", "1024 KB", CPU)
     assert chosen(CPU) == {"worked on at a time": "1024 KB"}
     assert chosen(torch.device("meta")) == {}
+
+
+def test_what_a_machine_chose_it_chooses_in_every_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("HITSR_CACHE", str(tmp_path))
+    x = torch.randn(8, 4)
+    for milliseconds in ({"own": 3.0, "other": 2.0}, {"own": 2.0, "other": 3.0}):
+        monkeypatch.setattr(trials, "_chosen", {})  # as in another process
+        bench = Bench(**milliseconds)
+        assert fastest("double", bench.ways, (x,), bench.time, remember=True) is bench.ways["other"]
+    assert not any(bench.runs.values())

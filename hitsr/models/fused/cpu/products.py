@@ -1,7 +1,8 @@
 """Linear layers of features on a CPU, by matrix products or as convolutions of one pixel.
 
 PyTorch hands matrix products of float32 to MKL and convolutions to oneDNN. They compute the same
-sums, but MKL uses AVX-512 on Intel's processors alone. Which is faster is tried once per process.
+sums, but MKL uses AVX-512 on Intel's processors alone. Which is faster is tried once on a machine,
+and remembered.
 
 Shapes: n tokens, c channels.
 """
@@ -69,7 +70,7 @@ def _chosen(what: str, ways: dict[str, Way], x: Tensor, weight: Tensor, bias: Te
     )
     threads = torch.get_num_threads()
     asked = f"{what}, {threads} thread{'s' * (threads > 1)}"
-    return fastest(asked, ways, _sample(wanted), _wall, margin=_MARGIN)
+    return fastest(asked, ways, _sample(wanted), _wall, margin=_MARGIN, remember=True)
 
 
 @lru_cache(2)

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,8 +17,9 @@ SHAPES = [(4096, 60), (1, 67, 61, 60), (2, 16, 40, 120)]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(trials, "_chosen", {})
+    monkeypatch.setenv("HITSR_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
