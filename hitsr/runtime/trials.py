@@ -146,7 +146,7 @@ def chosen(device: torch.device) -> dict[str, str]:
     """All choices made on a device in this process: what was asked, and which way is used."""
     noted = {what: value for (what, where), value in _noted.items() if where == device}
     checked = {
-        asked.words: f"PyTorch's, as the kernel {misfit}" if misfit else "a kernel, untimed"
+        asked.words: f"without this kernel, which {misfit}" if misfit else "a kernel, untimed"
         for asked, misfit in _misfits.items()
         if asked.device == device
     }
@@ -202,7 +202,7 @@ def _difference(
             continue
         off = (a.double() - b.double()).abs().max() / b.double().abs().max().clamp(min=1e-30)
         if not off <= bound:  # nor if it is not a number
-            return f"differs from PyTorch by {float(off):.0e} of the largest value"
+            return f"differs by {float(off):.0e} of the largest value"
     return None
 
 

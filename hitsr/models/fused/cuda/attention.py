@@ -125,7 +125,7 @@ def _way(mixer: "Attention", q: Tensor, k: Tensor, v: Tensor, added: Tensor | No
     scores = q.shape[0] * q.shape[1] * k.shape[1] * mixer.heads
     if q.dtype == torch.float32 and scores <= _MOST_SCORES:
         ways["step by step"] = partial(_step_by_step, scale)
-    return fastest("attention", ways, (q, k, v, *([] if added is None else [added[0]])))
+    return fastest("attention by PyTorch", ways, (q, k, v, *([] if added is None else [added[0]])))
 
 
 def _in_one_kernel(

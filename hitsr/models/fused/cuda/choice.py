@@ -25,7 +25,7 @@ from hitsr.models.fused.cuda.kernels.launch import why_not
 from hitsr.runtime.trials import Way, agrees, fastest
 
 Kind = Literal["kernel", "plain"]
-KERNEL, PLAIN = "a kernel of hitsr", "PyTorch's operators"
+KERNEL, PLAIN = "a kernel of hitsr", "without this kernel"  # which parts of it may have
 
 NO_SIZES: Mapping[str, int] = MappingProxyType({})
 

@@ -40,7 +40,7 @@ def layer_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
 
     def plain(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ways: dict[str, Way] = {"PyTorch's": own, "reductions": by_reductions}
-        return fastest("layer norm", ways, (x, weight, bias))(x, weight, bias)
+        return fastest("layer norm by PyTorch", ways, (x, weight, bias))(x, weight, bias)
 
     def kernel() -> Way | None:
         from hitsr.models.fused.cuda.kernels import norm as kernels

@@ -1,9 +1,14 @@
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from hitsr.models.fused.cuda.norm import layer_norm
+from hitsr.runtime import trials
+from hitsr.runtime.trials import fastest
 
 
 def _norm(dtype: torch.dtype) -> nn.LayerNorm:
@@ -74,3 +79,36 @@ def test_gradients_in_bfloat16_are_float32s_rounded():
         found.append([grad.float() for grad in (given.grad, norm.weight.grad, norm.bias.grad)])
     for wide, narrow in zip(*found, strict=True):
         assert (wide - narrow).abs().max() < 0.03 * wide.abs().max()
+
+
+def test_each_of_the_nested_choices_is_tried_once(monkeypatch: pytest.MonkeyPatch):
+    """Of a kernel and PyTorch's operators; and of the two ways that these have."""
+    kernels = pytest.importorskip("hitsr.models.fused.cuda.kernels.norm")
+    launched: list[int] = []
+
+    def slow(x: torch.Tensor, *rest: torch.Tensor, eps: float, dtype: torch.dtype) -> torch.Tensor:
+        launched.append(1)
+        return F.layer_norm(x, x.shape[-1:], *rest, eps).to(dtype)
+
+    timed: list[int] = []
+
+    def timer(run: Callable[[], object], _: torch.device) -> float:
+        before = len(launched)
+        run()
+        timed.append(1)
+        return 2.0 if len(launched) > before else 1.0
+
+    monkeypatch.setattr(kernels, "layer_norm", slow)
+    monkeypatch.setattr(trials, "_chosen", {})
+    monkeypatch.setattr(trials, "_misfits", {})
+    monkeypatch.setattr("hitsr.models.fused.cuda.choice.why_not", lambda _: None)
+    for module in ("choice", "norm"):
+        chosen_by = partial(fastest, timer=timer)
+        monkeypatch.setattr(f"hitsr.models.fused.cuda.{module}.fastest", chosen_by)
+    norm, x = _norm(torch.float32), torch.randn(8, 60)
+    with torch.inference_mode():
+        layer_norm(norm, x)
+        tried, made = len(timed), len(launched)
+        layer_norm(norm, x)
+    assert (len(timed), len(launched)) == (tried, made)
+    assert {*trials.chosen(x.device).values()} >= {"without this kernel"}
