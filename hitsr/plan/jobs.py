@@ -14,11 +14,12 @@ from pydantic import Field, StrictBool
 from hitsr.base.errors import SpecError, shortened
 from hitsr.base.files import write_text
 from hitsr.base.reading import read_json
-from hitsr.base.values import Count, CountOrNone, Value
+from hitsr.base.values import Count, CountOrNone, Steps, Value
 from hitsr.plan.layout import Kind
 from hitsr.plan.subjects import BuiltNetwork, Filled, Measured, Network, Scored, Upscaler
-from hitsr.specs.config import Device, Graph, Over, Side
+from hitsr.specs.config import Device, Gpus, Graph, OnMiss, Over, Side
 from hitsr.specs.network import Formulation, Scale
+from hitsr.specs.recipe import Gate
 from hitsr.specs.run import RunSpec
 from hitsr.specs.steps import Launch, Precision
 
@@ -80,7 +81,10 @@ class PrepareJob(BaseJob):
 class TrainJob(BaseJob):
     """Train one run."""
 
-    CIRCUMSTANCES = BaseJob.CIRCUMSTANCES | {"data", "packs", "device", "graph"}
+    CIRCUMSTANCES = BaseJob.CIRCUMSTANCES | {
+        *("data", "packs", "device", "graph", "gpus", "recompute", "checkpoint_every"),
+        *("most_skipped", "gates", "on_miss", "tensorboard"),
+    }
 
     kind: Literal["train"] = "train"
     run: RunSpec
@@ -89,6 +93,13 @@ class TrainJob(BaseJob):
     device: Device
     compile: StrictBool = False
     graph: Graph = "auto"
+    gpus: Gpus = 1
+    recompute: StrictBool = False
+    checkpoint_every: Steps = 500
+    most_skipped: Count = 10
+    gates: tuple[Gate, ...] = ()
+    on_miss: OnMiss = "warn"
+    tensorboard: StrictBool = False
 
 
 class RestoreJob(BaseJob):

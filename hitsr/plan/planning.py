@@ -260,6 +260,12 @@ class _Planner:
             device=self.device,
             compile=train.compile,
             graph=train.graph,
+            gpus=train.gpus,
+            recompute=train.recompute,
+            checkpoint_every=train.checkpoint_every,
+            most_skipped=train.most_skipped,
+            on_miss=train.on_miss,
+            tensorboard=train.tensorboard,
         )
 
     def _scored(self, subject: Upscaler, dataset: str, asker: str) -> Iterator[Job]:

@@ -10,9 +10,32 @@ from hitsr.base.reading import UTF_8, parse_json
 from hitsr.base.values import Value
 from hitsr.records.pictures import BICUBIC_LR
 from hitsr.records.record import Decibels, Hash, Record
+from hitsr.specs.recipe import Gate
 from hitsr.specs.run import RunSpec
 
 _REMEDY = "delete the training’s folder, and rerun"
+
+
+class Session(Value):
+    """What one start of a training did; a training that was stopped has several."""
+
+    first_step: PositiveInt
+    last_step: PositiveInt
+    seconds: NonNegativeFloat
+    device_name: str
+    devices: PositiveInt = 1  # processes that shared each batch, a device each
+    commit: str | None = None  # of hitsr
+
+
+class GateResult(Value):
+    """Validation PSNR at a gate of the training."""
+
+    gate: Gate
+    reached_db: Decibels
+
+    @property
+    def is_passed(self) -> bool:
+        return self.reached_db >= self.gate.psnr_db - self.gate.tolerance_db
 
 
 class TrainingRecord(Record):
@@ -25,6 +48,9 @@ class TrainingRecord(Record):
     pictures: PositiveInt  # in the training set
     # Of torch, which choose kernels, by name; empty: made before records held them.
     settings: dict[str, str] = Field(default={})
+    sessions: tuple[Session, ...] = ()  # empty: made before records held them
+    skipped: tuple[PositiveInt, ...] = ()  # steps whose loss or gradient was not finite
+    gates: tuple[GateResult, ...] = ()
     graph: StrictBool = False  # whether steps were launched as a CUDA graph
     no_graph: str | None = None  # why not, if one was wanted
     degradation: str = BICUBIC_LR  # how its LR pictures were made, as in a DatasetRecord
@@ -40,7 +66,8 @@ class LogLine(Value):
     step: PositiveInt
     loss: NonNegativeFloat  # mean since the last line
     learning_rate: PositiveFloat
-    seconds: NonNegativeFloat  # since the start
+    seconds: NonNegativeFloat  # of training so far, in all sessions
+    device_seconds: NonNegativeFloat | None = None  # seconds times devices; None: older logs
     validation_psnr_db: Decibels | None = None
     job_hash: Hash | None = None  # of the training; None: made before logs named it
 

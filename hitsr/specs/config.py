@@ -18,7 +18,7 @@ from pydantic import (
 from hitsr.base.errors import SpecError, did_you_mean, shortened
 from hitsr.base.files import sha256
 from hitsr.base.names import FolderName, Name, UserPath
-from hitsr.base.values import Count, CountOrNone, Distinct, Several, Value
+from hitsr.base.values import Count, CountOrNone, Distinct, Several, Steps, Value
 from hitsr.specs.network import Formulation, Scale, ScaledNetwork
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec, Seed, StartWeights
@@ -47,6 +47,14 @@ def _auto_or_bool(value: Any) -> Any:
     raise ValueError("must be auto, true or false")
 
 
+def _auto_or_count(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise ValueError("must be auto or a number of GPUs, such as 4")
+
+
+Gpus = Annotated[Literal["auto"] | Count, BeforeValidator(_auto_or_count)]
+OnMiss = Literal["warn", "stop"]  # what a training does below a gate
 Graph = Annotated[Literal["auto"] | bool, BeforeValidator(_auto_or_bool)]
 
 
@@ -91,6 +99,14 @@ class Train(Value):
     compile: StrictBool = False
     # Launch a whole step as one CUDA graph; auto: on NVIDIA GPUs, if it is not compiled.
     graph: Graph = "auto"
+    # GPUs that share each batch of a training, in `recipe.parts`; auto: as many as there are, of
+    # those that divide the parts. On a CPU: processes.
+    gpus: Gpus = 1
+    recompute: StrictBool = False  # activations in backward, which saves memory (checkpointing)
+    checkpoint_every: Steps = 500  # steps; a kill loses no more
+    most_skipped: Count = 10  # steps in a row without a finite gradient, before a training stops
+    on_miss: OnMiss = "warn"  # below a gate of the recipe
+    tensorboard: StrictBool = False  # also write the curves for TensorBoard
 
     @model_validator(mode="before")
     @classmethod

@@ -4,26 +4,44 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
+from hitsr.base.names import FolderName, Name
 from hitsr.base.values import Count, Number, Steps, Value
+from hitsr.specs.network import Scale
 
 Beta = Annotated[Number, Field(ge=0, lt=1)]
+StepsOrNone = Annotated[Steps, Field(ge=0)]
 # How products are computed; weights are float32. tf32: with 10 bits of mantissa, on NVIDIA GPUs.
-# bfloat16: by autocast, with 7 bits.
-TrainingPrecision = Literal["float32", "tf32", "bfloat16"]
+# By autocast, bfloat16: with 7 bits; float16: with 10 and a small range, so the loss is scaled.
+TrainingPrecision = Literal["float32", "tf32", "bfloat16", "float16"]
 
 
 class Recipe(Value):
-    """How a network is trained: L1, Adam, and a learning rate that falls at milestones."""
+    """How a network is trained: L1, Adam, and a learning rate that rises, stays and falls.
 
-    steps: Steps
-    batch: Count
+    The defaults are those of the published trainings, but for their averages of weights.
+    """
+
+    steps: Steps  # of Adam; never epochs
+    batch: Count  # patches of a step, on all devices together
+    # Equal parts that a batch is computed in, one after another or on several devices at once.
+    # Their gradients are added in order, so the number of devices changes no bit.
+    parts: Count = 1
     patch: Count  # side of the LR patch, in pixels
     learning_rate: Number = Field(gt=0, le=1)
     betas: tuple[Beta, Beta] = (0.9, 0.99)
+    warm_up: StepsOrNone = 0  # first steps, in which the rate rises from 0 in a straight line
     milestones: tuple[Steps, ...] = ()  # steps after which the rate is multiplied by decay
     decay: Number = Field(default=0.5, gt=0, lt=1)
+    # The rate falls to this part of itself along half a cosine, from the warm-up to the last step.
+    cosine_to: Annotated[Number, Field(ge=0, lt=1)] | None = None
+    # First steps, in which only the upsampler learns, as for new scales of SwinIR-NG.
+    upsampler_only: StepsOrNone = 0
+    # Decay of the exponential moving average (EMA) of weights, which then is the result.
+    ema: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    clip: Annotated[Number, Field(gt=0)] | None = None  # the largest norm of a step's gradient
     log_every: Steps = 100  # steps
     validate_every: Steps = 1000  # steps; the last step is always validated
+    validated: Literal["average", "weights"] = "average"  # with `ema`
     precision: TrainingPrecision = "float32"
     deterministic: StrictBool = True  # only kernels that repeat every bit; false: the fastest
 
@@ -43,4 +61,33 @@ class Recipe(Value):
             raise ValueError("milestones: must increase, each listed once")
         if self.milestones and self.milestones[-1] >= self.steps:
             raise ValueError(f"milestones: {self.milestones[-1]} must be below steps, {self.steps}")
+        if self.milestones and self.cosine_to is not None:
+            raise ValueError("milestones, cosine_to: the rate falls in one of these ways; keep one")
         return self
+
+    @model_validator(mode="after")
+    def _beginnings_end(self) -> Self:
+        for name in ("warm_up", "upsampler_only"):
+            if (first := getattr(self, name)) >= self.steps:
+                raise ValueError(f"{name}: {first} must be below steps, {self.steps}")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_are_equal(self) -> Self:
+        if self.batch % self.parts:
+            raise ValueError(
+                f"parts: a batch of {self.batch} cannot be parted into {self.parts} equal parts"
+            )
+        return self
+
+
+class Gate(Value):
+    """A PSNR that trainings of a network had at a step, by which a bad one is noticed early."""
+
+    network: Name
+    scale: Scale
+    validation: FolderName  # the set
+    step: Steps
+    psnr_db: Number = Field(gt=0, lt=160)
+    tolerance_db: Number = Field(default=0.1, ge=0)
+    source: str  # who says so

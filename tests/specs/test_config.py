@@ -99,7 +99,7 @@ RECIPE_RULES: list[tuple[str, list[Any], list[Any]]] = [
     ("decay", [0.1], [0, 1, -1, True, "0.5", float("nan")]),
     ("log_every", [1, 1000], [0, True, "1", 0.5]),
     ("validate_every", [1, 1000], [0, True, "1", 0.5]),
-    ("precision", ["tf32", "bfloat16"], ["float16", "autocast", 32, True, None]),
+    ("precision", ["tf32", "bfloat16"], ["half", "autocast", 32, True, None]),
     ("deterministic", [False], [1, 0, "true", "no", None]),
 ]
 
