@@ -14,21 +14,26 @@ class Progress:
     """Progress through `total` units of work; a context manager.
 
     On a terminal it draws a bar with the time left. In a log file or on a cluster it prints a line
-    at most every 30 seconds, and one at the end. With `quiet` it prints nothing.
+    at most every 30 seconds, and one at the end. With `quiet` it prints nothing. `done` units were
+    done before.
     """
 
-    def __init__(self, label: str, total: int, unit: str, quiet: bool = False) -> None:
+    def __init__(
+        self, label: str, total: int, unit: str, quiet: bool = False, done: int = 0
+    ) -> None:
         self.label, self.total, self.unit = label, total, unit
         self._plain = not quiet and not sys.stderr.isatty()
         self._bar = tqdm(
             total=total,
+            initial=done,
             desc=label,
             unit=unit,
             disable=quiet or self._plain,
             dynamic_ncols=True,
             leave=None,  # keep a finished bar only if it is the outermost one
         )
-        self._done, self._note = 0, ""
+        self._done = self._first = done
+        self._note = ""
         self._start = self._printed = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -55,7 +60,7 @@ class Progress:
         self._bar.update()
         if self._plain and time.monotonic() - self._printed >= PLAIN_INTERVAL_S:
             more = max(0, self.total - self._done)  # a total may be only the least
-            left = (time.monotonic() - self._start) / self._done * more
+            left = (time.monotonic() - self._start) / (self._done - self._first) * more
             self._print(f"{tqdm.format_interval(left)} left")
 
     def _print(self, state: str) -> None:

@@ -55,6 +55,7 @@ class PackedPair(NamedTuple):
     pair: Pair  # the picture files
     lr: Packed
     hr: Packed
+    sha256: tuple[str, str]  # of the picture files, LR and HR
 
 
 def packed_pairs(folder: Path, scale: int, packs: Path, *, quiet: bool = False) -> list[PackedPair]:
@@ -81,10 +82,10 @@ def _pack_path(picture: Path, folder: Path, packs: Path) -> Path:
 def _packed_pair(
     pair: Pair, scale: int, pack_path: Callable[[Path], Path], origins: Origins
 ) -> PackedPair:
-    (lr, _), (hr, hr_sha256) = (_packed(path, pack_path(path)) for path in (pair.lr, pair.hr))
-    check_hr(pair.lr, pair.hr, hr_sha256, origins)
+    (lr, lr_hash), (hr, hr_hash) = (_packed(path, pack_path(path)) for path in (pair.lr, pair.hr))
+    check_hr(pair.lr, pair.hr, hr_hash, origins)
     height, width = check_sizes(pair, lr.shape, hr.shape, scale)
-    return PackedPair(pair, lr, hr.cropped(height, width))
+    return PackedPair(pair, lr, hr.cropped(height, width), (lr_hash, hr_hash))
 
 
 def _packed(picture: Path, path: Path) -> tuple[Packed, str]:

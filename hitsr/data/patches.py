@@ -6,9 +6,11 @@ no state of a random generator has to be saved.
 Shapes: b patches of a batch, p side of a patch in LR pixels, h height, w width.
 """
 
+import hashlib
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 
 import cv2
 import numpy as np
@@ -22,12 +24,22 @@ Batch: TypeAlias = NDArray[np.float32]
 Source: TypeAlias = Picture | Packed
 
 
+class _Drawn(NamedTuple):
+    """A patch: number of its picture, corner in LR pixels, symmetry."""
+
+    picture: int
+    top: int
+    left: int
+    symmetry: int
+
+
 class Patches:
     """Random aligned patches of LR and HR pictures, which are in memory or in packs.
 
     `pictures` are (lr, hr) pairs of shapes (h, w, 3) and (h*scale, w*scale, 3), uint8. `patch` is
     the side of a patch in LR pixels, `batch` the number of patches in a batch. Raises DataError,
-    naming the picture, if one is smaller than the patch or if LR and HR are not a pair.
+    naming the picture, if one is smaller than the patch or if LR and HR are not a pair. `digest`
+    changes when the pictures do.
     """
 
     def __init__(
@@ -39,6 +51,7 @@ class Patches:
         batch: int,
         seed: int,
         names: Sequence[str] | None = None,
+        digest: str = "",
     ) -> None:
         if not pictures:
             raise DataError("no pictures to train on; name a folder that holds some")
@@ -47,7 +60,8 @@ class Patches:
         names = names or [f"picture {number}" for number in range(len(pictures))]
         for name, (lr, hr) in zip(names, pictures, strict=True):
             _check_pair(name, lr, hr, scale, patch)
-        self.pictures = list(pictures)
+        self.pictures, self.names, self.digest = list(pictures), list(names), digest
+        self.places = range(batch)  # of a batch, those that are cut
         self.scale, self.patch, self.batch, self.seed = scale, patch, batch, seed
 
     @classmethod
@@ -66,13 +80,23 @@ class Patches:
         found = packed_pairs(folder, scale, packs, quiet=quiet)
         pictures = [(each.lr, each.hr) for each in found]
         names = [str(each.pair.lr) for each in found]
-        return cls(pictures, scale=scale, patch=patch, batch=batch, seed=seed, names=names)
+        content = [(each.pair.name, each.sha256) for each in found]
+        digest = hashlib.sha256(repr(content).encode()).hexdigest()
+        return cls(
+            pictures, scale=scale, patch=patch, batch=batch, seed=seed, names=names, digest=digest
+        )
+
+    def only(self, places: range) -> Self:
+        """The same batches, of which only the patches at these places are cut."""
+        made = copy(self)
+        made.places = places
+        return made
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Shapes of the LR and HR samples of a batch: (b, p, p, 3), (b, p*scale, p*scale, 3)."""
+        """Shapes of LR and HR samples that are cut: (b, p, p, 3), (b, p*scale, p*scale, 3)."""
         lr, hr = self.patch, self.patch * self.scale
-        return (self.batch, lr, lr, 3), (self.batch, hr, hr, 3)
+        return (len(self.places), lr, lr, 3), (len(self.places), hr, hr, 3)
 
     def at(self, step: int) -> tuple[Batch, Batch]:
         """The batch of one step: LR (b, 3, p, p) and HR (b, 3, p*scale, p*scale), in [0, 1].
@@ -86,21 +110,38 @@ class Patches:
     def cut(self, step: int, lr: Picture, hr: Picture) -> None:
         """Write the samples of one step's batch into two uint8 arrays of `shapes`.
 
-        For each patch a picture, a position in it and one of the eight symmetries of the square
-        are drawn, in this order and uniformly. Raises ValueError for a negative step.
+        Raises ValueError for a negative step.
+        """
+        for row, drawn in enumerate(self._drawn(step)[self.places.start : self.places.stop]):
+            pair = self.pictures[drawn.picture]
+            for picture, out, scale in zip(pair, (lr, hr), (1, self.scale)):
+                top, left, side = (n * scale for n in (drawn.top, drawn.left, self.patch))
+                part = picture[top : top + side, left : left + side]
+                _transform(part, drawn.symmetry, out[row])
+
+    def described(self, step: int) -> str:
+        """The patches of a step's batch by picture, column and row: "a.png at 12, 40; b.png …"."""
+        return "; ".join(
+            f"{self.names[each.picture]} at {each.left}, {each.top}" for each in self._drawn(step)
+        )
+
+    def _drawn(self, step: int) -> list[_Drawn]:
+        """The patches of a step's whole batch.
+
+        For each a picture, a position in it and one of the eight symmetries of the square are
+        drawn, in this order and uniformly.
         """
         if step < 0:
             raise ValueError(f"step must be 0 or more, got {step}")
         # Philox is counter-based: each key (seed, step) gives an independent stream.
         random = np.random.Generator(np.random.Philox(key=[self.seed, step]))
-        for place in range(self.batch):
-            pair = self.pictures[random.integers(len(self.pictures))]
-            corner = random.integers(np.array(pair[0].shape[:2]) - self.patch + 1)
-            symmetry = int(random.integers(8))
-            for picture, out, scale in zip(pair, (lr, hr), (1, self.scale)):
-                top, left, side = (int(n) * scale for n in (*corner, self.patch))
-                part = picture[top : top + side, left : left + side]
-                _transform(part, symmetry, out[place])
+        found = []
+        for _ in range(self.batch):
+            picture = int(random.integers(len(self.pictures)))
+            size = np.array(self.pictures[picture][0].shape[:2])
+            top, left = (int(n) for n in random.integers(size - self.patch + 1))
+            found.append(_Drawn(picture, top, left, int(random.integers(8))))
+        return found
 
 
 def _check_pair(name: str, lr: Source, hr: Source, scale: int, patch: int) -> None:

@@ -47,8 +47,9 @@ class SuperResolver(nn.Module):
     """A network for one upscaling factor: (b, 3, h, w) in [0, 1] -> (b, 3, h*scale, w*scale).
 
     Any h, w >= 1. Outputs are not clamped. With `autocast`, convolutions and matrix products
-    compute in bfloat16; weights, input and output stay as they are. With `graph`, forwards are
-    replayed as CUDA graphs where that is possible (`runtime.graphed.Graphed`).
+    compute in bfloat16, or in the given dtype; weights, input and output stay as they are. With
+    `graph`, forwards are replayed as CUDA graphs where that is possible
+    (`runtime.graphed.Graphed`).
     """
 
     mean: Tensor
@@ -58,12 +59,12 @@ class SuperResolver(nn.Module):
         network: NetworkSpec,
         scale: Scale,
         formulation: Formulation,
-        autocast: bool = False,
+        autocast: bool | torch.dtype = False,
         graph: bool = False,
     ) -> None:
         super().__init__()
         self.network, self.scale, self.formulation = network, scale, formulation
-        self.autocast = autocast
+        self.autocast = torch.bfloat16 if autocast is True else autocast or None
         self.cache = EvalCache()
         self.graphs = Graphs() if graph else None
         width = network.width
@@ -113,9 +114,9 @@ class SuperResolver(nn.Module):
         return hr
 
     def _plain(self, lr: Tensor) -> Tensor:
-        if not self.autocast:
+        if self.autocast is None:
             return self._upscaled(lr)
-        with torch.autocast(lr.device.type, torch.bfloat16):
+        with torch.autocast(lr.device.type, self.autocast):
             return self._upscaled(lr)
 
     def _upscaled(self, lr: Tensor) -> Tensor:
@@ -135,7 +136,7 @@ def create(
     *,
     formulation: Formulation = "fused",
     compile: bool = False,
-    autocast: bool = False,
+    autocast: bool | torch.dtype = False,
     graph: bool = False,
 ) -> SuperResolver:
     """Build a network by name or spec, with fresh weights drawn from torch's global generator.
@@ -143,10 +144,11 @@ def create(
     All formulations compute one function: "fused" is fast, "paper" the textbook formula, and
     "released" does what the published code does, also where it builds masks on the CPU.
     `compile` uses torch.compile, which compiles at the first forward of each picture size, for at
-    most eight sizes. `autocast` computes convolutions and matrix products in bfloat16, on weights
-    of any type. docs/speed.md has measured speed-ups and differences of both. `graph` launches
-    forwards without gradients on a CUDA device as one CUDA graph, from the second of a size on, for
-    at most eight sizes; elsewhere a warning says once that it runs plainly, and why.
+    most eight sizes. `autocast` computes convolutions and matrix products in bfloat16, or in the
+    given dtype, on weights of any type. docs/speed.md has measured speed-ups and differences of
+    both. `graph` launches forwards without gradients on a CUDA device as one CUDA graph, from the
+    second of a size on, for at most eight sizes; elsewhere a warning says once that it runs
+    plainly, and why.
 
     Raises SpecError for an unknown name or formulation, a scale other than 2, 3 and 4, with
     `compile` if no C++ compiler is found, and for `graph` together with `compile` or with the

@@ -40,7 +40,7 @@ from hitsr.records.pictures import (
     QualityRecord,
 )
 from hitsr.records.record import Hash, Provenance, Record
-from hitsr.records.training import LogLine, TrainingRecord, read_log
+from hitsr.records.training import GateResult, LogLine, Session, TrainingRecord, read_log
 
 __all__ = [
     "BICUBIC_LR",
@@ -53,6 +53,7 @@ __all__ = [
     "Energy",
     "EntryPicture",
     "EntryRun",
+    "GateResult",
     "Hash",
     "LatencyRecord",
     "LeftOut",
@@ -71,6 +72,7 @@ __all__ = [
     "RefinedAttribution",
     "ScalingRecord",
     "ScalingTimeRecord",
+    "Session",
     "SizeCost",
     "SizeTime",
     "TimeGrowth",

@@ -25,6 +25,7 @@ class Session(Value):
     device_name: str
     devices: PositiveInt = 1  # processes that shared each batch, a device each
     commit: str | None = None  # of hitsr
+    torch: str | None = None  # its version
 
 
 class GateResult(Value):

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from hitsr.runtime.precision import computing
 from hitsr.runtime.precision import settings as settings_of_precision
 from hitsr.specs.recipe import Recipe
+from hitsr.specs.steps import Precision
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _memory: Any = torch.utils.deterministic
@@ -24,18 +25,24 @@ def allow_deterministic_products() -> None:
     os.environ.setdefault(_WORKSPACE, ":4096:8")
 
 
+def autocast_of(recipe: Recipe) -> torch.dtype | Literal[False]:
+    """The dtype of a network's products in training, for `create`; False where it is float32."""
+    halves = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+    return halves.get(recipe.precision, False)
+
+
 @contextmanager
 def kernels(recipe: Recipe, device: torch.device, *, of_one_size: bool = True) -> Iterator[None]:
     """Inside the block torch computes as the recipe says; the settings from before come back.
 
     With `recipe.deterministic` operators without a deterministic kernel raise. Without, and if all
     pictures are `of_one_size`, cuDNN tries its algorithms on the first and keeps the fastest.
-    Autocast to bfloat16 is the network's own: in a block around all steps, torch would keep the
+    Autocast is the network's own (`autocast_of`): in a block around all steps, torch would keep the
     converted weights of the first.
 
     Raises SpecError for TF32 on a device without it.
     """
-    precision = "float32" if recipe.precision == "bfloat16" else recipe.precision
+    precision: Precision = "tf32" if recipe.precision == "tf32" else "float32"
     with (
         computing(precision, device, by_trial=of_one_size and not recipe.deterministic),
         _deterministic(recipe.deterministic),

@@ -1,39 +1,54 @@
-"""The training loop: L1 loss, Adam, a learning rate schedule and a log.
+"""The training loop: L1 loss, Adam, a learning rate schedule, a log, and checkpoints.
 
-All random numbers come from seeds derived from the run's seed, and only deterministic kernels are
-used unless the recipe wants the fastest. So a run that is repeated on the same machine, with the
-same number of threads, gives the same weights file.
+All random numbers come from seeds derived from the run's seed and the step, and only deterministic
+kernels are used unless the recipe wants the fastest. So a run that is repeated on the same machine,
+with the same number of threads, gives the same weights file, whatever stopped it on the way and
+whatever number of processes shared its batches.
 """
 
-import math
-import time
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from hitsr.base.errors import HitsrError, SpecError
-from hitsr.base.files import naming, sha256
+from hitsr.base.files import sha256, visible
 from hitsr.base.progress import Progress
 from hitsr.base.seeds import derive
 from hitsr.data.patches import Patches
 from hitsr.models.checkpoints import metadata_of, save_weights
-from hitsr.records import BICUBIC_LR, LogLine, TrainingRecord
+from hitsr.records import BICUBIC_LR, LogLine, Session, TrainingRecord
 from hitsr.records.provenance import provenance
 from hitsr.runtime.trials import chosen
 from hitsr.specs.config import Graph
 from hitsr.specs.network import ScaledNetwork
-from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec
+from hitsr.training.checkpoints import (
+    Checkpoint,
+    Identity,
+    delete_checkpoints,
+    folder_of,
+    last_checkpoint,
+    save_checkpoint,
+)
 from hitsr.training.feeding import fed
+from hitsr.training.journal import USUAL, Circumstances, Journal
 from hitsr.training.kernels import kernels, settings
-from hitsr.training.schedule import learning_rate
+from hitsr.training.processes import ALONE, Processes
 from hitsr.training.start import load_initial_weights
 from hitsr.training.step import TrainingStep
+from hitsr.training.stopping import watched
+
+# Steps between agreements of several processes to end: each makes them wait for one another.
+_ASKED_EVERY = 10
 
 Validate = Callable[[nn.Module], float]  # a network -> its mean PSNR in dB
+
+
+class ToBeContinuedError(HitsrError):
+    """A training that was asked to end: a checkpoint holds it."""
 
 
 def train(
@@ -48,47 +63,81 @@ def train(
     start_from: Path | None = None,
     degradation: str = BICUBIC_LR,
     graph: Graph = "auto",
+    circumstances: Circumstances = USUAL,
+    processes: Processes = ALONE,
     tell: Callable[[str], None] = print,
     quiet: bool = False,
-) -> TrainingRecord:
+) -> TrainingRecord | None:
     """Train a freshly initialised `model` in place, and write all results into the folder `out`.
 
-    `log.part.jsonl` grows during training. At its end it becomes `log.jsonl`, beside
+    `log.part.jsonl` grows during training, and checkpoints are written beside it. A training that
+    was stopped goes on from its last checkpoint. At its end the log becomes `log.jsonl`, beside
     `weights.safetensors` and, last, `record.json`; until then the results of an earlier training
     stay whole. `patches` must be seeded with `derive(run.seed, "patches")`. If the run starts from
     weights (`run.start_from`), `start_from` is their file. Record and log carry `job_hash`; the
     record also `degradation`: how the LR pictures were made. `graph`: whether to launch each step
     as one CUDA graph, by default on every NVIDIA GPU; `tell` is called where that is impossible.
+    Of several `processes`, all call this, and only the first writes; the others return None.
 
     Raises ValueError if the patches do not match the run, SpecError if `start_from` is missing or
     superfluous or if the device has no kernels of the recipe's precision, WeightsError if weights
-    do not fit, and HitsrError if the loss is not finite.
+    do not fit, HitsrError if too many steps in a row have no finite gradient or if a gate is missed
+    that stops the training, and ToBeContinuedError after SIGTERM, SIGINT or SIGUSR1.
     """
     _check_inputs(run, patches, start_from)
-    started = time.monotonic()
-    if start_from is not None:
-        load_initial_weights(model, run, start_from)
-    model.to(device).train()
-    torch.manual_seed(derive(run.seed, "training"))
+    say = tell if processes.is_first else lambda _: None
     out.mkdir(parents=True, exist_ok=True)
     log, weights = out / "log.part.jsonl", out / "weights.part.safetensors"
+    done = _trained(out, log, job_hash) if processes.is_first else None
+    if processes.first_says(done):
+        say(f"{run.name}: was trained before it was stopped")
+        return done
+    identity = Identity(job_hash=job_hash, run=run, pictures=patches.digest)
+    found = last_checkpoint(folder_of(out), log, identity, say) if processes.is_first else None
+    found = processes.first_says(found)
+    if found is None and start_from is not None:
+        load_initial_weights(model, run, start_from)
+    model.to(device).train()
     is_graph = device.type == "cuda" if graph == "auto" else graph
     step = TrainingStep(
-        model, run.recipe, device, is_graph, lambda word: tell(f"{run.name}: {word}")
+        model,
+        run.recipe,
+        device,
+        is_graph,
+        lambda word: say(f"{run.name}: {word}"),
+        seed=derive(run.seed, "training"),
+        processes=processes,
     )
+    session = _session(device, processes, found)
+    if found is not None:
+        step.load(found.tensors, found.position.step)
+        say(_goes_on(run, found, session))
+    journal = Journal(
+        log, run, patches, circumstances, session, found and found.position, say,
+        job_hash=job_hash, is_written=processes.is_first,
+    )  # fmt: skip
     with kernels(run.recipe, device):
-        found = settings(device)
-        last = _train(model, step, run, patches, validate, log, device, job_hash, quiet)
+        used = settings(device)
+        with journal:
+            work = _Work(model, step, run, journal, validate, device, processes, folder_of(out))
+            last = work.done(patches, identity, circumstances.checkpoint_every, quiet)
+    if not processes.is_first:
+        return None
+    assert last is not None
     subject = ScaledNetwork(network=run.network, scale=run.scale)
-    save_weights(model, weights, metadata_of(subject, run=run.name, run_hash=run.hash))
+    with step.with_result():
+        save_weights(model, weights, metadata_of(subject, run=run.name, run_hash=run.hash))
     record = TrainingRecord(
         subject=run.name,
         job_hash=job_hash,
-        provenance=provenance(str(device), time.monotonic() - started, run.seed),
+        provenance=provenance(str(device), last.seconds, run.seed),
         run=run,
         params=sum(parameter.numel() for parameter in model.parameters()),
         pictures=len(patches.pictures),
-        settings=found | chosen(device),
+        settings=used | chosen(device),
+        sessions=journal.sessions,
+        skipped=tuple(journal.skipped),
+        gates=tuple(journal.gates),
         graph=step.is_captured,
         no_graph=step.problem,
         degradation=degradation,
@@ -102,76 +151,153 @@ def train(
     weights.replace(out / "weights.safetensors")
     log.replace(out / "log.jsonl")
     record.save(out / "record.json")
+    delete_checkpoints(folder_of(out))
     return record
 
 
-def _train(
-    model: nn.Module,
-    step: TrainingStep,
-    run: RunSpec,
-    patches: Patches,
-    validate: Validate,
-    log_file: Path,
-    device: torch.device,
-    job_hash: str,
-    quiet: bool,
-) -> LogLine:
-    """Train for all steps, with log and validation; returns the last line of the log."""
-    recipe, started = run.recipe, time.monotonic()
-    losses: list[Tensor] = []
-    with (
-        naming(log_file),  # closing it tries a failed write again
-        log_file.open("w", encoding="utf-8") as log,
-        Progress(f"train {run.name}", recipe.steps, "step", quiet) as progress,
-        closing(_losses(step, recipe, patches, device)) as taken,  # ends its threads
-    ):
-        for number, loss in taken:
-            losses.append(loss)
-            validates = number % recipe.validate_every == 0 or number == recipe.steps
-            if validates or number % recipe.log_every == 0:
-                mean_loss = _mean(losses, run, number)
-                psnr_db = None
-                if validates:
-                    with kernels(recipe, device, of_one_size=False):
-                        psnr_db = validate(model)
-                line = LogLine(
-                    step=number,
-                    loss=mean_loss,
-                    learning_rate=learning_rate(recipe, number),
-                    validation_psnr_db=psnr_db,
-                    seconds=time.monotonic() - started,
-                    job_hash=job_hash,
-                )
-                print(line.model_dump_json(), file=log, flush=True)
-                progress.note(_summary(line))
-                losses.clear()
-            progress.advance()
-    return line
+class _Work:
+    """Takes the steps of a training, and validates, logs and saves between them."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        step: TrainingStep,
+        run: RunSpec,
+        journal: Journal,
+        validate: Validate,
+        device: torch.device,
+        processes: Processes,
+        checkpoints: Path,
+    ) -> None:
+        self._model, self._step, self._run, self._journal = model, step, run, journal
+        self._validate, self._device, self._processes = validate, device, processes
+        self._checkpoints = checkpoints
+
+    def done(
+        self, patches: Patches, identity: Identity, checkpoint_every: int, quiet: bool
+    ) -> LogLine | None:
+        """Take all steps that are left; returns the last line of the log."""
+        recipe, processes, line = self._run.recipe, self._processes, None
+        first = self._step.taken + 1
+        quiet = quiet or not processes.is_first
+        with (
+            watched() as is_asked_to_end,
+            Progress(f"train {self._run.name}", recipe.steps, "step", quiet, first - 1) as progress,
+            # Ends its threads.
+            closing(self._results(self._own(patches), range(first, recipe.steps + 1))) as results,
+        ):
+            for number, result in results:
+                self._journal.add(number, result)
+                is_last, is_saved = number == recipe.steps, False
+                validates = number % recipe.validate_every == 0 or is_last
+                if validates or number % recipe.log_every == 0:
+                    line = self._journal.write(self._psnr_db() if validates else None)
+                    progress.note(_summary(line, self._journal))
+                if number % checkpoint_every == 0 and not is_last:
+                    self._save(identity)
+                    is_saved = True
+                ends = is_asked_to_end()
+                if processes.count == 1 or number % _ASKED_EVERY == 0:
+                    ends = processes.any(ends, self._device)
+                else:
+                    ends = False
+                if (ends or self._journal.has_missed) and not is_last:
+                    if not is_saved:
+                        self._save(identity)
+                    raise _ended(self._run, number, ends)
+                progress.advance()
+        return line
+
+    def _own(self, patches: Patches) -> Patches:
+        """The patches that this process computes."""
+        parts = self._run.recipe.parts
+        share, each = self._processes.share(parts), self._run.recipe.batch // parts
+        return patches.only(range(share.start * each, share.stop * each))
+
+    def _results(self, patches: Patches, steps: range) -> Generator[tuple[int, Tensor], None, None]:
+        """Take steps and yield (number of the step, its result).
+
+        The result stays on the device, so that no step waits for the one before it.
+        """
+        with fed(patches, steps, self._device) as batches:
+            for number, (lr, hr) in zip(steps, batches, strict=True):
+                yield number, self._step(lr, hr)
+
+    def _psnr_db(self) -> float | None:
+        """The mean PSNR of the validation set; the first process alone computes it."""
+        psnr_db = None
+        if self._processes.is_first:
+            recipe = self._run.recipe
+            averaged = self._step.with_result() if recipe.validated == "average" else nullcontext()
+            with averaged, kernels(recipe, self._device, of_one_size=False):
+                psnr_db = self._validate(self._model)
+        return self._processes.first_says(psnr_db)
+
+    def _save(self, identity: Identity) -> None:
+        self._journal.read()
+        if self._processes.is_first:
+            checkpoint = Checkpoint(self._journal.position(), self._step.state())
+            save_checkpoint(self._checkpoints, identity, checkpoint)
 
 
-def _losses(
-    step: TrainingStep, recipe: Recipe, patches: Patches, device: torch.device
-) -> Generator[tuple[int, Tensor], None, None]:
-    """Take all steps and yield (number of the step, from 1, and its loss).
+def _ended(run: RunSpec, step: int, is_asked: bool) -> HitsrError:
+    where = f"{run.name}: step {step} of {run.recipe.steps} is saved"
+    if is_asked:
+        return ToBeContinuedError(f"{where}; the same command goes on from there")
+    return HitsrError(
+        f"{where}, and the training stops, since it missed a gate; set `on_miss: warn` to go on"
+    )
 
-    The loss stays on the device, so that no step waits for the one before it.
+
+def _trained(out: Path, log: Path, job_hash: str) -> TrainingRecord | None:
+    """The record of a training that was killed after it had written all results.
+
+    One that was killed while it wrote them has its log put back.
     """
-    with fed(patches, range(1, recipe.steps + 1), device) as batches:
-        for number, (lr, hr) in enumerate(batches, start=1):
-            step.set_learning_rate(learning_rate(recipe, number))
-            yield number, step(lr, hr)
+    record, finished = out / "record.json", out / "log.jsonl"
+    if log.exists() or not visible(folder_of(out), "*"):
+        return None
+    if not record.exists():
+        if finished.exists():
+            finished.replace(log)
+        return None
+    found = TrainingRecord.load(record)
+    if found.job_hash != job_hash:
+        return None
+    delete_checkpoints(folder_of(out))
+    return found
 
 
-def _mean(losses: list[Tensor], run: RunSpec, last_step: int) -> float:
-    """Mean of the losses up to `last_step`; HitsrError names the first that is not finite."""
-    values = torch.stack(losses).tolist()
-    for step, value in enumerate(values, last_step - len(values) + 1):
-        if not math.isfinite(value):
-            raise HitsrError(
-                f"{run.name}: the loss is {value} at step {step}, learning rate "
-                f"{learning_rate(run.recipe, step):g}; lower recipe.learning_rate"
-            )
-    return math.fsum(values) / len(values)
+def _session(device: torch.device, processes: Processes, found: Checkpoint | None) -> Session:
+    """The session that begins, of which no step is taken yet."""
+    made = provenance(str(device), 0.0)
+    first = found.position.step + 1 if found else 1
+    return Session(
+        first_step=first,
+        last_step=first,
+        seconds=0.0,
+        device_name=made.device_name,
+        devices=processes.count,
+        commit=made.commit,
+        torch=made.versions.get("torch"),
+    )
+
+
+def _goes_on(run: RunSpec, found: Checkpoint, session: Session) -> str:
+    """What to say of a training that goes on, and of what is not as it was before."""
+    before = found.position.sessions[-1]
+    changed = [
+        f"{words} {old}, now {new}"
+        for words, old, new in (
+            ("processes", before.devices, session.devices),
+            ("device", before.device_name, session.device_name),
+            ("commit of hitsr", before.commit, session.commit),
+            ("torch", before.torch, session.torch),
+        )
+        if old != new
+    ]
+    words = f"{run.name}: goes on from step {found.position.step} of {run.recipe.steps}"
+    return f"{words}; before: {', '.join(changed)}" if changed else words
 
 
 def _check_inputs(run: RunSpec, patches: Patches, start_from: Path | None) -> None:
@@ -193,6 +319,10 @@ def _check_inputs(run: RunSpec, patches: Patches, start_from: Path | None) -> No
         )
 
 
-def _summary(line: LogLine) -> str:
-    psnr_db = line.validation_psnr_db
-    return f"loss {line.loss:.4f}" + ("" if psnr_db is None else f", {psnr_db:.2f} dB")
+def _summary(line: LogLine, journal: Journal) -> str:
+    parts = [f"loss {line.loss:.4f}"]
+    if line.validation_psnr_db is not None:
+        parts.append(f"{line.validation_psnr_db:.2f} dB")
+    if journal.skipped:
+        parts.append(f"{len(journal.skipped)} skipped")
+    return ", ".join([*parts, f"{journal.device_seconds / 3600:.2f} device-hours"])

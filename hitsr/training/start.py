@@ -12,7 +12,7 @@ from hitsr.models.checkpoints import load_weights
 from hitsr.specs.network import NetworkSpec, Scale
 from hitsr.specs.run import RunSpec
 
-_UPSAMPLER = "upsample."  # prefix of the only weights whose shape depends on the scale
+UPSAMPLER = "upsample."  # prefix of the only weights whose shape depends on the scale
 
 
 def load_initial_weights(model: nn.Module, run: RunSpec, weights: Path) -> tuple[str, ...]:
@@ -70,12 +70,12 @@ def transfer_weights(source: nn.Module, target: nn.Module) -> tuple[str, ...]:
     mismatched = [
         name
         for name in {**given, **state}
-        if name not in fitting and not name.startswith(_UPSAMPLER)
+        if name not in fitting and not name.startswith(UPSAMPLER)
     ]
     if mismatched:
         raise WeightsError(
             f"cannot start from another network: {', '.join(mismatched[:8])} "
-            f"({len(mismatched)} in all) do not fit; only {_UPSAMPLER}* may differ"
+            f"({len(mismatched)} in all) do not fit; only {UPSAMPLER}* may differ"
         )
     target.load_state_dict(fitting, strict=False)
     return untouched

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,6 +19,7 @@ from hitsr.records import TrainingRecord, read_log
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec
 from hitsr.specs.zoo import NETWORKS
+from hitsr.training.journal import Circumstances
 from hitsr.training.loop import train
 
 CPU = torch.device("cpu")
@@ -112,23 +114,41 @@ def test_the_loss_falls(tmp_path: Path):
 
 
 class Diverging(nn.Module):
-    """A model that is infinite at its fourth forward."""
+    """A model that is infinite at some of its forwards."""
 
-    def __init__(self) -> None:
+    def __init__(self, infinite: frozenset[int] = frozenset({4})) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
-        self.forwards = 0
+        self.forwards, self.infinite = 0, infinite
 
     def forward(self, x: Tensor) -> Tensor:
         self.forwards += 1
         scaled = F.interpolate(x, scale_factor=2) * self.weight
-        return scaled + torch.inf if self.forwards == 4 else scaled
+        return scaled + torch.inf if self.forwards in self.infinite else scaled
 
 
-def test_a_loss_that_is_not_finite_raises_with_step_and_rate(tmp_path: Path):
+def test_a_step_without_a_finite_loss_changes_nothing_and_is_told(tmp_path: Path):
+    said: list[str] = []
     run = _run(milestones=(3,), log_every=100)
-    with pytest.raises(HitsrError, match=r"loss is inf at step 4, learning rate 0\.0005"):
-        _train(run, tmp_path, Diverging())
+    record = _train(run, tmp_path, Diverging(), tell=said.append)
+    assert record.skipped == (4,)
+    (word,) = said
+    assert word.startswith("hit_sir-x2-s1: the loss of step 4 is not finite; it changes nothing")
+    assert "patches: picture 0 at " in word
+    weights = load_file(tmp_path / "weights.safetensors")
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_too_many_steps_without_a_finite_loss_end_the_training(tmp_path: Path):
+    run = _run(steps=8, log_every=1)
+    usual = Circumstances(checkpoint_every=2, most_skipped=2)
+    model = Diverging(frozenset({4, 5, 6, 7}))
+    with pytest.raises(HitsrError, match=r"loss of step 6 is not finite.*learning rate 0\.001"):
+        _train(run, tmp_path, model, circumstances=usual)
+    assert [path.name[:8] for path in sorted((tmp_path / "checkpoints").iterdir())] == [
+        "00000002",
+        "00000004",
+    ]
     assert not (tmp_path / "weights.safetensors").exists()
     assert not (tmp_path / "record.json").exists()
 

@@ -18,6 +18,7 @@ from hitsr.specs.network import NetworkSpec
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec
 from hitsr.specs.zoo import NETWORKS
+from hitsr.training.kernels import autocast_of
 from hitsr.training.loop import train
 
 CPU = torch.device("cpu")
@@ -52,7 +53,7 @@ def trained(
     )
     if model is None:
         torch.manual_seed(derive(run.seed, "weights"))
-        model = create(run.network, run.scale, autocast=run.recipe.precision == "bfloat16")
+        model = create(run.network, run.scale, autocast=autocast_of(run.recipe))
 
     def validate(model: nn.Module) -> float:
         with evaluating(model), torch.inference_mode():
@@ -63,7 +64,8 @@ def trained(
         model, run, patches, validate, out, device, job_hash="0", graph=graph,
         tell=(said if said is not None else []).append, quiet=True,
     )  # fmt: skip
-    log = [line.model_copy(update={"seconds": 0}) for line in read_log(out / "log.jsonl")]
+    clocks = {"seconds": 0, "device_seconds": 0}
+    log = [line.model_copy(update=clocks) for line in read_log(out / "log.jsonl")]
     return record, log, (out / "weights.safetensors").read_bytes()
 
 

@@ -16,6 +16,8 @@ from hitsr.runtime.devices import pick_device
 from hitsr.runtime.precision import check_precision
 from hitsr.training import loop
 from hitsr.training.compiled import compile_training
+from hitsr.training.journal import Circumstances
+from hitsr.training.kernels import autocast_of
 from hitsr.training.validation import validator
 from hitsr.upscaling.inference import upscale
 
@@ -54,10 +56,10 @@ def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
         packs=job.packs / run.data,
     )
     torch.manual_seed(derive(run.seed, "weights"))
-    model = create(run.network, run.scale, autocast=run.recipe.precision == "bfloat16")
+    model = create(run.network, run.scale, autocast=autocast_of(run.recipe))
     if job.compile:
         compile_training(model)
-    return loop.train(
+    record = loop.train(
         model,
         run,
         patches,
@@ -66,7 +68,10 @@ def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
         device,
         job_hash=job.hash,
         graph=False if job.compile else job.graph,
+        circumstances=Circumstances(job.checkpoint_every, job.most_skipped, job.gates, job.on_miss),
         tell=say,
         start_from=job.inputs.get("start_from"),
         degradation=degradation_of(job.data / run.data, run.scale),
     )
+    assert record is not None
+    return record

@@ -1,0 +1,186 @@
+"""Checkpoints of a training: all that its next steps depend on, in one file that is whole.
+
+`checkpoints/00005000-<hash>.safetensors` is the state after 5000 steps; its name holds the first 16
+hex digits of the file's SHA-256. A file is written under a temporary name, flushed to the disk and
+renamed, so a kill leaves the ones before. The last two are kept.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from hitsr.base.changes import flat
+from hitsr.base.errors import RecordError, SpecError
+from hitsr.base.files import sha256, visible, write_bytes
+from hitsr.base.reading import parse_json
+from hitsr.base.values import Value
+from hitsr.records import GateResult, Session
+from hitsr.specs.run import RunSpec
+
+KEPT = 2
+_NAME = re.compile(r"(\d+)-([0-9a-f]{16})\.safetensors")
+_KEY = "hitsr"  # of the metadata: one, since safetensors writes several in random order
+
+
+class Identity(Value):
+    """What a training is of; a checkpoint of another one is never continued."""
+
+    job_hash: str
+    run: RunSpec
+    pictures: str  # hash of the training pictures' names and content
+
+
+class Position(Value):
+    """How far a training is, and what its log and record will say of the steps so far."""
+
+    step: PositiveInt
+    log_bytes: NonNegativeInt
+    log_sha256: str  # of so many bytes of the log
+    seconds: NonNegativeFloat
+    device_seconds: NonNegativeFloat
+    sessions: tuple[Session, ...]
+    skipped: tuple[PositiveInt, ...]
+    in_a_row: NonNegativeInt  # skipped steps at the end
+    gates: tuple[GateResult, ...]
+    losses: tuple[NonNegativeFloat, ...]  # of steps since the last line of the log
+    last_loss: NonNegativeFloat | None  # in that line
+
+
+class _Metadata(Value):
+    identity: Identity
+    position: Position
+
+
+class Checkpoint(NamedTuple):
+    """A position, and the tensors of it by name."""
+
+    position: Position
+    tensors: Mapping[str, Tensor]
+
+
+def folder_of(training: Path) -> Path:
+    """Where a training in this folder keeps its checkpoints."""
+    return training / "checkpoints"
+
+
+def save_checkpoint(folder: Path, identity: Identity, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, and delete all but the last two.
+
+    Raises OSError, naming the file, if it cannot be written; older ones are then kept.
+    """
+    metadata = _Metadata(identity=identity, position=checkpoint.position)
+    content = save(dict(checkpoint.tensors), {_KEY: metadata.model_dump_json()})
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    write_bytes(folder / f"{checkpoint.position.step:08d}-{digest}.safetensors", content)
+    for path in _newest_first(folder)[KEPT:]:
+        path.unlink(missing_ok=True)
+
+
+def last_checkpoint(
+    folder: Path, log: Path, identity: Identity, tell: Callable[[str], None]
+) -> Checkpoint | None:
+    """The newest checkpoint of this training that is whole; None if there is none.
+
+    A damaged one is renamed, `tell` is told of it, and the one before is taken; so is one whose
+    log is gone. If checkpoints are of another training, `tell` is told what differs, and they are
+    put into a folder of their own.
+    """
+    for path in _newest_first(folder):
+        try:
+            found, checkpoint = _read(path)
+            _check_log(path, log, checkpoint.position)
+        except RecordError as error:
+            aside = path.with_name(f"{path.name}.damaged")
+            path.replace(aside)
+            tell(f"{error}; it is set aside as {aside.name}, and the one before is taken")
+            continue
+        if found != identity:
+            aside = _set_aside(folder)
+            tell(
+                f"{path}: of another training ({_difference(found, identity)}); it is kept in "
+                f"{aside}, and the training starts anew"
+            )
+            return None
+        return checkpoint
+    return None
+
+
+def delete_checkpoints(folder: Path) -> None:
+    """Delete all checkpoints of a finished training."""
+    for path in _newest_first(folder):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # it holds what was set aside
+        folder.rmdir()
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    found = (path for path in visible(folder, "*.safetensors") if _NAME.fullmatch(path.name))
+    return sorted(found, key=_step_of, reverse=True)
+
+
+def _step_of(path: Path) -> int:
+    matched = _NAME.fullmatch(path.name)
+    assert matched
+    return int(matched[1])
+
+
+def _read(path: Path) -> tuple[Identity, Checkpoint]:
+    """A checkpoint and what it is of; RecordError if it is damaged or of another version."""
+    matched = _NAME.fullmatch(path.name)
+    assert matched
+    if sha256(path)[:16] != matched[2]:
+        raise RecordError(f"{path}: damaged checkpoint: its content has another hash than its name")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = _Metadata.parse(parse_json((file.metadata() or {})[_KEY]), str(path))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, SpecError, ValueError, KeyError) as error:
+        raise RecordError(f"{path}: not a checkpoint of this version of hitsr ({error})") from None
+    return metadata.identity, Checkpoint(metadata.position, tensors)
+
+
+def _check_log(path: Path, log: Path, position: Position) -> None:
+    """Raise RecordError unless the log begins with the lines that it had at the checkpoint."""
+    if digest_of_log(log, position.log_bytes) != position.log_sha256:
+        raise RecordError(f"{path}: its log, {log}, is gone or was changed")
+
+
+def digest_of_log(log: Path, size: int) -> str:
+    """SHA-256 of the first bytes of a log, which may be missing or shorter."""
+    try:
+        with log.open("rb") as file:
+            return hashlib.sha256(file.read(size)).hexdigest()
+    except FileNotFoundError:
+        return hashlib.sha256(b"").hexdigest()
+
+
+def cut_log(log: Path, size: int) -> None:
+    """Leave so many bytes of a log, which may be missing if there are none."""
+    log.touch()
+    if log.stat().st_size > size:
+        os.truncate(log, size)
+
+
+def _set_aside(folder: Path) -> Path:
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.other-{number}")).exists():
+        number += 1
+    folder.replace(aside)
+    return aside
+
+
+def _difference(found: Identity, wanted: Identity) -> str:
+    """The first fields in which two trainings differ: "run.recipe.learning_rate was 0.1"."""
+    before, after = (flat(each.model_dump(mode="json")) for each in (found, wanted))
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    said = [f"{key} was {before.get(key)}, is {after.get(key)}" for key in keys]
+    return "; ".join([text for text in said if not text.startswith("job_hash")][:4] or said)

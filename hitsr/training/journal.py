@@ -1,0 +1,210 @@
+"""The log of a training, and what its record will say of the steps so far."""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean
+from typing import IO, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from hitsr.base.errors import HitsrError
+from hitsr.base.files import naming
+from hitsr.data.patches import Patches
+from hitsr.records import GateResult, LogLine, Session
+from hitsr.specs.config import OnMiss
+from hitsr.specs.recipe import Gate
+from hitsr.specs.run import RunSpec
+from hitsr.training.checkpoints import Position, cut_log, digest_of_log
+from hitsr.training.loss_scale import HALVINGS
+from hitsr.training.schedule import learning_rate
+
+
+class Circumstances(NamedTuple):
+    """What changes no weights of a training."""
+
+    checkpoint_every: int = 500  # steps
+    most_skipped: int = 10  # steps in a row
+    gates: tuple[Gate, ...] = ()
+    on_miss: OnMiss = "warn"
+
+
+USUAL = Circumstances()
+
+
+class Journal:
+    """Written by the first process; the others only count. A context manager, for its file.
+
+    `session` says who works: its steps and seconds are counted here. `position` is that of the
+    checkpoint that the training goes on from; what the log says of later steps is cut off.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        run: RunSpec,
+        patches: Patches,
+        circumstances: Circumstances,
+        session: Session,
+        position: Position | None,
+        tell: Callable[[str], None],
+        *,
+        job_hash: str,
+        is_written: bool = True,
+    ) -> None:
+        self._file, self._run, self._patches = file, run, patches
+        self._circumstances, self._session, self._tell = circumstances, session, tell
+        self._job_hash, self._is_written = job_hash, is_written
+        self._earlier = position.sessions if position else ()
+        self._seconds = position.seconds if position else 0.0
+        self._device_seconds = position.device_seconds if position else 0.0
+        self._step = position.step if position else 0
+        self._losses = list(position.losses) if position else []  # since the last line
+        self._last_loss = position.last_loss if position else None
+        self._in_a_row = position.in_a_row if position else 0
+        self.skipped = list(position.skipped) if position else []
+        self.gates = list(position.gates) if position else []
+        self._unread: list[Tensor] = []  # results of steps, still on the device
+        self._start, self._log_bytes = time.monotonic(), position.log_bytes if position else 0
+        self._log: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        if self._is_written:
+            with naming(self._file):
+                cut_log(self._file, self._log_bytes)
+                self._log = self._file.open("a", encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._log is not None:
+            with naming(self._file):  # closing it tries a failed write again
+                self._log.close()
+
+    @property
+    def seconds(self) -> float:
+        """Of training, in all sessions."""
+        return self._seconds + self._elapsed
+
+    @property
+    def device_seconds(self) -> float:
+        """Seconds of each session times its devices."""
+        return self._device_seconds + self._elapsed * self._session.devices
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """All sessions until now."""
+        known = {"last_step": max(self._step, self._session.first_step), "seconds": self._elapsed}
+        return (*self._earlier, self._session.model_copy(update=known))
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._start
+
+    def add(self, step: int, result: Tensor) -> None:
+        """Note what a step returned, which may not be computed yet."""
+        self._step = step
+        self._unread.append(result)
+
+    def read(self) -> None:
+        """Wait for the steps so far, and look at their results.
+
+        Tells of skipped steps; HitsrError if there are too many of them in a row.
+        """
+        if not self._unread:
+            return
+        first = self._step - len(self._unread) + 1
+        for step, (loss, bad) in enumerate(torch.stack(self._unread).tolist(), first):
+            if not bad:
+                self._losses.append(loss)
+                self._in_a_row = 0
+                continue
+            self.skipped.append(step)
+            self._in_a_row += 1
+            self._tell_skipped(step, loss)
+        self._unread.clear()
+
+    def _tell_skipped(self, step: int, loss: float) -> None:
+        run, most = self._run, self._circumstances.most_skipped
+        if run.recipe.precision == "float16":
+            most += HALVINGS  # which is how the scale of the loss is found
+        what = "gradient" if math.isfinite(loss) else "loss"
+        where = f"{run.name}: the {what} of step {step} is not finite"
+        if self._in_a_row <= most:
+            if run.recipe.precision != "float16":
+                self._tell(f"{where}; it changes nothing; patches: {self._patches.described(step)}")
+            return
+        rate = learning_rate(run.recipe, step)
+        raise HitsrError(
+            f"{where}, as of the {self._in_a_row - 1} steps before (learning rate {rate:g}); the "
+            "last checkpoint is kept; lower the rate, add a warm-up or clip gradients; patches: "
+            f"{self._patches.described(step)}"
+        )
+
+    def write(self, psnr_db: float | None) -> LogLine:
+        """Write a line of the log; `psnr_db` is of the validation at this step, if there was one.
+
+        The loss is the mean since the last line; that line's again if all steps were skipped.
+        """
+        self.read()
+        self._last_loss = fmean(self._losses) if self._losses else self._last_loss
+        self._losses.clear()
+        line = LogLine(
+            step=self._step,
+            loss=self._last_loss or 0.0,
+            learning_rate=learning_rate(self._run.recipe, self._step),
+            validation_psnr_db=psnr_db,
+            seconds=self.seconds,
+            device_seconds=self.device_seconds,
+            job_hash=self._job_hash,
+        )
+        if self._log is not None:
+            with naming(self._file):
+                print(line.model_dump_json(), file=self._log, flush=True)
+        if psnr_db is not None:
+            self._pass_gates(psnr_db)
+        return line
+
+    def _pass_gates(self, psnr_db: float) -> None:
+        """Note and tell the gates of this step."""
+        for gate in self._circumstances.gates:
+            if gate.step != self._step:
+                continue
+            result = GateResult(gate=gate, reached_db=psnr_db)
+            self.gates.append(result)
+            if not result.is_passed:
+                self._tell(
+                    f"{self._run.name}: {psnr_db:.2f} dB on {gate.validation} at step {gate.step} "
+                    f"is below {gate.psnr_db:.2f} - {gate.tolerance_db:.2f} dB ({gate.source})"
+                )
+
+    @property
+    def has_missed(self) -> bool:
+        """Whether the training is to stop, since the PSNR of this step is below a gate."""
+        if self._circumstances.on_miss != "stop":
+            return False
+        return any(each.gate.step == self._step and not each.is_passed for each in self.gates)
+
+    def position(self) -> Position:
+        """All of this for a checkpoint; the log's lines are then on the disk."""
+        self.read()
+        assert self._log is not None
+        with naming(self._file):
+            self._log.flush()
+            os.fsync(self._log.fileno())
+        size = self._file.stat().st_size
+        return Position(
+            step=self._step,
+            log_bytes=size,
+            log_sha256=digest_of_log(self._file, size),
+            seconds=self.seconds,
+            device_seconds=self.device_seconds,
+            sessions=self.sessions,
+            losses=tuple(self._losses),
+            last_loss=self._last_loss,
+            skipped=tuple(self.skipped),
+            in_a_row=self._in_a_row,
+            gates=tuple(self.gates),
+        )

@@ -1,0 +1,36 @@
+"""Stop a training between two steps when the process is asked to end."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+TO_BE_CONTINUED = 75  # exit status of a training that was saved: sysexits.h's "try again later"
+
+# What ^C, `kill` and clusters send; Slurm warns with SIGUSR1 (`--signal`).
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")
+
+
+@contextmanager
+def watched() -> Iterator[Callable[[], bool]]:
+    """Yield a function: whether a signal to end has come inside the block.
+
+    A second ^C ends the process as usual, in the middle of a step.
+    """
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and number in received:
+            signal.default_int_handler(number, frame)
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in _numbers()}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _numbers() -> list[signal.Signals]:
+    return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
