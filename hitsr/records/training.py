@@ -68,7 +68,8 @@ class LogLine(Value):
     loss: NonNegativeFloat  # mean since the last line
     learning_rate: PositiveFloat
     seconds: NonNegativeFloat  # of training so far, in all sessions
-    device_seconds: NonNegativeFloat | None = None  # seconds times devices; None: older logs
+    # Of all devices together: seconds of GPUs, processor time of CPUs. None: older logs.
+    device_seconds: NonNegativeFloat | None = None
     validation_psnr_db: Decibels | None = None
     job_hash: Hash | None = None  # of the training; None: made before logs named it
 

@@ -39,7 +39,8 @@ class Journal:
     """Written by the first process; the others only count. A context manager, for its file.
 
     `session` says who works: its steps and seconds are counted here. `position` is that of the
-    checkpoint that the training goes on from; what the log says of later steps is cut off.
+    checkpoint that the training goes on from; what the log says of later steps is cut off. `clock`
+    gives the seconds that this process's device has worked.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Journal:
         tell: Callable[[str], None],
         *,
         job_hash: str,
+        clock: Callable[[], float] = time.monotonic,
         is_written: bool = True,
     ) -> None:
         self._file, self._run, self._patches = file, run, patches
@@ -68,7 +70,8 @@ class Journal:
         self.skipped = list(position.skipped) if position else []
         self.gates = list(position.gates) if position else []
         self._unread: list[Tensor] = []  # results of steps, still on the device
-        self._start, self._log_bytes = time.monotonic(), position.log_bytes if position else 0
+        self._start, self._clock, self._clock_start = time.monotonic(), clock, clock()
+        self._log_bytes = position.log_bytes if position else 0
         self._log: IO[str] | None = None
 
     def __enter__(self) -> Self:
@@ -90,8 +93,9 @@ class Journal:
 
     @property
     def device_seconds(self) -> float:
-        """Seconds of each session times its devices."""
-        return self._device_seconds + self._elapsed * self._session.devices
+        """Of all devices together, in all sessions."""
+        elapsed = self._clock() - self._clock_start
+        return self._device_seconds + elapsed * self._session.devices
 
     @property
     def sessions(self) -> tuple[Session, ...]:

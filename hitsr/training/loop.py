@@ -6,6 +6,7 @@ with the same number of threads, gives the same weights file, whatever stopped i
 whatever number of processes shared its batches.
 """
 
+import time
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -115,6 +116,7 @@ def train(
     journal = Journal(
         log, run, patches, circumstances, session, found and found.position, say,
         job_hash=job_hash, is_written=processes.is_first,
+        clock=time.process_time if device.type == "cpu" else time.monotonic,
     )  # fmt: skip
     with kernels(run.recipe, device):
         used = settings(device)
