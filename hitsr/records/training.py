@@ -25,6 +25,7 @@ class Session(Value):
     device_name: str
     devices: PositiveInt = 1  # processes that shared each batch, a device each
     commit: str | None = None  # of hitsr
+    code: str | None = None  # hash of the code of training (`plan.fingerprint`)
     torch: str | None = None  # its version
 
 

@@ -2,17 +2,18 @@
 
 `checkpoints/00005000-<hash>.safetensors` is the state after 5000 steps; its name holds the first 16
 hex digits of the file's SHA-256. A file is written under a temporary name, flushed to the disk and
-renamed, so a kill leaves the ones before. The last two are kept.
+renamed, so a kill leaves the ones before. The last two are kept; of a finished training the last,
+from which its results can be written again: Snakemake deletes them if it was killed beside it.
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -28,6 +29,7 @@ from hitsr.specs.run import RunSpec
 
 KEPT = 2
 _NAME = re.compile(r"(\d+)-([0-9a-f]{16})\.safetensors")
+_LOG = "log"
 _KEY = "hitsr"  # of the metadata: one, since safetensors writes several in random order
 
 
@@ -37,14 +39,13 @@ class Identity(Value):
     job_hash: str
     run: RunSpec
     pictures: str  # hash of the training pictures' names and content
+    start_sha256: str | None = None  # of the file of weights that it starts from
 
 
 class Position(Value):
     """How far a training is, and what its log and record will say of the steps so far."""
 
     step: PositiveInt
-    log_bytes: NonNegativeInt
-    log_sha256: str  # of so many bytes of the log
     seconds: NonNegativeFloat
     device_seconds: NonNegativeFloat
     sessions: tuple[Session, ...]
@@ -61,9 +62,10 @@ class _Metadata(Value):
 
 
 class Checkpoint(NamedTuple):
-    """A position, and the tensors of it by name."""
+    """A position, the log up to it, and its tensors by name."""
 
     position: Position
+    log: bytes
     tensors: Mapping[str, Tensor]
 
 
@@ -72,32 +74,33 @@ def folder_of(training: Path) -> Path:
     return training / "checkpoints"
 
 
-def save_checkpoint(folder: Path, identity: Identity, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, and delete all but the last two.
+def save_checkpoint(
+    folder: Path, identity: Identity, checkpoint: Checkpoint, kept: int = KEPT
+) -> None:
+    """Write a checkpoint, and delete all but the last `kept`.
 
     Raises OSError, naming the file, if it cannot be written; older ones are then kept.
     """
     metadata = _Metadata(identity=identity, position=checkpoint.position)
-    content = save(dict(checkpoint.tensors), {_KEY: metadata.model_dump_json()})
+    tensors = {**checkpoint.tensors, _LOG: _as_tensor(checkpoint.log)}
+    content = save(tensors, {_KEY: metadata.model_dump_json()})
     digest = hashlib.sha256(content).hexdigest()[:16]
     write_bytes(folder / f"{checkpoint.position.step:08d}-{digest}.safetensors", content)
-    for path in _newest_first(folder)[KEPT:]:
+    for path in _newest_first(folder)[kept:]:
         path.unlink(missing_ok=True)
 
 
 def last_checkpoint(
-    folder: Path, log: Path, identity: Identity, tell: Callable[[str], None]
+    folder: Path, identity: Identity, tell: Callable[[str], None]
 ) -> Checkpoint | None:
     """The newest checkpoint of this training that is whole; None if there is none.
 
-    A damaged one is renamed, `tell` is told of it, and the one before is taken; so is one whose
-    log is gone. If checkpoints are of another training, `tell` is told what differs, and they are
-    put into a folder of their own.
+    A damaged one is renamed, `tell` is told of it, and the one before is taken. If checkpoints are
+    of another training, `tell` is told what differs, and they are put into a folder of their own.
     """
     for path in _newest_first(folder):
         try:
             found, checkpoint = _read(path)
-            _check_log(path, log, checkpoint.position)
         except RecordError as error:
             aside = path.with_name(f"{path.name}.damaged")
             path.replace(aside)
@@ -112,14 +115,6 @@ def last_checkpoint(
             return None
         return checkpoint
     return None
-
-
-def delete_checkpoints(folder: Path) -> None:
-    """Delete all checkpoints of a finished training."""
-    for path in _newest_first(folder):
-        path.unlink(missing_ok=True)
-    with suppress(OSError):  # it holds what was set aside
-        folder.rmdir()
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -145,29 +140,12 @@ def _read(path: Path) -> tuple[Identity, Checkpoint]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, SpecError, ValueError, KeyError) as error:
         raise RecordError(f"{path}: not a checkpoint of this version of hitsr ({error})") from None
-    return metadata.identity, Checkpoint(metadata.position, tensors)
+    log = tensors.pop(_LOG).numpy().tobytes()
+    return metadata.identity, Checkpoint(metadata.position, log, tensors)
 
 
-def _check_log(path: Path, log: Path, position: Position) -> None:
-    """Raise RecordError unless the log begins with the lines that it had at the checkpoint."""
-    if digest_of_log(log, position.log_bytes) != position.log_sha256:
-        raise RecordError(f"{path}: its log, {log}, is gone or was changed")
-
-
-def digest_of_log(log: Path, size: int) -> str:
-    """SHA-256 of the first bytes of a log, which may be missing or shorter."""
-    try:
-        with log.open("rb") as file:
-            return hashlib.sha256(file.read(size)).hexdigest()
-    except FileNotFoundError:
-        return hashlib.sha256(b"").hexdigest()
-
-
-def cut_log(log: Path, size: int) -> None:
-    """Leave so many bytes of a log, which may be missing if there are none."""
-    log.touch()
-    if log.stat().st_size > size:
-        os.truncate(log, size)
+def _as_tensor(text: bytes) -> Tensor:
+    return torch.from_numpy(np.frombuffer(text, np.uint8).copy())
 
 
 def _set_aside(folder: Path) -> Path:

@@ -1,9 +1,8 @@
 """The log of a training, and what its record will say of the steps so far."""
 
 import math
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import IO, NamedTuple, Self
@@ -18,7 +17,7 @@ from hitsr.records import GateResult, LogLine, Session
 from hitsr.specs.config import OnMiss
 from hitsr.specs.recipe import Gate
 from hitsr.specs.run import RunSpec
-from hitsr.training.checkpoints import Position, cut_log, digest_of_log
+from hitsr.training.checkpoints import Checkpoint, Position
 from hitsr.training.loss_scale import HALVINGS
 from hitsr.training.schedule import learning_rate
 
@@ -38,8 +37,8 @@ USUAL = Circumstances()
 class Journal:
     """Written by the first process; the others only count. A context manager, for its file.
 
-    `session` says who works: its steps and seconds are counted here. `position` is that of the
-    checkpoint that the training goes on from; what the log says of later steps is cut off. `clock`
+    `session` says who works: its steps and seconds are counted here. `found` is the checkpoint that
+    the training goes on from, whose log replaces what the file says of later steps. `clock`
     gives the seconds that this process's device has worked.
     """
 
@@ -50,7 +49,7 @@ class Journal:
         patches: Patches,
         circumstances: Circumstances,
         session: Session,
-        position: Position | None,
+        found: Checkpoint | None,
         tell: Callable[[str], None],
         *,
         job_hash: str,
@@ -60,6 +59,7 @@ class Journal:
         self._file, self._run, self._patches = file, run, patches
         self._circumstances, self._session, self._tell = circumstances, session, tell
         self._job_hash, self._is_written = job_hash, is_written
+        position = found.position if found else None
         self._earlier = position.sessions if position else ()
         self._seconds = position.seconds if position else 0.0
         self._device_seconds = position.device_seconds if position else 0.0
@@ -71,14 +71,14 @@ class Journal:
         self.gates = list(position.gates) if position else []
         self._unread: list[Tensor] = []  # results of steps, still on the device
         self._start, self._clock, self._clock_start = time.monotonic(), clock, clock()
-        self._log_bytes = position.log_bytes if position else 0
-        self._log: IO[str] | None = None
+        self._text = found.log if found else b""  # of the log, as bytes
+        self._log: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         if self._is_written:
             with naming(self._file):
-                cut_log(self._file, self._log_bytes)
-                self._log = self._file.open("a", encoding="utf-8")
+                self._log = self._file.open("wb")
+                self._log.write(self._text)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,9 +99,16 @@ class Journal:
 
     @property
     def sessions(self) -> tuple[Session, ...]:
-        """All sessions until now."""
-        known = {"last_step": max(self._step, self._session.first_step), "seconds": self._elapsed}
+        """All sessions until now that took steps."""
+        if self._step < self._session.first_step:
+            return self._earlier
+        known = {"last_step": self._step, "seconds": self._elapsed}
         return (*self._earlier, self._session.model_copy(update=known))
+
+    @property
+    def last_line(self) -> LogLine:
+        """Of the log, which has one."""
+        return LogLine.model_validate_json(self._text.splitlines()[-1])
 
     @property
     def _elapsed(self) -> float:
@@ -165,8 +172,11 @@ class Journal:
             job_hash=self._job_hash,
         )
         if self._log is not None:
+            text = f"{line.model_dump_json()}\n".encode()
             with naming(self._file):
-                print(line.model_dump_json(), file=self._log, flush=True)
+                self._log.write(text)
+                self._log.flush()
+            self._text += text
         if psnr_db is not None:
             self._pass_gates(psnr_db)
         return line
@@ -191,18 +201,11 @@ class Journal:
             return False
         return any(each.gate.step == self._step and not each.is_passed for each in self.gates)
 
-    def position(self) -> Position:
-        """All of this for a checkpoint; the log's lines are then on the disk."""
+    def checkpoint(self, tensors: Mapping[str, Tensor]) -> Checkpoint:
+        """All of this, for a checkpoint with these tensors."""
         self.read()
-        assert self._log is not None
-        with naming(self._file):
-            self._log.flush()
-            os.fsync(self._log.fileno())
-        size = self._file.stat().st_size
-        return Position(
+        position = Position(
             step=self._step,
-            log_bytes=size,
-            log_sha256=digest_of_log(self._file, size),
             seconds=self.seconds,
             device_seconds=self.device_seconds,
             sessions=self.sessions,
@@ -212,3 +215,4 @@ class Journal:
             in_a_row=self._in_a_row,
             gates=tuple(self.gates),
         )
+        return Checkpoint(position, self._text, tensors)

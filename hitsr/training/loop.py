@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from hitsr.base.errors import HitsrError, SpecError
-from hitsr.base.files import sha256, visible
+from hitsr.base.files import sha256
 from hitsr.base.progress import Progress
 from hitsr.base.seeds import derive
 from hitsr.data.patches import Patches
 from hitsr.models.checkpoints import metadata_of, save_weights
+from hitsr.plan.fingerprint import code_of
 from hitsr.records import BICUBIC_LR, LogLine, Session, TrainingRecord
 from hitsr.records.provenance import provenance
 from hitsr.runtime.trials import chosen
@@ -27,9 +28,9 @@ from hitsr.specs.config import Graph
 from hitsr.specs.network import ScaledNetwork
 from hitsr.specs.run import RunSpec
 from hitsr.training.checkpoints import (
+    KEPT,
     Checkpoint,
     Identity,
-    delete_checkpoints,
     folder_of,
     last_checkpoint,
     save_checkpoint,
@@ -89,12 +90,13 @@ def train(
     say = tell if processes.is_first else lambda _: None
     out.mkdir(parents=True, exist_ok=True)
     log, weights = out / "log.part.jsonl", out / "weights.part.safetensors"
-    done = _trained(out, log, job_hash) if processes.is_first else None
-    if processes.first_says(done):
-        say(f"{run.name}: was trained before it was stopped")
-        return done
-    identity = Identity(job_hash=job_hash, run=run, pictures=patches.digest)
-    found = last_checkpoint(folder_of(out), log, identity, say) if processes.is_first else None
+    identity = Identity(
+        job_hash=job_hash,
+        run=run,
+        pictures=patches.digest,
+        start_sha256=sha256(start_from) if start_from else None,
+    )
+    found = _found(folder_of(out), identity, say) if processes.is_first else None
     found = processes.first_says(found)
     if found is None and start_from is not None:
         load_initial_weights(model, run, start_from)
@@ -114,7 +116,7 @@ def train(
         step.load(found.tensors, found.position.step)
         say(_goes_on(run, found, session))
     journal = Journal(
-        log, run, patches, circumstances, session, found and found.position, say,
+        log, run, patches, circumstances, session, found, say,
         job_hash=job_hash, is_written=processes.is_first,
         clock=time.process_time if device.type == "cpu" else time.monotonic,
     )  # fmt: skip
@@ -122,10 +124,10 @@ def train(
         used = settings(device)
         with journal:
             work = _Work(model, step, run, journal, validate, device, processes, folder_of(out))
-            last = work.done(patches, identity, circumstances.checkpoint_every, quiet)
+            work.do(patches, identity, circumstances.checkpoint_every, quiet)
     if not processes.is_first:
         return None
-    assert last is not None
+    last = journal.last_line
     subject = ScaledNetwork(network=run.network, scale=run.scale)
     with step.with_result():
         save_weights(model, weights, metadata_of(subject, run=run.name, run_hash=run.hash))
@@ -153,7 +155,6 @@ def train(
     weights.replace(out / "weights.safetensors")
     log.replace(out / "log.jsonl")
     record.save(out / "record.json")
-    delete_checkpoints(folder_of(out))
     return record
 
 
@@ -175,11 +176,9 @@ class _Work:
         self._validate, self._device, self._processes = validate, device, processes
         self._checkpoints = checkpoints
 
-    def done(
-        self, patches: Patches, identity: Identity, checkpoint_every: int, quiet: bool
-    ) -> LogLine | None:
-        """Take all steps that are left; returns the last line of the log."""
-        recipe, processes, line = self._run.recipe, self._processes, None
+    def do(self, patches: Patches, identity: Identity, checkpoint_every: int, quiet: bool) -> None:
+        """Take all steps that are left, and save the state after them."""
+        recipe, processes = self._run.recipe, self._processes
         first = self._step.taken + 1
         quiet = quiet or not processes.is_first
         with (
@@ -195,8 +194,8 @@ class _Work:
                 if validates or number % recipe.log_every == 0:
                     line = self._journal.write(self._psnr_db() if validates else None)
                     progress.note(_summary(line, self._journal))
-                if number % checkpoint_every == 0 and not is_last:
-                    self._save(identity)
+                if number % checkpoint_every == 0 or is_last:
+                    self._save(identity, kept=1 if is_last else KEPT)
                     is_saved = True
                 ends = is_asked_to_end()
                 if processes.count == 1 or number % _ASKED_EVERY == 0:
@@ -208,7 +207,6 @@ class _Work:
                         self._save(identity)
                     raise _ended(self._run, number, ends)
                 progress.advance()
-        return line
 
     def _own(self, patches: Patches) -> Patches:
         """The patches that this process computes."""
@@ -235,11 +233,11 @@ class _Work:
                 psnr_db = self._validate(self._model)
         return self._processes.first_says(psnr_db)
 
-    def _save(self, identity: Identity) -> None:
+    def _save(self, identity: Identity, kept: int = KEPT) -> None:
         self._journal.read()
         if self._processes.is_first:
-            checkpoint = Checkpoint(self._journal.position(), self._step.state())
-            save_checkpoint(self._checkpoints, identity, checkpoint)
+            checkpoint = self._journal.checkpoint(self._step.state())
+            save_checkpoint(self._checkpoints, identity, checkpoint, kept)
 
 
 def _ended(run: RunSpec, step: int, is_asked: bool) -> HitsrError:
@@ -251,22 +249,14 @@ def _ended(run: RunSpec, step: int, is_asked: bool) -> HitsrError:
     )
 
 
-def _trained(out: Path, log: Path, job_hash: str) -> TrainingRecord | None:
-    """The record of a training that was killed after it had written all results.
-
-    One that was killed while it wrote them has its log put back.
-    """
-    record, finished = out / "record.json", out / "log.jsonl"
-    if log.exists() or not visible(folder_of(out), "*"):
+def _found(folder: Path, identity: Identity, tell: Callable[[str], None]) -> Checkpoint | None:
+    """The checkpoint to go on from; that of a finished training if the code is still the same."""
+    found = last_checkpoint(folder, identity, tell)
+    if found is None or found.position.step < identity.run.recipe.steps:
+        return found
+    if found.position.sessions[-1].code != code_of("train"):
+        tell(f"{identity.run.name}: was trained by other code of hitsr, and is trained anew")
         return None
-    if not record.exists():
-        if finished.exists():
-            finished.replace(log)
-        return None
-    found = TrainingRecord.load(record)
-    if found.job_hash != job_hash:
-        return None
-    delete_checkpoints(folder_of(out))
     return found
 
 
@@ -281,6 +271,7 @@ def _session(device: torch.device, processes: Processes, found: Checkpoint | Non
         device_name=made.device_name,
         devices=processes.count,
         commit=made.commit,
+        code=code_of("train"),
         torch=made.versions.get("torch"),
     )
 
@@ -293,11 +284,13 @@ def _goes_on(run: RunSpec, found: Checkpoint, session: Session) -> str:
         for words, old, new in (
             ("processes", before.devices, session.devices),
             ("device", before.device_name, session.device_name),
-            ("commit of hitsr", before.commit, session.commit),
+            ("code of hitsr", before.code, session.code),
             ("torch", before.torch, session.torch),
         )
         if old != new
     ]
+    if found.position.step == run.recipe.steps:
+        return f"{run.name}: was trained before; its results are written from its last checkpoint"
     words = f"{run.name}: goes on from step {found.position.step} of {run.recipe.steps}"
     return f"{words}; before: {', '.join(changed)}" if changed else words
 

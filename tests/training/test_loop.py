@@ -92,6 +92,7 @@ def test_writes_log_weights_and_record(tmp_path: Path):
     with safe_open(tmp_path / "weights.safetensors", "pt") as file:
         assert json.loads(file.metadata()["hitsr"])["run_hash"] == run.hash
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoints",
         "log.jsonl",
         "record.json",
         "weights.safetensors",
@@ -171,10 +172,11 @@ def test_an_interruption_leaves_only_the_log(tmp_path: Path):
 
 def test_an_interruption_leaves_the_results_of_an_earlier_training(tmp_path: Path):
     _train(_run(), tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    results = ("log.jsonl", "record.json", "weights.safetensors")
+    before = [(tmp_path / name).read_bytes() for name in results]
     _interrupted(_run(learning_rate=2e-3), tmp_path)
-    (tmp_path / "log.part.jsonl").unlink()
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert (tmp_path / "log.part.jsonl").exists()
+    assert [(tmp_path / name).read_bytes() for name in results] == before
 
 
 @pytest.mark.parametrize("step", ["weights.part.safetensors", "log.part.jsonl", "record.json"])
