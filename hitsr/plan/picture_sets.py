@@ -14,9 +14,10 @@ EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff")
 
 # Names of folders with full-size pictures; a set's first of these is used. BasicSR's GTmod12 comes
 # before `original`, since its LR pictures were made from GTmod12.
-_HR_NAMES = (r"HR", r"GTmod\d+", r"GT", r"original", r".+_HR")
+_HR_NAMES = (r"HR", r"GTmod\d+", r"GT", r"original", r"(.+_)?HR_sub|.+_HR")
 # X2, x2, 2x, LRx2, LR_x2, LRbicx2
 _SCALED = r"(LR)?[-_]?(bicubic|bic|BI)?[-_]?(x{scale}|{scale}x)"
+_SUB = "(_sub)?"  # BasicSR's sub-images: DIV2K_train_HR_sub, DIV2K_train_LR_bicubic/X2_sub
 
 
 def is_picture(name: str) -> bool:
@@ -38,7 +39,7 @@ def hr_folder(folder: Path, scale: int) -> Path | None:
                 "or make a link with the name HR to the one you want"
             )
         for each in found:
-            inner = [each, *_of_scale(each, scale, folder.name)]
+            inner = [each, *_of_scale(each, _SCALED.format(scale=scale), folder.name)]
             return next(filter(holds_pictures, inner), each)
     return next(_mixed(folder, scale), None)
 
@@ -56,13 +57,11 @@ def lr_folder(folder: Path, scale: int) -> Path | None:
 
     Raises DataError if several folders could be meant.
     """
-    hr = hr_folder(folder, scale)
-    # DIV2K_train_LR_bicubic belongs to DIV2K_train_HR.
-    owner = re.fullmatch("(.+_)HR", hr.name, re.IGNORECASE) if hr else None
-    prefix = re.escape(owner[1]) if owner else ""
-    found = [*_subfolders(folder, prefix + _SCALED.format(scale=scale)), *_mixed(folder, scale)]
-    for parent in _subfolders(folder, prefix + r"(LQ|LR((?!x\d$)[\w-])*)"):
-        inner = list(_of_scale(parent, scale, folder.name))
+    prefix, suffix = _kinship(hr_folder(folder, scale))
+    scaled = _SCALED.format(scale=scale) + suffix
+    found = [*_subfolders(folder, prefix + scaled), *_mixed(folder, scale)]
+    for parent in _subfolders(folder, prefix + r"(LQ|LR((?!x\d(_sub)?$)[\w-])*)"):
+        inner = list(_of_scale(parent, scaled, folder.name))
         found += inner or [parent]
     found = [each for each in {*found, made_lr_folder(folder, scale)} if holds_pictures(each)]
     if len(found) > 1:
@@ -75,10 +74,25 @@ def made_lr_folder(folder: Path, scale: int) -> Path:
     return folder / "LR_bicubic" / f"X{scale}"
 
 
-def _of_scale(parent: Path, scale: int, dataset: str) -> Iterator[Path]:
-    """Subfolders for one scale: `x2`, and RCAN's `Set5/x2`."""
+def _kinship(hr: Path | None) -> tuple[str, str]:
+    """Patterns of what LR folders' names begin and end with, by the name of the HR folder.
+
+    DIV2K_train_LR_bicubic belongs to DIV2K_train_HR, and X2_sub in it to DIV2K_train_HR_sub; also
+    if HR is a link to these. Others may have any LR.
+    """
+    if hr is None:
+        return "", _SUB
+    names = re.fullmatch("(.+_)?HR(_sub)?", hr.resolve().name, re.IGNORECASE)
+    if names is None or names[0].upper() == "HR":
+        return "", _SUB
+    prefix = re.escape(names[1] or "")
+    return (f"({prefix})?" if hr.is_symlink() else prefix), names[2] or ""
+
+
+def _of_scale(parent: Path, scaled: str, dataset: str) -> Iterator[Path]:
+    """Subfolders for one scale, by their pattern: `x2`, and RCAN's `Set5/x2`."""
     for place in (parent, parent / dataset):
-        yield from _subfolders(place, _SCALED.format(scale=scale))
+        yield from _subfolders(place, scaled)
 
 
 def _mixed(folder: Path, scale: int) -> Iterator[Path]:

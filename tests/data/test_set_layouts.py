@@ -83,6 +83,12 @@ LAYOUTS = [
     ("HR/{name}.png", "LRBD/x2/{name}_LRBD_x2.png"),  # endings that no code lists
     ("HR/{name}.png", "LR_mine/{name} (blurred).png"),
     ("DIV2K_train_HR/{name}.png", "DIV2K_train_LR_wild/{name}x2w1.png"),
+    ("DF2K_train_HR/{name}.png", "DF2K_train_LR_bicubic/X2/{name}x2.png"),  # BasicSR
+    ("Flickr2K_HR/{name}.png", "Flickr2K_LR_bicubic/X2/{name}x2.png"),
+    ("DIV2K_train_HR_sub/{name}.png", "DIV2K_train_LR_bicubic/X2_sub/{name}.png"),
+    ("DIV2K_train_HR_sub/{name}.png", "DIV2K_train_LR_bicubic_X2_sub/{name}.png"),
+    ("HR_sub/{name}.png", "LR_bicubic/X2_sub/{name}.png"),
+    ("HR/{name}.png", "LR_bicubic/X2_sub/{name}.png"),
 ]
 
 
@@ -169,6 +175,67 @@ def test_a_link_named_hr_decides_between_folders(folder: Path) -> None:
     (folder / "HR").symlink_to("DIV2K_train_HR")
     complete(folder)
     assert {pair.hr.parent for pair in pairs(folder, 2)} == {folder / "HR"}
+
+
+@pytest.fixture
+def basicsr(folder: Path) -> Path:
+    """DIV2K as BasicSR's scripts leave it: whole pictures, and sub-images of both sizes."""
+    for scale in (2, 3):
+        for seed, name in enumerate(("0001", "0002")):
+            hr, lr = noise(seed), imresize(noise(seed), 1 / scale)
+            bicubic_lr = folder / "DIV2K_train_LR_bicubic"
+            write_png(folder / f"DIV2K_train_HR/{name}.png", hr)
+            write_png(bicubic_lr / f"X{scale}/{name}x{scale}.png", lr)
+            for part in range(2):  # cut out of the LR, which is not the bicubic of what is cut out
+                high, low = (slice(18 * part, 18 * part + 18), slice(part * 18 // scale, None))
+                width = slice(low.start, low.start + 18 // scale)
+                write_png(folder / f"DIV2K_train_HR_sub/{name}_s00{part + 1}.png", hr[:, high])
+                write_png(bicubic_lr / f"X{scale}_sub/{name}_s00{part + 1}.png", lr[:, width])
+    (folder / "DIV2K_train_HR_sub.lmdb").mkdir()
+    (folder / "DIV2K_train_LR_bicubic_X2_sub.lmdb").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize(
+    ("chosen", "names", "lr"),
+    [
+        ("DIV2K_train_HR", ["0001", "0002"], "X{scale}/0001x{scale}.png"),
+        (
+            "DIV2K_train_HR_sub",
+            ["0001_s001", "0001_s002", "0002_s001", "0002_s002"],
+            "X{scale}_sub/0001_s001.png",
+        ),
+    ],
+)
+def test_whole_pictures_and_sub_images_have_lr_of_their_own(
+    basicsr: Path, scale: int, chosen: str, names: list[str], lr: str
+) -> None:
+    before = snapshot(basicsr)
+    with pytest.raises(DataError, match=r"_HR and .*_HR_sub: keep one folder"):
+        find_pictures(basicsr, scale)
+    (basicsr / "HR").symlink_to(chosen)
+    for _ in range(2):
+        hr, _ = find_pictures(basicsr, scale)
+        prepare(hr, basicsr, (scale,), lambda _: None)
+        found = pairs(basicsr, scale)
+        assert [pair.name for pair in found] == names
+        assert found[0].lr == basicsr / "DIV2K_train_LR_bicubic" / lr.format(scale=scale)
+    (basicsr / "HR").unlink()
+    assert snapshot(basicsr) == before
+    other = {"DIV2K_train_HR", "DIV2K_train_HR_sub"} - {chosen}
+    (basicsr / other.pop()).rename(basicsr.parent / "elsewhere")
+    assert pairs(basicsr, scale)[0].lr == found[0].lr
+
+
+def test_sub_images_of_another_scale_are_not_taken(folder: Path) -> None:
+    for scale in (2, 3):
+        write_png(folder / "DIV2K_train_HR_sub/0001_s001.png", noise(0))
+        lr = folder / f"DIV2K_train_LR_bicubic_X{scale}_sub/0001_s001.png"
+        write_png(lr, imresize(noise(0), 1 / scale))
+    for scale in (2, 3):
+        (pair,) = pairs(folder, scale)
+        assert pair.lr.parent.name == f"DIV2K_train_LR_bicubic_X{scale}_sub"
 
 
 def test_given_lr_of_another_size_is_told(folder: Path) -> None:
