@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -91,6 +92,19 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 file atomically, as `replacing` does."""
     write_bytes(path, text.encode())
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raise OSError (no space left), which names the folder, unless `needed` bytes are free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        reason = f"{size_words(needed)} are needed, and {size_words(free)} are free; make room"
+        raise OSError(errno.ENOSPC, reason, str(folder))
+
+
+def size_words(count: int) -> str:
+    """A number of bytes in words: "3.5 GB", "12.0 MB"."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def visible(folder: Path, pattern: str) -> list[Path]:

@@ -54,10 +54,10 @@ class Progress:
         self._note = text
         self._bar.set_postfix_str(text, refresh=False)
 
-    def advance(self) -> None:
-        """Count one more unit as done."""
-        self._done += 1
-        self._bar.update()
+    def advance(self, count: int = 1) -> None:
+        """Count more units as done."""
+        self._done += count
+        self._bar.update(count)
         if self._plain and time.monotonic() - self._printed >= PLAIN_INTERVAL_S:
             more = max(0, self.total - self._done)  # a total may be only the least
             left = (time.monotonic() - self._start) / (self._done - self._first) * more

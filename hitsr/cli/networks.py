@@ -62,7 +62,7 @@ def fetch_weights(
     for name in names:
         for factor in factors:
             try:
-                path, is_new = fetch(release_of(name, releases), factor, out)
+                path, is_new = fetch(release_of(name, releases), factor, out, say)
             except WeightsError as error:
                 failed += 1
                 say(f"hitsr: {error}")

@@ -6,25 +6,22 @@ runs check the file against it.
 
 import json
 import tempfile
-import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
-from tqdm import tqdm
 
 from hitsr.base.errors import HitsrError, WeightsError, did_you_mean
 from hitsr.base.files import sha256, write_bytes, write_text
 from hitsr.models.checkpoints import check_weights
 from hitsr.plan.needs import read_sources
 from hitsr.plan.subjects import find_weights
+from hitsr.share.downloading import download
 from hitsr.specs.network import Scale, ScaledNetwork
 from hitsr.specs.zoo import find
 
 _CHECKSUMS = "fetched.json"  # beside the weights: file name -> url, sha256
-_TIMEOUT_S = 60  # without an answer
-_SLOWEST = 10_000  # bytes in a second, on average after the first minute
 _MOST_BYTES = 200_000_000  # the networks here have 3 to 70 MB
 
 _ADAPTER = TypeAdapter(dict[str, dict[Literal["url", "sha256"], str]])
@@ -55,8 +52,12 @@ def release_of(network: str, releases: dict[str, Release]) -> Release:
     return releases[network]
 
 
-def fetch(release: Release, scale: Scale, folder: Path) -> tuple[Path, bool]:
+def fetch(
+    release: Release, scale: Scale, folder: Path, say: Callable[[str], None]
+) -> tuple[Path, bool]:
     """The file with a network's weights in `folder`, and whether it was downloaded just now.
+
+    `say` is told when the server is asked again.
 
     Raises WeightsError, and writes nothing, if the weights cannot be downloaded, do not fit the
     network and scale, or differ from the file downloaded before.
@@ -74,80 +75,22 @@ def fetch(release: Release, scale: Scale, folder: Path) -> tuple[Path, bool]:
             f"({release.note.format(scale=scale)}) and save it as {target}"
         )
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
-        fetched = _download(url, Path(temporary), target)
+        fetched = _download(url, Path(temporary), target, say)
         check_weights(subject, fetched)
         write_bytes(target, fetched.read_bytes())
     _record_checksum(folder, target, url)
     return target, True
 
 
-def _download(url: str, folder: Path, target: Path) -> Path:
-    import pooch
-
-    # pooch would log the checksum and advise to write it down; `_record_checksum` does that.
-    pooch.get_logger().setLevel("WARNING")
-    limits, outcome = _Limits(), list[Path | str]()
-    downloader = pooch.HTTPDownloader(progressbar=limits, timeout=_TIMEOUT_S)
-
-    def download() -> None:
-        try:
-            path = pooch.retrieve(url, None, target.name, folder, downloader=downloader)
-            outcome.append(Path(path))
-        except Exception as error:  # requests and urllib3 have no common base class
-            outcome.append(str(error) or type(error).__name__)
-
-    # In a thread, since a server that sends byte after byte holds up each read for long.
-    worker = threading.Thread(target=download, daemon=True)
-    worker.start()
+def _download(url: str, folder: Path, target: Path, say: Callable[[str], None]) -> Path:
+    path = folder / target.name
     try:
-        while worker.is_alive():
-            worker.join(0.1)
-            limits.check()
-        (found,) = outcome
-        if isinstance(found, str):
-            raise HitsrError(found)
-    except HitsrError as error:
+        download(url, path, say, most_bytes=_MOST_BYTES)
+    except (HitsrError, OSError) as error:
         raise WeightsError(
             f"{url}: cannot be fetched ({error}); download it elsewhere and save it as {target}"
         ) from None
-    finally:
-        limits.is_over = True
-    return found
-
-
-class _Limits:
-    """A progress bar for pooch, which ends a download that is too large or too slow."""
-
-    def __init__(self) -> None:
-        self.total = 0  # bytes that the server announces; set by pooch
-        self.is_over = False
-        self._received = 0
-        self._started = time.monotonic()
-        self._bar = tqdm(unit="B", unit_scale=True, leave=False)
-
-    def update(self, count: int) -> None:
-        """Count received bytes, in pooch's chunks."""
-        self._received += count
-        self._bar.total = self.total or None
-        self._bar.update(count)
-        self.check()
-
-    def reset(self) -> None:
-        """Called at the end, before the total is counted once more."""
-        self.is_over = True
-
-    def close(self) -> None:
-        self._bar.close()
-
-    def check(self) -> None:
-        """Raise HitsrError if the download is too large or too slow."""
-        if self.is_over:
-            return
-        size, seconds = max(self.total, self._received), time.monotonic() - self._started
-        if size > _MOST_BYTES:
-            raise HitsrError(f"it has more than {_MOST_BYTES // 10**6} MB")
-        if seconds > _TIMEOUT_S + self._received / _SLOWEST:
-            raise HitsrError(f"{self._received} bytes came in {seconds:.0f} s")
+    return path
 
 
 def _check_present(path: Path, subject: ScaledNetwork, folder: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from hitsr.base.errors import WeightsError
 from hitsr.models.backbone import create
-from hitsr.share import fetching
+from hitsr.share import downloading, fetching
 from hitsr.share.fetching import Release, fetch, read_releases, release_of
 
 SOURCES = Path(__file__).parents[2] / "reports" / "published" / "sources.csv"
@@ -83,12 +83,12 @@ def release(address: str) -> Release:
 
 
 def test_weights_are_downloaded_once(address: str, published: Path, tmp_path: Path):
-    path, is_new = fetch(release(address), 2, tmp_path / "weights")
+    path, is_new = fetch(release(address), 2, tmp_path / "weights", print)
     assert is_new
     assert path == tmp_path / "weights" / "hit_sir_x2.pth"
     assert path.read_bytes() == (published / "hit-2.pth").read_bytes()
     (published / "hit-2.pth").unlink()
-    assert fetch(release(address), 2, tmp_path / "weights") == (path, False)
+    assert fetch(release(address), 2, tmp_path / "weights", print) == (path, False)
 
 
 @pytest.mark.parametrize(("scale", "message"), [(3, "not a checkpoint"), (4, "cannot be fetched")])
@@ -96,7 +96,7 @@ def test_missing_or_unloadable_weights_leave_no_file(
     address: str, tmp_path: Path, scale: int, message: str
 ):
     with pytest.raises(WeightsError, match=message):
-        fetch(release(address), scale, tmp_path / "weights")
+        fetch(release(address), scale, tmp_path / "weights", print)
     assert not (tmp_path / "weights").exists()
 
 
@@ -117,10 +117,10 @@ def test_downloads_without_end_are_ended_and_leave_nothing(
     if kind == "endless":
         monkeypatch.setattr(fetching, "_MOST_BYTES", 2_000_000)
     elif kind != "huge":
-        monkeypatch.setattr(fetching, "_TIMEOUT_S", 0.5)
+        monkeypatch.setattr(downloading, "_SLACK_S", 0.5)
     endless = Release("hit_sir", f"{address}/{kind}-{{scale}}.pth", False, "")
     with pytest.raises(WeightsError, match=told) as caught:
-        fetch(endless, 2, tmp_path / "weights")
+        fetch(endless, 2, tmp_path / "weights", print)
     assert "download it elsewhere and save it as" in str(caught.value)
     assert not (tmp_path / "weights").exists()
     assert not list((tmp_path / "temporary").iterdir())
@@ -163,34 +163,34 @@ def test_weights_that_are_not_finite_are_refused(address: str, published: Path, 
     state["first.bias"] *= float("nan")
     torch.save(state, published / "hit-2.pth")
     with pytest.raises(WeightsError, match=r"first\.bias is not finite"):
-        fetch(release(address), 2, tmp_path / "weights")
+        fetch(release(address), 2, tmp_path / "weights", print)
     assert not (tmp_path / "weights").exists()
     (tmp_path / "weights").mkdir()
     torch.save(state, tmp_path / "weights/hit_sir_x2.pth")
     with pytest.raises(WeightsError, match=r"first\.bias is not finite"):
-        fetch(release(address), 2, tmp_path / "weights")
+        fetch(release(address), 2, tmp_path / "weights", print)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"hit_sir_x2.pth": {"sha256": 3}}'])
 def test_a_damaged_list_of_checksums_is_told(content: str, address: str, tmp_path: Path):
-    fetch(release(address), 2, tmp_path)
+    fetch(release(address), 2, tmp_path, print)
     (tmp_path / "fetched.json").write_text(content)
     with pytest.raises(WeightsError, match=r"fetched\.json: damaged; delete it"):
-        fetch(release(address), 2, tmp_path)
+        fetch(release(address), 2, tmp_path, print)
 
 
 def test_a_file_that_changed_since_is_refused(address: str, tmp_path: Path):
-    path, _ = fetch(release(address), 2, tmp_path)
+    path, _ = fetch(release(address), 2, tmp_path, print)
     torch.manual_seed(1)
     torch.save(create("hit_sir", 2).state_dict(), path)
     with pytest.raises(WeightsError, match="changed since it was fetched"):
-        fetch(release(address), 2, tmp_path)
+        fetch(release(address), 2, tmp_path, print)
 
 
 def test_weights_on_a_web_page_are_left_to_the_user(tmp_path: Path):
     page = release_of("srformer_light", read_releases(SOURCES))
     with pytest.raises(WeightsError, match=r"SRFormerLight_SRx4_DIV2K.*srformer_light_x4\.pth"):
-        fetch(page, 4, tmp_path)
+        fetch(page, 4, tmp_path, print)
 
 
 def test_every_network_has_a_source():
