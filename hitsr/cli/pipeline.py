@@ -1,16 +1,18 @@
 """Verbs from pictures to scores: prepare, train, restore, quality."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from typer import Argument, Option
 
-from hitsr.base.errors import SpecError
+from hitsr.base.errors import SpecError, did_you_mean
 from hitsr.cli import options, tables
-from hitsr.cli.options import check_scale, deliver, from_files, given
+from hitsr.cli.options import check_scale, deliver, from_files, given, leave_out, say
 from hitsr.cli.sharing import make_folder
 from hitsr.cli.subject import scored, upscaler
+from hitsr.plan.archives import DATASETS
 from hitsr.plan.jobs import PrepareJob, QualityJob, RestoreJob, TrainJob
 from hitsr.specs.run import RunSpec
 
@@ -18,9 +20,26 @@ from hitsr.specs.run import RunSpec
 def prepare(
     context: typer.Context,
     source: Annotated[str | None, Argument(help="a folder of HR pictures, or `wheels`")] = None,
-    out: Annotated[Path | None, Option(help="folder of the set: HR/ and LR_bicubic/X2 ...")] = None,
+    dataset: Annotated[
+        list[str] | None,
+        Option(
+            metavar="|".join(DATASETS),
+            help="instead of SOURCE: fetch published sets. div2k: DIV2K and DIV2K_valid; df2k: "
+            "DF2K, which is DIV2K and Flickr2K; benchmark: Set5, Set14, B100, Urban100; repeatable",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        Option(
+            help="folder of the set: HR/ and LR_bicubic/X2 ...; with --dataset: folder of the "
+            "sets, default `data`"
+        ),
+    ] = None,
     scale: Annotated[
-        list[int] | None, Option("--scale", "-s", help="2, 3 or 4; repeatable")
+        list[int] | None,
+        Option(
+            "--scale", "-s", help="2, 3 or 4; repeatable; with --dataset the default is all three"
+        ),
     ] = None,
     split: Annotated[
         Literal["train", "test"], Option(help="with `wheels`: which photographs")
@@ -29,16 +48,30 @@ def prepare(
         Path | None, Option(help="write a record of the pairs of one scale to this file")
     ] = None,
     packs: Annotated[
-        Path | None, Option(help="decode the pairs into PACKS/<set>, for `hitsr train`")
+        Path | None,
+        Option(
+            help="decode the pairs into PACKS/<set>, for `hitsr train`; with --dataset the default "
+            "is OUT/packs, for training sets alone"
+        ),
     ] = None,
+    reports: options.Reports = options.REPORTS,
     job: options.JobFile = None,
 ) -> None:
     """Lay HR pictures out as LR/HR pairs; use LR pictures that are given, and make the others.
 
     `wheels` stands for photographs that are part of packages which hitsr depends on.
+
+    With --dataset, archives are downloaded into OUT/downloads, checked and unpacked first.
+    Archives that you put there yourself are used, and what is complete is not fetched again.
+    After an interruption, repeat the command: it goes on where it was.
     """
     jobs = from_files(context, job, PrepareJob)
-    if not jobs:
+    if dataset:
+        leave_out(
+            context, ("source", "split", "manifest"), f"--dataset {dataset[0]}: fetches whole sets"
+        )
+        jobs = _fetched(dataset, scale, out or Path("data"), packs, reports)
+    elif not jobs:
         source, folder = given(source, "SOURCE"), given(out, "--out")
         scales = [check_scale(factor) for factor in given(scale, "--scale")]
         if manifest and len(scales) > 1:
@@ -59,6 +92,38 @@ def prepare(
 
     for each in jobs:
         preparing.prepare(each)
+
+
+def _fetched(
+    dataset: list[str], scale: list[int] | None, root: Path, packs: Path | None, reports: Path
+) -> list[PrepareJob]:
+    """Fetch published sets; the jobs that prepare them."""
+    from hitsr.share.fetching_sets import fetch_sets, read_archives
+
+    scales = [check_scale(factor) for factor in dict.fromkeys(scale or (2, 3, 4))]
+    unknown = [key for key in dataset if key not in DATASETS]
+    if unknown:
+        raise SpecError(f"--dataset {unknown[0]}: {did_you_mean(unknown[0], DATASETS)}")
+    sets = [each for key in dict.fromkeys(dataset) for each in DATASETS[key]]
+    words = [f"--dataset {key}" for key in dict.fromkeys(dataset)]
+    words += [f"--scale {factor}" for factor in scales] if scale else []
+    words += ["--out", shlex.quote(str(root))]
+    words += ["--packs", shlex.quote(str(packs))] if packs else []
+    again = f"hitsr prepare {' '.join(words)}"
+    archives = read_archives(reports / "published" / "sources.csv")
+    fetch_sets(sets, scales, root, archives, again, say)
+    return [
+        PrepareJob(
+            name=f"{each.name}-x{factor}",
+            dataset=each.name,
+            scale=factor,
+            source=str(root / each.name),
+            folder=root / each.name,
+            packs=(packs or root / "packs") if each.trains else None,
+        )
+        for each in sets
+        for factor in scales
+    ]
 
 
 def train(

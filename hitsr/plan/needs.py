@@ -2,6 +2,7 @@
 
 import ctypes
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from pathlib import Path
 from hitsr.base.errors import HitsrError
 from hitsr.base.reading import read_csv
 from hitsr.base.shipped import not_shipped
+from hitsr.plan.archives import dataset_of
 from hitsr.plan.jobs import UsedDevice
 from hitsr.plan.picture_sets import has_hr_pictures
 from hitsr.plan.subjects import find_weights, weight_names
@@ -110,7 +112,13 @@ def missing_data(config: Config, sources: Path, sets: Iterable[str] = ()) -> str
     for name, folder in missing.items():
         lines.append(f"  {folder}")
         lines += [f"    {row['name']}: {row['url']}" for row in rows if _offers(row, name)]
-    lines.append("Put each set's full-size pictures into its HR folder (LR is made from them), or")
+    fetched = {name: dataset for name in missing if (dataset := dataset_of(name))}
+    if fetched:
+        words = [f"--dataset {dataset}" for dataset in dict.fromkeys(fetched.values())]
+        words += [f"--scale {scale}" for scale in config.scales]
+        words.append(f"--out {shlex.quote(str(config.data.root))}")
+        lines.append(f"`hitsr prepare {' '.join(words)}` fetches {', '.join(fetched)}.")
+    lines.append("Or put a set's full-size pictures into its HR folder (LR is made from them), or")
     lines.append("name other sets in the config's `data`.")
     return "\n".join(lines)
 

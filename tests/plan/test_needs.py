@@ -30,6 +30,16 @@ def test_missing_sets_are_told_with_their_sources() -> None:
     assert told.startswith("6 of 6 sets of pictures are missing:")
     assert "DIV2K_train_HR.zip" in told
     assert "www.manga109.org" in told
+    fetching = "--dataset div2k --dataset benchmark --scale 2 --scale 3 --scale 4 --out data"
+    sets = "DIV2K, Set5, Set14, B100, Urban100"
+    assert f"`hitsr prepare {fetching}` fetches {sets}.\nOr put" in told
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_sets_that_nobody_may_hand_out_are_not_said_to_be_fetched() -> None:
+    config = load_config(ROOT / "configs" / "paper.yaml")
+    told = missing_data(config, SOURCES, ["Manga109", "mine"]) or ""
+    assert "hitsr prepare" not in told
 
 
 def test_sets_asked_for_are_the_ones_looked_at(elsewhere: Path) -> None:
