@@ -1,4 +1,4 @@
-"""Find folders that are part of hitsr's checkout, but not of the package: reports, ablations.
+"""Find folders that are part of hitsr's checkout, but not of the package: reports, ablations …
 
 An editable install, which `make` sets up, lies in its checkout; any other install has no such
 folders, and names of folders in a checkout must be given.
@@ -18,6 +18,12 @@ def shipped(folder: Path) -> Path:
     """
     there = CHECKOUT / folder
     return folder if any(folder.glob("*.yaml")) or not there.is_dir() else there
+
+
+def everywhere(folder: Path) -> list[Path]:
+    """The checkout's folder of that name and then the one here, of those that exist, once each."""
+    found = dict.fromkeys([(CHECKOUT / folder).resolve(), folder.resolve()])
+    return [each for each in found if each.is_dir()]
 
 
 def not_shipped(path: Path, option: str) -> SpecError:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Self, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from hitsr.base.errors import SpecError, cut, did_you_mean, shortened
+from hitsr.base.files import visible
+from hitsr.base.names import check_name
 from hitsr.base.reading import read_yaml
 
 T = TypeVar("T")
@@ -65,9 +67,26 @@ class Value(BaseModel):
         """Read a YAML or JSON file; SpecError if it is missing, not YAML, or not valid."""
         return cls.parse(read_yaml(path), str(path))
 
+    @classmethod
+    def read_all(cls, folder: Path, what: str) -> dict[str, Self]:
+        """Read all *.yaml of a folder, by file name without .yaml; `what` they are, for errors.
+
+        SpecError names the file, key and rule, and also a file that is named *.yml.
+        """
+        for path in visible(folder, "*.yml"):
+            raise SpecError(f"{path}: {what} are named *.yaml; rename it")
+        return {_stem(path): cls.read(path) for path in visible(folder, "*.yaml")}
+
     def to_json(self) -> str:
         """Indented JSON that ends with a newline."""
         return self.model_dump_json(indent=2) + "\n"
+
+
+def _stem(path: Path) -> str:
+    try:
+        return check_name(path.stem)
+    except ValueError as error:
+        raise SpecError(f"{path}: {error}; rename the file") from None
 
 
 # What is allowed, by pydantic's types of errors; other messages are pydantic's own or ours.

@@ -22,7 +22,7 @@ from hitsr.plan.picture_sets import has_hr_pictures
 from hitsr.plan.planning import Plan
 from hitsr.plan.subjects import find_weights
 from hitsr.records import DatasetRecord, TrainingRecord, read_log
-from hitsr.specs.config import Config, Device, Weights, scaled_networks
+from hitsr.specs.config import Config, Device, Weights, runs, scaled_networks
 from hitsr.specs.steps import Precision
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _absent_kernels(config: Config, name: Device, used: "torch.device") -> Itera
     train, latency = config.train, config.efficiency.latency
     precisions: set[Precision] = set(latency.precisions if latency.device == name else ())
     if train and train.device == name:
-        precisions.add(train.recipe.precision)
+        precisions |= {run.recipe.precision for run in runs(config).values()}
     for precision in sorted(precisions):
         try:
             check_precision(precision, used)

@@ -46,6 +46,7 @@ from hitsr.plan.subjects import (
 from hitsr.specs.ablation import Ablation, AblationRow, ablation_rows
 from hitsr.specs.config import Config, Device, runs, scaled_networks, start_file
 from hitsr.specs.network import Formulation, Scale
+from hitsr.specs.recipes import gates_of
 from hitsr.specs.run import RunSpec
 from hitsr.specs.source import read_source
 from hitsr.specs.steps import STEPS, Launch, Precision, is_possible
@@ -104,7 +105,8 @@ def make_plan(
             )
     rows, impossible = _possible(config, ablations)
     layout = Layout(results or config.folder)
-    planner = _Planner(config, layout)
+    varied = (run for of_ablation in rows.values() for row in of_ablation for run in row.runs)
+    planner = _Planner(config, layout, runs(config).values() or varied)
     asked = [*planner.of_config(), *planner.of_latency()]
     for name, of_ablation in rows.items():
         asked += planner.of_ablation(name, of_ablation)
@@ -153,13 +155,15 @@ def _same_file(first: Job, second: Job) -> SpecError:
 class _Planner:
     """Makes the jobs of one config."""
 
-    def __init__(self, config: Config, layout: Layout) -> None:
+    def __init__(self, config: Config, layout: Layout, trained: Iterable[RunSpec]) -> None:
         self.config, self.layout = config, layout
         timed: Device = config.efficiency.latency.device
         self.timing_device: UsedDevice = available_device(timed)
         # Restores and maps on the device of training; without training, on that of timings.
         self.device: UsedDevice = available_device(config.train.device if config.train else timed)
         self.packs = config.data.packs or config.data.root / "packs"
+        # The largest that is cut from the training set, and so the least side of its LR pictures.
+        self.patch = max((run.recipe.patch for run in trained), default=None)
 
     def of_config(self) -> Iterator[Job]:
         config = self.config
@@ -230,7 +234,7 @@ class _Planner:
             source=wheels if data.source == "wheels" else str(data.root / dataset),
             folder=data.root / dataset,
             packs=self.packs if packed else None,
-            patch=train.recipe.patch if train and dataset == data.train else None,
+            patch=self.patch if train and dataset == data.train else None,
             seen=self.layout.seen(file_name(f"{dataset}-x{scale}")),
         )
 
@@ -264,6 +268,7 @@ class _Planner:
             recompute=train.recompute,
             checkpoint_every=train.checkpoint_every,
             most_skipped=train.most_skipped,
+            gates=gates_of(run),
             on_miss=train.on_miss,
             tensorboard=train.tensorboard,
         )

@@ -26,7 +26,7 @@ _FIELDS = {
 class Budget:
     """The training that a config describes, with what its records add."""
 
-    recipe: Recipe | None  # None where weights are scored as somebody released them
+    recipe: Recipe | None  # of the first run; None where nothing of the zoo is trained
     seeds: int
     reduction: str  # "groups of blocks 1 instead of 4"; empty for networks of published size
     training_set: str | None
@@ -70,7 +70,7 @@ def budget_of(evidence: Evidence) -> Budget:
     changes = train.changes.items() if train else ()
     trainings = evidence.results.of(TrainingRecord)
     return Budget(
-        recipe=train.recipe if train else None,
+        recipe=next((run.recipe for run in runs(config).values()), None),
         seeds=len(train.seeds) if train else 1,
         reduction=", ".join(_change(config, *change) for change in changes),
         training_set=config.data.train,

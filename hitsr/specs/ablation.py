@@ -16,8 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from hitsr.base.changes import flat
 from hitsr.base.errors import SpecError, did_you_mean, shortened
-from hitsr.base.files import visible
-from hitsr.base.names import LONGEST_NAME, Name, check_name, cut_name
+from hitsr.base.names import LONGEST_NAME, Name, cut_name
 from hitsr.base.shipped import not_shipped
 from hitsr.base.values import Several, Value
 from hitsr.specs.config import Config, Train, fresh_run, runs
@@ -104,16 +103,7 @@ def read_ablations(folder: Path) -> dict[str, Ablation]:
         raise SpecError(f"{folder}: not a folder; name the folder of ablations")
     if not folder.exists():
         raise not_shipped(folder, "--ablations")
-    for path in visible(folder, "*.yml"):
-        raise SpecError(f"{path}: ablations are named *.yaml; rename it")
-    return {_named(path): Ablation.read(path) for path in visible(folder, "*.yaml")}
-
-
-def _named(path: Path) -> str:
-    try:
-        return check_name(path.stem)
-    except ValueError as error:
-        raise SpecError(f"{path}: {error}; rename the file") from None
+    return Ablation.read_all(folder, "ablations")
 
 
 def pick(names: Iterable[str], known: dict[str, Ablation], where: str) -> dict[str, Ablation]:

@@ -21,6 +21,7 @@ from hitsr.base.names import FolderName, Name, UserPath
 from hitsr.base.values import Count, CountOrNone, Distinct, Several, Steps, Value
 from hitsr.specs.network import Formulation, Scale, ScaledNetwork
 from hitsr.specs.recipe import Recipe
+from hitsr.specs.recipes import RecipeUse, find_recipe, recipe_or_use, resolved
 from hitsr.specs.run import RunSpec, Seed, StartWeights
 from hitsr.specs.source import read_source
 from hitsr.specs.steps import Launch, Precision
@@ -59,12 +60,12 @@ Graph = Annotated[Literal["auto"] | bool, BeforeValidator(_auto_or_bool)]
 
 
 def _scale_or_file(start: Any) -> Any:
-    if isinstance(start, str | Path) or start in get_args(Scale):
+    if start is None or isinstance(start, str | Path) or start in get_args(Scale):
         return start
-    raise ValueError("must be a trained scale, such as 2, or a file of weights")
+    raise ValueError("must be a trained scale, such as 2, a file of weights, or null")
 
 
-Start = Annotated[Scale | UserPath, BeforeValidator(_scale_or_file)]
+Start = Annotated[Scale | UserPath | None, BeforeValidator(_scale_or_file)]
 
 
 class Data(Value):
@@ -83,15 +84,20 @@ class Data(Value):
 
 
 class Train(Value):
-    """Every network is trained at each scale with each seed, all by one recipe."""
+    """Every network is trained at each scale with each seed, all by one recipe or each by its own.
+
+    A batch is global: all devices together compute `batch` patches a step, however many they are.
+    """
 
     scales: Several[Scale]
     seeds: Several[Seed] = (1,)
-    recipe: Recipe
+    # Fields; or a name: `hit_sr`; or each network's `own`; or {from: hit_sr, steps: 10000}.
+    recipe: Annotated[Recipe | RecipeUse, BeforeValidator(recipe_or_use)]
     # Changes to every trained network, by dotted path; costs are measured at published size.
     changes: dict[str, Any] = Field(default={})
     # {3: 2} starts x3 from the x2 run of the same seed, {2: "weights/{network}_x2.pth"} starts x2
-    # from a file, of this or another scale.
+    # from a file, of this or another scale, {3: null} x3 from random weights. Else a named recipe
+    # says it.
     start_from: dict[Scale, Start] = Field(default={})
     threads: Annotated[Count, Field(le=1024)] = 1  # CPU threads of one training
     device: Device = "auto"
@@ -126,7 +132,7 @@ class Train(Value):
         for scale, start in self.start_from.items():
             if scale not in self.scales:
                 raise ValueError(f"start_from: x{scale} is not trained; scales are {self.scales}")
-            if not isinstance(start, Path) and (start not in self.scales or start >= scale):
+            if isinstance(start, int) and (start not in self.scales or start >= scale):
                 raise ValueError(
                     f"start_from: x{scale} cannot start from x{start}, "
                     f"which is not a smaller scale among {self.scales}"
@@ -296,7 +302,7 @@ def runs(config: Config) -> dict[str, RunSpec]:
     if train is None:
         return made
     for name, scale, seed in product(config.networks, sorted(train.scales), train.seeds):
-        start, file = train.start_from.get(scale), start_file(train, name, scale)
+        start, file = start_of(config, name, scale), start_file(train, name, scale)
         run = fresh_run(config, train, name, scale, seed)
         if file:
             begun: RunSpec | StartWeights = _start_weights(file, f"{config.name}: train.start_from")
@@ -306,6 +312,29 @@ def runs(config: Config) -> dict[str, RunSpec]:
             run = run.model_copy(update={"start_from": begun})
         made[run.name] = run
     return made
+
+
+def start_of(config: Config, network: str, scale: Scale) -> Scale | Path | None:
+    """What a network's runs start from: as the config says, else as its named recipe does.
+
+    SpecError if the recipe starts from a scale that the config does not train.
+    """
+    train = config.train
+    assert train is not None
+    if scale in train.start_from or isinstance(train.recipe, Recipe):
+        return train.start_from.get(scale)
+    name, named = find_recipe(train.recipe.name, network, _where(config))
+    start = named.start_from.get(scale)
+    if start is not None and start not in train.scales:
+        raise SpecError(
+            f"{_where(config)}: {name} starts x{scale} from x{start}, which is not trained; add "
+            f"{start} to train.scales, or for random weights train.start_from: {{{scale}: null}}"
+        )
+    return start
+
+
+def _where(config: Config) -> str:
+    return f"{config.name}: train.recipe"
 
 
 def start_file(train: Train, network: str, scale: Scale) -> Path | None:
@@ -330,13 +359,13 @@ def _sha256(file: Path, _size: int, _changed_ns: int) -> str:
 
 
 def fresh_run(config: Config, train: Train, name: str, scale: Scale, seed: int) -> RunSpec:
-    """A run of one network that starts from random weights."""
+    """A run of one network, its recipe resolved, that starts from random weights."""
     assert config.data.train is not None
     assert config.data.validation is not None
     return RunSpec(
         network=find(name).patch(train.changes, f"{config.name}: train.changes"),
         scale=scale,
-        recipe=train.recipe,
+        recipe=resolved(train.recipe, name, scale, _where(config)),
         data=config.data.train,
         validation=config.data.validation,
         seed=seed,

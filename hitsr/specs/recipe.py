@@ -18,7 +18,8 @@ TrainingPrecision = Literal["float32", "tf32", "bfloat16", "float16"]
 class Recipe(Value):
     """How a network is trained: L1, Adam, and a learning rate that rises, stays and falls.
 
-    The defaults are those of the published trainings, but for their averages of weights.
+    The defaults are those of HiT-SR; `specs.recipes` knows those of other networks by name. Where
+    training starts from a network of another scale, its upsampler starts from random weights.
     """
 
     steps: Steps  # of Adam; never epochs
@@ -29,12 +30,15 @@ class Recipe(Value):
     patch: Count  # side of the LR patch, in pixels
     learning_rate: Number = Field(gt=0, le=1)
     betas: tuple[Beta, Beta] = (0.9, 0.99)
-    warm_up: StepsOrNone = 0  # first steps, in which the rate rises from 0 in a straight line
-    milestones: tuple[Steps, ...] = ()  # steps after which the rate is multiplied by decay
+    # Steps in which the rate rises in a straight line: first ones, or those after upsampler_only.
+    warm_up: StepsOrNone = 0
+    # Steps after which the rate is multiplied by decay; of all steps, the warm-up's included.
+    milestones: tuple[Steps, ...] = ()
     decay: Number = Field(default=0.5, gt=0, lt=1)
     # The rate falls to this part of itself along half a cosine, from the warm-up to the last step.
     cosine_to: Annotated[Number, Field(ge=0, lt=1)] | None = None
-    # First steps, in which only the upsampler learns, as for new scales of SwinIR-NG.
+    # First steps, in which only the upsampler learns, at the full rate, as in SwinIR-NG's code for
+    # x3 and x4; after them Adam's moments start anew.
     upsampler_only: StepsOrNone = 0
     # Decay of the exponential moving average (EMA) of weights, which then is the result.
     ema: Annotated[Number, Field(gt=0, lt=1)] | None = None
@@ -67,9 +71,10 @@ class Recipe(Value):
 
     @model_validator(mode="after")
     def _beginnings_end(self) -> Self:
-        for name in ("warm_up", "upsampler_only"):
-            if (first := getattr(self, name)) >= self.steps:
-                raise ValueError(f"{name}: {first} must be below steps, {self.steps}")
+        if (first := self.upsampler_only + self.warm_up) >= self.steps:
+            raise ValueError(
+                f"warm_up, upsampler_only: together {first}, must be below steps, {self.steps}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -229,8 +229,11 @@ def test_runs_start_from_files_by_their_content(tmp_path: Path):
     [
         ({2: "gone/{network}.pth"}, r"train\.start_from: gone/swinir_light\.pth: no such file"),
         ({2: "one.pth"}, r"2 networks cannot start x2 from one file, one\.pth; write {network}"),
-        ({2: 2.5}, r"start_from\.2: must be a trained scale, such as 2, or a file of weights"),
-        ({3: [2]}, "must be a trained scale, such as 2, or a file"),
+        (
+            {2: 2.5},
+            r"start_from\.2: must be a trained scale, such as 2, a file of weights, or null",
+        ),
+        ({3: [2]}, "must be a trained scale, such as 2, a file"),
     ],
 )
 def test_starts_that_cannot_be_are_refused(start: dict[int, Any], told: str):

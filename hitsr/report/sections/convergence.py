@@ -13,8 +13,8 @@ from hitsr.report.section import Caption, Section, TableView
 from hitsr.report.sections.provenance import machine_words
 from hitsr.report.svg import Panel
 from hitsr.report.targets import Target, target_finding, target_table, targets
-from hitsr.report.typeset import fixed, listed, sentence, share
-from hitsr.specs.config import Train
+from hitsr.report.typeset import between, fixed, listed, sentence, share
+from hitsr.specs.config import Train, runs
 from hitsr.specs.network import Scale
 
 
@@ -41,14 +41,14 @@ def convergence_section(evidence: Evidence, budget: Budget, train: Train) -> Sec
     ]
     machine = machine_words(evidence.results.of(TrainingRecord))
     caption = Caption("The training runs.", f"Trained on {machine}.", budget.steps)
-    runs = TableView(training_table(evidence), caption)
+    trainings = TableView(training_table(evidence), caption)
     goals = _targets(evidence, budget, train)
     return Section(
         key="convergence",
         nav="Convergence",
         heading=convergence_heading(evidence, scales[0].scale),
-        parts={"scales": scales, "runs": runs, "targets": goals},
-        tables=[view for view in (goals, runs) if view],
+        parts={"scales": scales, "runs": trainings, "targets": goals},
+        tables=[view for view in (goals, trainings) if view],
         panels=[panel for curves in scales for panel in curves.psnr + curves.loss],
     )
 
@@ -115,11 +115,17 @@ def _targets(evidence: Evidence, budget: Budget, train: Train) -> TableView | No
         return None
     conditions = (
         f"On “{evidence.config.data.validation}”, by the mean over seeds, at the validated steps: "
-        f"every {fixed(train.recipe.validate_every)}. Seconds are of these trainings, on "
+        f"every {_validations(evidence)}. Seconds are of these trainings, on "
         f"{machine_words(evidence.results.of(TrainingRecord))}."
     )
     caption = Caption(target_finding(every), conditions, budget.steps)
     return TableView(target_table(found), caption)
+
+
+def _validations(evidence: Evidence) -> str:
+    """ "1 000", or both ends where recipes differ."""
+    every = {run.recipe.validate_every for run in runs(evidence.config).values()}
+    return between(tuple(every), 0)
 
 
 def _training_row(evidence: Evidence, record: TrainingRecord) -> Row:
