@@ -25,7 +25,7 @@ from hitsr.plan.needs import missing_data, missing_devices, missing_weights
 from hitsr.plan.planning import make_plan
 from hitsr.plan.watching import lost, noticed
 from hitsr.specs.ablation import read_ablations
-from hitsr.specs.config import load_config
+from hitsr.specs.config import load_config, recipe_words
 from snakemake.exceptions import WorkflowError
 
 use_utf_8()

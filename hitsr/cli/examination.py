@@ -22,7 +22,7 @@ from hitsr.plan.picture_sets import has_hr_pictures
 from hitsr.plan.planning import Plan
 from hitsr.plan.subjects import find_weights
 from hitsr.records import DatasetRecord, TrainingRecord, read_log
-from hitsr.specs.config import Config, Device, Weights, runs, scaled_networks
+from hitsr.specs.config import Config, Device, Weights, recipe_words, runs, scaled_networks
 from hitsr.specs.steps import Precision
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def examine(plan: Plan | None, reports: Path) -> list[Finding]:
         "disk": lambda: _disk(config),
     }
     if plan:
+        checks["recipe"] = lambda: (Found("ok", line) for line in recipe_words(plan.config))
         checks["data"] = lambda: _data(plan, reports)
         checks["weights"] = lambda: _weights(plan, reports)
         checks["results"] = lambda: _results(plan)

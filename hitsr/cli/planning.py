@@ -14,7 +14,7 @@ from hitsr.plan.jobs import CountJob, TimeJob, TrainJob
 from hitsr.plan.planning import Plan, make_plan
 from hitsr.plan.subjects import BuiltNetwork
 from hitsr.specs.ablation import read_ablations
-from hitsr.specs.config import load_config
+from hitsr.specs.config import load_config, recipe_words
 from hitsr.specs.network import ScaledNetwork
 
 
@@ -27,10 +27,14 @@ def resolve(
 ) -> None:
     """Print a network or run of a config with every value explicit; without NAME, list all names.
 
-    Networks and runs of ablations are included, if they are possible with this config.
+    Networks and runs of ablations are included, if they are possible with this config. What became
+    of a named recipe is told on stderr.
     """
-    known = _known(make_plan(load_config(config), read_ablations(ablations)))
+    loaded = load_config(config)
+    known = _known(make_plan(loaded, read_ablations(ablations)))
     if name is None:
+        for line in recipe_words(loaded):
+            options.say(line)
         print("\n".join(known))
     elif name in known:
         print(known[name].to_json(), end="")

@@ -21,7 +21,7 @@ from hitsr.base.names import FolderName, Name, UserPath
 from hitsr.base.values import Count, CountOrNone, Distinct, Several, Steps, Value
 from hitsr.specs.network import Formulation, Scale, ScaledNetwork
 from hitsr.specs.recipe import Recipe
-from hitsr.specs.recipes import RecipeUse, find_recipe, recipe_or_use, resolved
+from hitsr.specs.recipes import RecipeUse, find_recipe, gates_of, recipe_or_use, resolved
 from hitsr.specs.run import RunSpec, Seed, StartWeights
 from hitsr.specs.source import read_source
 from hitsr.specs.steps import Launch, Precision
@@ -370,6 +370,50 @@ def fresh_run(config: Config, train: Train, name: str, scale: Scale, seed: int) 
         validation=config.data.validation,
         seed=seed,
     )
+
+
+def recipe_words(config: Config) -> list[str]:
+    """What a named recipe became, a line per recipe and scale: whose it is, and what differs.
+
+    Empty for a config that trains nothing, or states the fields of its recipe.
+    """
+    train = config.train
+    if train is None or isinstance(train.recipe, Recipe):
+        return []
+    found: dict[tuple[str, Scale], list[RunSpec]] = {}
+    for run in runs(config).values():
+        if run.seed == train.seeds[0]:
+            name, _ = find_recipe(train.recipe.name, run.network.name, _where(config))
+            found.setdefault((name, run.scale), []).append(run)
+    return [_became(name, users) for (name, _), users in found.items()]
+
+
+def _became(name: str, users: list[RunSpec]) -> str:
+    """What a recipe became for these runs, which are of one scale."""
+    networks, first = [run.network.name for run in users], users[0]
+    _, named = find_recipe(name, networks[0], name)
+    published = named.at(first.scale)
+    changed = [
+        f"{field} {_written(mine)} instead of {_written(theirs)}"
+        for field in Recipe.model_fields
+        if (mine := getattr(first.recipe, field)) != (theirs := getattr(published, field))
+    ]
+    kept = {gate for run in users for gate in gates_of(run)}
+    left = [
+        gate
+        for gate in named.gates
+        if gate.network in networks and gate.scale == first.scale and gate not in kept
+    ]
+    steps = f"without its gates at {', '.join(str(gate.step) for gate in left)}" if left else ""
+    said = "; ".join(filter(None, [", ".join(changed) or "as published", steps]))
+    return f"x{first.scale} of {', '.join(networks)}: recipe {name}, {said}"
+
+
+def _written(value: Any) -> str:
+    """A value of a recipe as a config has it."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_written, value))}]"
+    return f"{value:g}" if isinstance(value, float) else shortened(value).strip("'")
 
 
 def load_config(path: Path) -> Config:

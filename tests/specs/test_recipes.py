@@ -174,7 +174,9 @@ def test_recipes_are_found_from_anywhere_and_ones_of_the_users_own_too(
     (tmp_path / FOLDER).mkdir(parents=True)
     shutil.copy(CHECKOUT / FOLDER / "hit_sr.yaml", tmp_path / FOLDER / "mine.yaml")
     assert named_recipes() == {**theirs, "mine": theirs["hit_sr"]}
-    with pytest.raises(SpecError, match="recipes, hit_sr, mine all say that they are hit_sir's own"):
+    with pytest.raises(
+        SpecError, match="recipes, hit_sr, mine all say that they are hit_sir's own"
+    ):
         runs(_config("own", scales=[2]))
     text = (tmp_path / FOLDER / "mine.yaml").read_text()
     (tmp_path / FOLDER / "mine.yaml").write_text(text.replace("parts: 4", "parts: 3"))

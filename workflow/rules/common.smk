@@ -146,6 +146,8 @@ onstart:
     ]
     if any(missing):
         raise WorkflowError("\n".join(filter(None, missing)))
+    if needed_jobs("train"):
+        print(*recipe_words(CONFIG), sep="\n", file=sys.stderr)
 
 
 def write_late_pages(failed):
