@@ -22,12 +22,14 @@ from hitsr.base.values import Several, Value
 from hitsr.specs.config import Config, Train, fresh_run, runs
 from hitsr.specs.network import NetworkSpec, Scale, ScaledNetwork
 from hitsr.specs.recipe import Recipe
+from hitsr.specs.recipes import fitted
 from hitsr.specs.run import RunSpec
 from hitsr.specs.zoo import NETWORKS, OTHERS, find
 
 ZOO = {**NETWORKS, **OTHERS}
 
-_OF_RECIPE, _DATA = "recipe.", "data"  # what a change may name besides fields of the network
+# What a change may name besides fields of the network: a recipe by its name, its fields, a set.
+_RECIPE, _OF_RECIPE, _DATA = "recipe", "recipe.", "data"
 
 S = TypeVar("S", RunSpec, ScaledNetwork)
 Change = dict[str, Any]  # dotted path -> new value
@@ -48,6 +50,9 @@ class Ablation(Value):
 
     question: str
     base: Names  # each of these networks is changed by every variant
+    # A named recipe that all variants are trained by, but for what they change, within the steps,
+    # batch and patches of the config's recipe; default: the config's.
+    recipe: Name | None = None
     variants: dict[Name, Change] = Field(min_length=2)
     published: tuple[Remark, ...] = ()
     expect: str  # the expected result, and why
@@ -130,14 +135,12 @@ def ablation_rows(name: str, ablation: Ablation, config: Config) -> tuple[Ablati
         )
     order = sorted(ablation.variants, key=lambda variant: variant != ablation.reference)
     return tuple(
-        _row(base, variant, ablation.variants[variant], config, name)
-        for base in ablation.base
-        for variant in order
+        _row(base, variant, ablation, config, name) for base in ablation.base for variant in order
     )
 
 
-def _row(base: str, variant: str, change: Change, config: Config, name: str) -> AblationRow:
-    train = config.train
+def _row(base: str, variant: str, ablation: Ablation, config: Config, name: str) -> AblationRow:
+    train, change = config.train, ablation.variants[variant]
     assert train is not None
     where, scale = f"ablations/{name}.yaml: variants.{variant}", min(train.scales)
     of_network = {key: value for key, value in change.items() if not _is_of_run(key)}
@@ -145,7 +148,8 @@ def _row(base: str, variant: str, change: Change, config: Config, name: str) -> 
     network = full.with_changes(of_network, where)
     network = network.model_copy(update={"name": _name(full, network)})
     made = (
-        _changed(fresh_run(config, train, base, scale, seed), change, where) for seed in train.seeds
+        _changed(fresh_run(config, train, base, scale, seed), change, ablation.recipe, where)
+        for seed in train.seeds
     )
     known = {**_zoo_runs(config, train, scale), **runs(config)}.values()
     published = (ScaledNetwork(network=each, scale=scale) for each in ZOO.values())
@@ -167,33 +171,45 @@ def _zoo_runs(config: Config, train: Train, scale: Scale) -> dict[str, RunSpec]:
     return found
 
 
-def _changed(base: RunSpec, change: Change, where: str) -> RunSpec:
-    """The run with a change, named after the fields that differ."""
+def _changed(planned: RunSpec, change: Change, by: str | None, where: str) -> RunSpec:
+    """A config's run with a change, named after what differs; `by`: a recipe for all variants."""
     of_network = {key: value for key, value in change.items() if not _is_of_run(key)}
     of_recipe = {
         key.removeprefix(_OF_RECIPE): value
         for key, value in change.items()
         if key.startswith(_OF_RECIPE)
     }
-    network = base.network.with_changes(of_network, where)
-    recipe = Recipe.parse({**base.recipe.model_dump(), **of_recipe}, f"{where}: recipe")
-    data = change.get(_DATA, base.data)
+    base = planned.model_copy(update={"recipe": _recipe(planned, by, where)})
+    named = change.get(_RECIPE, by)
+    begun = _recipe(planned, named, where)
+    network = planned.network.with_changes(of_network, where)
+    recipe = Recipe.parse({**begun.model_dump(), **of_recipe}, f"{where}: recipe")
+    data = change.get(_DATA, planned.data)
     changes = {"network": network, "recipe": recipe, "data": data}
     changed = RunSpec.parse({**dict(base), **changes}, where)
     if change and changed == base:
         raise SpecError(
-            f"{where}: changes nothing in {base.network.name} as {base.name} trains it; "
+            f"{where}: changes nothing in {planned.network.name} as {planned.name} trains it; "
             "remove it or correct its values"
         )
-    extra = {key: getattr(recipe, key) for key in of_recipe} | (
-        {_DATA: data} if data != base.data else {}
-    )
-    named = network.model_copy(update={"name": _name(base.network, network, extra)})
-    return changed.model_copy(update={"network": named})
+    extra = {_RECIPE: named} if begun != planned.recipe else {}
+    extra |= {key: getattr(recipe, key) for key in of_recipe}
+    extra |= {_DATA: data} if data != planned.data else {}
+    name = _name(planned.network, network, extra)
+    return changed.model_copy(update={"network": network.model_copy(update={"name": name})})
+
+
+def _recipe(planned: RunSpec, name: Any, where: str) -> Recipe:
+    """The recipe of a config's run, or a named one within its budget."""
+    if name is None:
+        return planned.recipe
+    if not isinstance(name, str):
+        raise SpecError(f"{where}: recipe: must be the name of a recipe (got {shortened(name)})")
+    return fitted(name, planned.network.name, planned.scale, planned.recipe, where)
 
 
 def _is_of_run(key: str) -> bool:
-    return key == _DATA or key.startswith(_OF_RECIPE)
+    return key in (_RECIPE, _DATA) or key.startswith(_OF_RECIPE)
 
 
 def _shared(made: S, known: Iterable[S]) -> S:

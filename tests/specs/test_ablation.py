@@ -10,6 +10,7 @@ from hitsr.base.errors import SpecError
 from hitsr.specs.ablation import Ablation, ablation_rows, pick, read_ablations
 from hitsr.specs.config import Config, load_config, runs
 from hitsr.specs.network import NetworkSpec
+from hitsr.specs.recipe import Recipe
 from hitsr.specs.zoo import NETWORKS, find
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,11 @@ def ablation(base: str | list[str] = "hit_sir", **variants: dict[str, Any]) -> A
         {"question": "?", "base": base, "variants": {"as_is": {}, **variants}, "expect": "."},
         "ablations/a.yaml",
     )
+
+
+def by(recipe: str, **variants: dict[str, Any]) -> Ablation:
+    """An ablation whose variants are all trained by a named recipe."""
+    return ablation(**variants).model_copy(update={"recipe": recipe})
 
 
 def rows(made: Ablation, made_for: Config | None = None):
@@ -80,6 +86,36 @@ def test_recipe_and_data_are_patched_too_and_leave_the_measured_network_alone() 
     assert found["slow"].network == found["more"].network == found["as_is"].network
 
 
+def test_a_recipe_is_taken_by_its_name_within_the_steps_and_patches_of_the_config() -> None:
+    found = rows(ablation(theirs={"recipe": "swinir_ng", "recipe.ema": 0.9}))
+    (run,) = found["theirs"].runs
+    assert run.name == "hit_sir.recipe_swinir_ng.ema_0.9-x2-s1"
+    assert run.recipe == Recipe(
+        **RECIPE, betas=(0.9, 0.999), warm_up=4, milestones=(40, 60, 80, 85, 90, 95), ema=0.9
+    ).model_copy(update={"learning_rate": 4e-4})
+    assert found["as_is"].runs[0].recipe == Recipe(**RECIPE)
+
+
+def test_all_variants_may_be_trained_by_one_named_recipe() -> None:
+    found = rows(
+        by("hit_sr", slow={"recipe.learning_rate": 2e-4}, own={"recipe": "srformer_light"})
+    )
+    names = {variant: row.runs[0].name for variant, row in found.items()}
+    assert names == {
+        "as_is": "hit_sir.recipe_hit_sr-x2-s1",
+        "slow": "hit_sir.recipe_hit_sr.learning_rate_0.0002-x2-s1",
+        "own": "hit_sir.recipe_srformer_light-x2-s1",
+    }
+    assert found["slow"].runs[0].recipe == found["own"].runs[0].recipe
+
+
+def test_a_config_s_run_is_shared_where_it_is_trained_by_that_recipe_already() -> None:
+    made, given = by("hit_sr", own={"recipe": "swinir_light"}), {"from": "own", "steps": 100}
+    found = rows(made, config(recipe=given, scales=[2]))
+    assert found["as_is"].runs == (runs(config(recipe=given, scales=[2]))["hit_sir-x2-s1"],)
+    assert found["own"].runs[0].name == "hit_sir.recipe_swinir_light-x2-s1"
+
+
 def test_every_base_has_its_own_rows() -> None:
     made = ablation(["hit_sir", "hit_srf"], fixed={"windows.ratios": [1] * 6})
     found = ablation_rows("a", made, config())
@@ -95,6 +131,8 @@ def test_every_base_has_its_own_rows() -> None:
         ({"recipe.learning_rate": 2e-3}, "changes nothing in hit_sir"),
         ({"windows.shfit": True}, "did you mean 'windows.shift'?"),
         ({"recipe.learning_rat": 1}, "did you mean 'learning_rate'?"),
+        ({"recipe": "hit_rs"}, "no recipe 'hit_rs'; did you mean 'hit_sr'?"),
+        ({"recipe": {"steps": 3}}, "recipe: must be the name of a recipe"),
         ({"mixer.heads": 7}, "heads"),
         ({"windows.ratios": [0.3, 1, 2, 4, 6, 8]}, "gives no whole window side"),
     ],

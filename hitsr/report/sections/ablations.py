@@ -118,8 +118,11 @@ def _conditions(evidence: Evidence, budget: Budget, study: Resolved) -> str:
     seeds = counted(budget.seeds, "seed")
     reduced = ", networks reduced in size" if budget.reduction else ""
     over = "seeds and pictures" if budget.seeds > 1 else "pictures alone: of one seed"
+    recipe = "the recipe of the configuration"
+    if study.ablation.recipe:
+        recipe = f"the recipe {study.ablation.recipe}, in the configuration’s steps and batches"
     return (
-        f"×{scale}, {seeds}{reduced}; trained by the recipe of the configuration, but for what a "
+        f"×{scale}, {seeds}{reduced}; trained by {recipe}, but for what a "
         f"variant changes. Intervals are of the mean difference on the same pictures, over {over}. "
         f"FLOPs ×{scale}, latency ×{timed}."
     )
