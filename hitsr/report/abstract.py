@@ -34,7 +34,8 @@ def _trained(evidence: Evidence, budget: Budget) -> str:
         count = len(evidence.config.networks)
         reduced = ", reduced in size," if budget.reduction else ""
         were = f"network{reduced} was" if count == 1 else f"networks{reduced} were"
-        which = f"{number_word(count)} {were} trained by one recipe"
+        recipe = "one recipe" if budget.is_one_recipe else "the recipe of each"
+        which = f"{number_word(count)} {were} trained by {recipe}"
     return sentence(f"{which}; {quality}." if quality else f"{which}.")
 
 

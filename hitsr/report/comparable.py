@@ -2,19 +2,28 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from hitsr.records import BICUBIC_LR
 from hitsr.report.typeset import fixed, listed, size
+from hitsr.specs.recipes import differences, published_recipe, scaled
 from hitsr.specs.run import RunSpec, StartWeights
 from hitsr.specs.zoo import NETWORKS
 
 PAPER_OUTPUT = (1280, 720)  # width, height that its FLOPs and run times are of
-# The paper's training budget, from the options files of its code.
+# The paper's training budget, from the options files of its code; `specs.recipes` knows the rest.
 PAPER_STEPS = 500_000
 PAPER_BATCH = 64
 PAPER_PATCH = 64
 PAPER_TRAINING_SET = "DIV2K"
 PAPER_TRAINING_PICTURES = 800
+# Fields of a recipe as readers would call them, where their name does not say it.
+_FIELDS = {
+    "betas": "Adam’s betas",
+    "ema": "average of weights (EMA)",
+    "upsampler_only": "steps of the upsampler alone",
+    "warm_up": "warm-up",
+}
 # Words in the names of GPUs for data centres, such as the paper's A100.
 _DATA_CENTRE = frozenset(
     {
@@ -41,6 +50,51 @@ def hindrance(
     return f"not judged: {listed(reasons)}" if reasons else ""
 
 
+def recipe_hindrance(run: RunSpec | None) -> str:
+    """Why numbers of a run are not held against printed ones, though its budget is the paper's.
+
+    Each network was published with a recipe of its own. By another one its numbers may be compared
+    with those of others that were trained so, and not with print.
+    """
+    if run is None or run.network.name not in NETWORKS:
+        return ""
+    words = recipe_differences(run)
+    return f"not judged: trained otherwise than published, by {words}" if words else ""
+
+
+def recipe_differences(run: RunSpec) -> str:
+    """In what a run's recipe is not the one that its network was published with; else empty.
+
+    Milestones and warm-up are compared as shares of the steps.
+    """
+    published = published_recipe(run.network.name, run.scale)
+    if published is None:
+        return ""
+    _, theirs = published
+    found = differences(run.recipe, scaled(theirs, run.recipe.steps))
+    if run.recipe.steps != theirs.steps:
+        found = {"steps": (run.recipe.steps, theirs.steps)} | found
+    return listed(
+        [
+            f"{_FIELDS.get(field, field.replace('_', ' '))} {_written(mine)} instead of "
+            f"{_written(printed)}"
+            for field, (mine, printed) in found.items()
+        ]
+    )
+
+
+def _written(value: Any) -> str:
+    """A value of a recipe, as readers write it."""
+    match value:
+        case None:
+            return "none"
+        case tuple():
+            return "/".join(map(_written, value)) or "none"
+        case int():
+            return fixed(value)
+    return f"{value:g}"
+
+
 def size_hindrance(output_size: tuple[int, int]) -> str:
     """Why a cost is shown but not judged: the paper's are of one output size."""
     if output_size == PAPER_OUTPUT:
@@ -60,6 +114,12 @@ def steps_words(steps: int) -> str:
     return f"{fixed(steps)} of {fixed(PAPER_STEPS)} iterations"
 
 
+def has_full_steps(run: RunSpec) -> bool:
+    """Whether a run has as many steps as the paper, or as its network was published with."""
+    published = published_recipe(run.network.name, run.scale)
+    return run.recipe.steps in (PAPER_STEPS, published[1].steps if published else PAPER_STEPS)
+
+
 def starts_from_file(run: RunSpec) -> bool:
     """Whether a run, or one that it starts from, starts from a file of weights."""
     start = run.start_from
@@ -68,7 +128,7 @@ def starts_from_file(run: RunSpec) -> bool:
 
 def _reasons(run: RunSpec) -> Iterator[str]:
     recipe, published = run.recipe, NETWORKS.get(run.network.name)
-    if recipe.steps != PAPER_STEPS:
+    if not has_full_steps(run):
         yield steps_words(recipe.steps)
     if recipe.batch != PAPER_BATCH:
         yield f"batch {recipe.batch} instead of {PAPER_BATCH}"

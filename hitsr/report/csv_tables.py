@@ -72,7 +72,8 @@ _TRAINING = _columns(
     run=run.name network=run.network.name scale=run.scale seed=run.seed
     params training_pictures=pictures
     steps=run.recipe.steps batch=run.recipe.batch patch_px=run.recipe.patch
-    learning_rate=run.recipe.learning_rate
+    learning_rate=run.recipe.learning_rate warm_up_steps=run.recipe.warm_up ema=run.recipe.ema
+    precision=run.recipe.precision
     final_loss final_validation_psnr_db
     seconds=provenance.seconds device=provenance.device threads=provenance.threads
     weights_sha256

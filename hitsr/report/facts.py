@@ -29,7 +29,7 @@ from hitsr.records import (
     WindowAttribution,
 )
 from hitsr.records.doubts import count_doubts, time_doubts
-from hitsr.report.comparable import hindrance, size_hindrance
+from hitsr.report.comparable import hindrance, recipe_hindrance, size_hindrance
 from hitsr.report.gather import Result, Results
 from hitsr.report.names import USUAL, Load, Setup, printed_name
 from hitsr.report.published import PAPER_RUNTIME_SCALE, Published, Quote, Successor
@@ -112,6 +112,7 @@ class Fact(NamedTuple):
     law: PowerLaw | None = None  # fitted to samples over items
     session: str | None = None  # equal for times that were taken in turns
     hindrance: str = ""  # why the number may not be judged against the paper's
+    recipe_hindrance: str = ""  # why it may not be held against a printed number
     source: str = ""
     doubts: tuple[str, ...] = ()  # about the measurement; the number is shown, marked
 
@@ -328,6 +329,7 @@ def _training(record: TrainingRecord, log: Sequence[LogLine], lr: Degradations) 
         seed=run.seed,
         subject=run.name,
         hindrance=hindrance_of(run, run.validation, run.scale, lr),
+        recipe_hindrance=recipe_hindrance(run),
     )
     yield fact
     yield fact._replace(quantity="training_seconds", samples=(record.provenance.seconds,))
@@ -358,6 +360,7 @@ def _of_subject(subject: Subject, dataset: str | None, lr: Degradations) -> dict
         "seed": run.seed if run else None,
         "dataset": dataset,
         "hindrance": hindrance_of(run, dataset, subject.scale, lr),
+        "recipe_hindrance": recipe_hindrance(run),
     }
 
 

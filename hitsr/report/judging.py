@@ -5,11 +5,12 @@ tables and verdicts in the ledger both come from `judge`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from hitsr.report.estimates import PairedDifference
 from hitsr.report.evidence import Evidence
+from hitsr.report.facts import Fact
 from hitsr.report.names import label
 from hitsr.report.typeset import THIN_SPACE, fixed, signed
 from hitsr.specs.claims import NetworkClaim
@@ -215,7 +216,7 @@ def judged_print(
     level = evidence.level(quantity, network, **where)
     is_trained = any(row.seed is not None for row in rows)
     tolerance = tolerance_of(claim, quantity, dataset, is_released=not is_trained)
-    hindrance = next((row.hindrance for row in rows if row.hindrance), "")
+    hindrance = hindrance_among(rows, is_printed=True)
     if tolerance is None:
         hindrance = hindrance or "not judged: no tolerance was fixed for a training’s number"
     if level is None:
@@ -225,6 +226,15 @@ def judged_print(
     here = None if level is None else _with_interval(*level)
     name = f"{label(network)}{f', {dataset}' if dataset else ''} ×{scale}"
     return JudgedNumber(name, style, expected, printed, here, judge(expected, here, hindrance))
+
+
+def hindrance_among(rows: Iterable[Fact], *, is_printed: bool) -> str:
+    """Why numbers may not be judged; `is_printed`: by a printed number, which has its recipe."""
+    rows = tuple(rows)
+    reasons = [row.hindrance for row in rows]
+    if is_printed:
+        reasons += [row.recipe_hindrance for row in rows]
+    return next(filter(None, reasons), "")
 
 
 def tolerance_of(

@@ -1,7 +1,7 @@
 """Claims about pairs: one number beside the other, in per cent or as their difference."""
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import chain, product
 from typing import Any, NamedTuple
 
 from hitsr.plan.jobs import TrainJob
@@ -19,6 +19,7 @@ from hitsr.report.judging import (
     absence,
     below,
     gain_of,
+    hindrance_among,
     near,
     of_difference,
 )
@@ -156,7 +157,7 @@ def _compared(
         return None if printed is None else quoted_number(name, style, printed)
     if not all(sides):
         return judged_number(name, style, expected, printed, None, _absence(evidence, pair, place))
-    reason = next((row.hindrance for rows in sides for row in rows if row.hindrance), "")
+    reason = hindrance_among(chain(*sides), is_printed=claim.expect == "printed")
     if place.quantity in PRINTED_SCORES and place.dataset not in evidence.paper_sets:
         reason = reason or "not judged: no test set of the paper"
     if claim.expect == "printed" and printed is None:

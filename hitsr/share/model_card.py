@@ -62,11 +62,13 @@ def _training(record: TrainingRecord) -> str:
     recipe, made = record.run.recipe, record.provenance
     commit = f"{made.commit or 'unknown'}{' with changes' if made.dirty else ''}"
     start = record.run.start_from
+    average = f"; average of weights, decay {recipe.ema:g}" if recipe.ema else ""
     facts = {
         "run": f"{record.run.name} ({record.run.hash})",
         "data": f"{record.run.data}, {record.pictures} pictures",
         "recipe": f"{recipe.steps:,} steps of {recipe.batch} patches, {recipe.patch} px a side; "
-        f"L1, Adam, learning rate {recipe.learning_rate:g}; products in {recipe.precision}",
+        f"L1, Adam, learning rate {recipe.learning_rate:g}{average}; "
+        f"products in {recipe.precision}",
         "started from": start.name if start else "fresh weights",
         "seed": str(record.run.seed),
         "code": f"hitsr {made.versions.get('hitsr', 'unknown')}, commit {commit}",

@@ -1,5 +1,6 @@
 """Small synthetic results folders, written as the pipeline writes them."""
 
+import copy
 import json
 import shutil
 from dataclasses import replace
@@ -60,11 +61,9 @@ EVERYTHING: dict[str, object] = {
     "scaling": {"samples": 2},
     "ablations": ["window_schedule"],
 }
-# Changes that make it the paper's protocol.
+# Changes that make it the protocols of the publications.
 PAPERS: dict[str, object] = {
-    "train__recipe__steps": 500_000,
-    "train__recipe__batch": 64,
-    "train__recipe__patch": 64,
+    "train__recipe": {"from": "own"},
     "train__changes": {},
     "data__train": "DIV2K",
     "data__test": ["Set5"],
@@ -94,7 +93,7 @@ def make_config(root: Path, **changes: object) -> Config:
         *parents, leaf = path.split("__")
         for part in parents:
             here = here[part]
-        here[leaf] = value
+        here[leaf] = copy.deepcopy(value)
     data["efficiency"]["latency"].setdefault("device", "cpu")  # also where there is a GPU
     if data["train"]:
         data["train"].setdefault("device", "cpu")

@@ -3,7 +3,7 @@
 import pytest
 
 from hitsr.report.budget import budget_of
-from hitsr.report.comparable import hindrance, is_data_centre
+from hitsr.report.comparable import hindrance, is_data_centre, recipe_differences
 from hitsr.report.judging import printed_number
 from hitsr.report.ledger import rulings
 from hitsr.specs.config import runs
@@ -49,6 +49,69 @@ def test_each_difference_is_named_and_is_enough_for_table_and_ledger(papers, cha
     scored = [n for r in rulings(evidence) for n in r.numbers if n.here and "Set5" in n.name]
     assert len(scored) > 4
     assert {number.verdict for number in scored} == {"not_testable"}
+
+
+def by_one(papers, recipe="hit_sr", **changes):
+    """Networks trained by one recipe, all scored on Set5."""
+    folder = papers(train__recipe=recipe, train__seeds=[1, 2, 3], **changes)
+    for name in runs(folder.config):
+        folder.quality(name, "Set5", 38.5 if name.startswith("hit") else 38.0)
+    return folder.evidence()
+
+
+def test_a_network_trained_by_another_recipe_is_not_held_against_print(papers):
+    evidence = by_one(papers)
+    assert budget_of(evidence).is_papers  # its budget, that is
+    found = {
+        network: printed_number(evidence, "psnr_db", network, 2, "Set5").judgement
+        for network in ("swinir_light", "hit_sir")
+    }
+    assert found["hit_sir"].verdict == "not_reproduced"
+    assert found["swinir_light"].verdict == "not_testable"
+    assert found["swinir_light"].reason == (
+        "not judged: trained otherwise than published, by learning rate 0.0005 instead of 0.0002, "
+        "Adam’s betas 0.9/0.99 instead of 0.9/0.999 and average of weights (EMA) none instead of "
+        "0.999"
+    )
+
+
+def test_networks_trained_by_one_recipe_may_be_compared_with_each_other(papers):
+    ruled = {ruling.claim.id: ruling for ruling in rulings(by_one(papers))}
+    assert ruled["general_strategy"].verdict == "reproduced"
+    (gain,) = [n for n in ruled["gain_hit_sir_x2"].numbers if n.here and n.style.unit == "dB"]
+    assert "trained otherwise than published" in gain.judgement.reason
+
+
+def test_the_page_says_by_which_recipe_each_network_was_trained(papers):
+    assert budget_of(by_one(papers)).recipes == (
+        "SwinIR-Light: by hit_sr; not as published, by learning rate 0.0005 instead of 0.0002, "
+        "Adam’s betas 0.9/0.99 instead of 0.9/0.999 and average of weights (EMA) none instead of "
+        "0.999.",
+        "HiT-SIR: by hit_sr; as published.",
+    )
+    own = budget_of(by_one(papers, "own", train__scales=[2, 3]))
+    assert own.recipes == (
+        "SwinIR-Light: by swinir_light; as published.", "HiT-SIR: by hit_sr; as published.",
+    )  # fmt: skip
+    assert not own.is_one_recipe
+    assert own.steps == "250\u202f000 to 500\u202f000 iterations, as published"
+    page = papers(train__recipe="hit_sr").everything().render() / "index.html"
+    assert "HiT-SIR: by hit_sr; as published." in page.read_text()
+
+
+def test_schedules_are_compared_as_shares_of_the_steps(papers):
+    shorter = only_run(papers(train__recipe={"from": "own", "steps": 1000}))
+    assert recipe_differences(shorter) == "steps 1\u202f000 instead of 500\u202f000"
+    fields = {"steps": 1000, "batch": 64, "patch": 64, "learning_rate": 2e-4, "ema": 0.999}
+    flat = only_run(papers(train__recipe={**fields, "betas": [0.9, 0.999]}))
+    assert recipe_differences(flat) == (
+        "steps 1\u202f000 instead of 500\u202f000 and milestones none instead of 500/800/900/950"
+    )
+
+
+@pytest.mark.parametrize("aside", [{"parts": 2}, {"precision": "tf32"}, {"log_every": 7}])
+def test_how_a_step_is_computed_and_logged_is_no_other_recipe(papers, aside):
+    assert recipe_differences(only_run(papers(train__recipe={"from": "own", **aside}))) == ""
 
 
 @pytest.mark.parametrize("seeds", [[1], [1, 2], [7, 8, 9]])
