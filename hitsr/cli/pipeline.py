@@ -14,6 +14,7 @@ from hitsr.cli.sharing import make_folder
 from hitsr.cli.subject import scored, upscaler
 from hitsr.plan.archives import DATASETS
 from hitsr.plan.jobs import PrepareJob, QualityJob, RestoreJob, TrainJob
+from hitsr.specs.recipes import gates_of
 from hitsr.specs.run import RunSpec
 
 
@@ -174,6 +175,7 @@ def train(
                 device=device,
                 compile=compiled,
                 graph="auto" if graph is None else graph,
+                gates=gates_of(spec),
             )
         ]
     from hitsr.cli.doing import training

@@ -131,7 +131,12 @@ def named_recipes() -> Mapping[str, NamedRecipe]:
 @cache
 def _read(folder: Path, _status: tuple[tuple[Path, int, int], ...]) -> dict[str, NamedRecipe]:
     """The recipes of a folder, which are asked for many times; files of these sizes and times."""
-    return NamedRecipe.read_all(folder, "recipes")
+    found = NamedRecipe.read_all(folder, "recipes")
+    if OWN in found:
+        raise SpecError(
+            f"{folder}: a recipe called {OWN}, which stands for each network's; rename it"
+        )
+    return found
 
 
 def find_recipe(name: str, network: str, where: str) -> tuple[str, NamedRecipe]:

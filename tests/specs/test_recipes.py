@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from hitsr.base.errors import SpecError
 from hitsr.base.shipped import CHECKOUT
+from hitsr.cli import app
 from hitsr.plan.planning import make_plan
-from hitsr.specs.config import Config, load_config, runs
+from hitsr.specs.config import Config, load_config, recipe_words, runs
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.recipes import FOLDER, NamedRecipe, find_recipe, gates_of, named_recipes, scaled
 from hitsr.specs.run import RunSpec, StartWeights
@@ -18,6 +20,7 @@ from hitsr.specs.zoo import NETWORKS
 
 PAPER = CHECKOUT / "configs" / "paper.yaml"
 GATED = "hit_srf-x2-s1226"
+RECIPE = {"steps": 100, "batch": 4, "patch": 24, "learning_rate": 2e-3}
 
 
 def _config(recipe: Any, **train: Any) -> Config:
@@ -182,6 +185,42 @@ def test_recipes_are_found_from_anywhere_and_ones_of_the_users_own_too(
     (tmp_path / FOLDER / "mine.yaml").write_text(text.replace("parts: 4", "parts: 3"))
     with pytest.raises(SpecError, match=r"mine\.yaml: recipe: parts: a batch of 64 cannot be"):
         named_recipes()
+
+
+def test_no_recipe_is_called_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / FOLDER).mkdir(parents=True)
+    shutil.copy(CHECKOUT / FOLDER / "hit_sr.yaml", tmp_path / FOLDER / "own.yaml")
+    with pytest.raises(SpecError, match="a recipe called own, which stands for each network's"):
+        named_recipes()
+
+
+def test_what_became_of_a_recipe_is_told():
+    assert recipe_words(_config(RECIPE)) == []
+    first, *_ = recipe_words(_config("hit_sr", scales=[2, 3]))
+    assert first == f"x2 of {', '.join(NETWORKS)}: recipe hit_sr, as published"
+    told = recipe_words(_config({"from": "own", "steps": 1000, "ema": None}, scales=[2, 3]))
+    assert len(told) == 8
+    assert told[0] == (
+        "x2 of swinir_light: recipe swinir_light, steps 1000 instead of 500000, milestones [500, "
+        "800, 900, 950] instead of [250000, 400000, 450000, 475000], ema null instead of 0.999"
+    )
+    (gated,) = [line for line in told if "gates" in line]
+    assert gated.startswith("x2 of hit_sir, hit_sng, hit_srf: recipe hit_sr, steps 1000 instead")
+    assert gated.endswith("; without its gates at 50000, 100000, 200000")
+
+
+def test_gates_that_are_left_out_for_another_reason_are_told_too():
+    (told,) = recipe_words(_config("hit_sr", scales=[2], changes={"depths": [6]}))
+    assert told.endswith("recipe hit_sr, as published; without its gates at 50000, 100000, 200000")
+
+
+def test_resolve_tells_it_beside_the_names():
+    shown = CliRunner().invoke(app, ["resolve", str(PAPER)])
+    assert "x4 of swinir_light, swinir_ng" in shown.stderr
+    assert "recipe" not in shown.stdout.splitlines()[0]
+    whole = CliRunner().invoke(app, ["resolve", str(PAPER), GATED])
+    assert RunSpec.model_validate_json(whole.stdout).recipe == named_recipes()["hit_sr"].at(2)
 
 
 def test_a_network_without_a_recipe_of_its_own_is_told():
