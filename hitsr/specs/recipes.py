@@ -145,7 +145,7 @@ def find_recipe(name: str, network: str, where: str) -> tuple[str, NamedRecipe]:
     if name != OWN:
         if name not in known:
             hint = did_you_mean(name, [*known, OWN])
-            raise SpecError(f"{where}: no recipe {shortened(name)}; {hint}")
+            raise SpecError(f"{where}: no recipe {shortened(name)} in {FOLDER}; {hint}")
         return name, known[name]
     found = [each for each, recipe in known.items() if network in recipe.networks]
     if len(found) != 1:

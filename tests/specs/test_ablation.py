@@ -131,7 +131,7 @@ def test_every_base_has_its_own_rows() -> None:
         ({"recipe.learning_rate": 2e-3}, "changes nothing in hit_sir"),
         ({"windows.shfit": True}, "did you mean 'windows.shift'?"),
         ({"recipe.learning_rat": 1}, "did you mean 'learning_rate'?"),
-        ({"recipe": "hit_rs"}, "no recipe 'hit_rs'; did you mean 'hit_sr'?"),
+        ({"recipe": "hit_rs"}, "no recipe 'hit_rs' in configs/recipes; did you mean 'hit_sr'?"),
         ({"recipe": {"steps": 3}}, "recipe: must be the name of a recipe"),
         ({"mixer.heads": 7}, "heads"),
         ({"windows.ratios": [0.3, 1, 2, 4, 6, 8]}, "gives no whole window side"),

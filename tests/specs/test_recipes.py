@@ -109,8 +109,11 @@ def test_scaling_back_and_forth_changes_nothing():
 @pytest.mark.parametrize(
     ("recipe", "told"),
     [
-        ("hit_rs", r"paper: train\.recipe: no recipe 'hit_rs'; did you mean 'hit_sr'\?"),
-        ("zzz", r"no recipe 'zzz'; known: hit_sr, own, srformer_light, swinir_light, swinir_ng"),
+        (
+            "hit_rs",
+            r"paper: train\.recipe: no recipe 'hit_rs' in configs/recipes; did you mean 'hit_sr'\?",
+        ),
+        ("zzz", "known: hit_sr, own, srformer_light, swinir_light, swinir_ng"),
         ({"from": "hit_sr", "step": 10}, r"paper: train\.recipe: no field 'step'; did you mean"),
         ({"from": "hit_sr", "steps": "many"}, r"train\.recipe: steps: must be a whole number"),
         ({"from": "hit_sr", "steps": 0}, r"train\.recipe: steps: must be at least 1"),
