@@ -12,6 +12,7 @@ from hitsr.base.errors import SpecError
 from hitsr.base.shipped import CHECKOUT
 from hitsr.cli import app
 from hitsr.plan.planning import make_plan
+from hitsr.specs.ablation import read_ablations
 from hitsr.specs.config import Config, load_config, recipe_words, runs
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.recipes import FOLDER, NamedRecipe, find_recipe, gates_of, named_recipes, scaled
@@ -169,6 +170,16 @@ def test_the_gates_are_in_the_job_of_the_run_that_they_fit_and_not_in_its_hash()
     assert not gates_of(on_another_set)
     rounded = {"parts": 8, "precision": "tf32", "deterministic": False, "validate_every": 10_000}
     assert gates_of(_run({"from": "hit_sr", **rounded})) == jobs[GATED].gates
+
+
+@pytest.mark.parametrize("networks", [list(NETWORKS), []])
+def test_training_pictures_are_as_large_as_the_patches_that_are_cut(networks: list[str]):
+    data = _config({"from": "own", "patch": 32}).model_dump() | {"networks": networks}
+    config = Config.parse(data | {"ablations": ["recipe"]}, "mine.yaml")
+    jobs = make_plan(config, {"recipe": read_ablations(CHECKOUT / "ablations")["recipe"]}).jobs
+    prepared = {job.dataset: job.patch for job in jobs if job.kind == "prepare"}
+    assert {name for name, patch in prepared.items() if patch} == {"DIV2K"}
+    assert prepared["DIV2K"] == 32
 
 
 def test_recipes_are_found_from_anywhere_and_ones_of_the_users_own_too(
