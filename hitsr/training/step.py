@@ -155,6 +155,8 @@ class TrainingStep:
             for name, parameter in self._parameters.items():
                 parameter.requires_grad_(self.taken > ends or name.startswith(UPSAMPLER))
             self._optimizer.zero_grad()
+            if self.taken == ends + 1:
+                self._optimizer.state.clear()  # as where all begin to learn together
             self._captured, self._problem, self._launched = None, None, 0
 
     def _set_learning_rate(self, rate: float) -> None:
