@@ -1,6 +1,7 @@
 """Records of training runs, and the lines of their logs."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, StrictBool
 
@@ -27,6 +28,12 @@ class Session(Value):
     commit: str | None = None  # of hitsr
     code: str | None = None  # hash of the code of training (`plan.fingerprint`)
     torch: str | None = None  # its version
+
+    @property
+    def place(self) -> str:
+        """ "4 × NVIDIA H100"."""
+        several = f"{self.devices}\u00a0× " if self.devices > 1 else ""
+        return several + self.device_name
 
 
 class GateResult(Value):
@@ -60,6 +67,13 @@ class TrainingRecord(Record):
     final_validation_psnr_db: Decibels | None
     weights_sha256: str
     log_sha256: str | None = None  # None: made before records named their logs
+
+    @property
+    def validated(self) -> Literal["weights", "averaged weights"]:
+        """What its validation PSNR is of."""
+        recipe = self.run.recipe
+        is_average = recipe.ema is not None and recipe.validated == "average"
+        return "averaged weights" if is_average else "weights"
 
 
 class LogLine(Value):

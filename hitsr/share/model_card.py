@@ -3,11 +3,12 @@
 It states only what records say; anything else is "Not recorded." or "Not measured.".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from hitsr.records import QualityRecord, TrainingRecord
+from hitsr.records import QualityRecord, Session, TrainingRecord
 from hitsr.specs.network import ScaledNetwork
+from hitsr.specs.recipe import Recipe
 
 ExportFormat = Literal["safetensors", "onnx", "torch"]
 
@@ -26,6 +27,25 @@ session = onnxruntime.InferenceSession("model.onnx")
 import torch
 
 model = torch.export.load("model.pt2").module()  # (b, 3, h, w) in [0, 1] -> x{scale}""",
+}
+
+
+# Fields of a recipe that the card has a sentence for, or that change no weights.
+_SAID = frozenset(
+    {
+        *("steps", "batch", "patch", "learning_rate", "milestones", "decay", "precision"),
+        *("log_every", "validate_every", "validated"),
+    }
+)
+_FIELDS = {
+    "betas": "betas {0[0]:g} and {0[1]:g}",
+    "warm_up": "rising over the first {:,} steps",
+    "cosine_to": "falling to {:g} of it along half a cosine",
+    "upsampler_only": "only the upsampler in the first {:,} steps",
+    "ema": "exponential moving average of weights (EMA), decay {:g}",
+    "clip": "gradients clipped at norm {:g}",
+    "parts": "each batch in {} parts",
+    "deterministic": "kernels that may not repeat every bit",
 }
 
 
@@ -62,20 +82,39 @@ def _training(record: TrainingRecord) -> str:
     recipe, made = record.run.recipe, record.provenance
     commit = f"{made.commit or 'unknown'}{' with changes' if made.dirty else ''}"
     start = record.run.start_from
-    average = f"; average of weights, decay {recipe.ema:g}" if recipe.ema else ""
+    how = ", ".join(["L1", "Adam", f"learning rate {recipe.learning_rate:g}", *_extras(recipe)])
     facts = {
         "run": f"{record.run.name} ({record.run.hash})",
         "data": f"{record.run.data}, {record.pictures} pictures",
         "recipe": f"{recipe.steps:,} steps of {recipe.batch} patches, {recipe.patch} px a side; "
-        f"L1, Adam, learning rate {recipe.learning_rate:g}{average}; "
-        f"products in {recipe.precision}",
+        f"{how}; products in {recipe.precision}",
         "started from": start.name if start else "fresh weights",
         "seed": str(record.run.seed),
         "code": f"hitsr {made.versions.get('hitsr', 'unknown')}, commit {commit}",
-        "device": made.device_name,
+        "device": _sessions(record.sessions) or made.device_name,
+        **({"skipped steps": f"{len(record.skipped)}, not finite"} if record.skipped else {}),
         "weights": f"sha256 {record.weights_sha256}",
     }
     return _table(("", ""), list(facts.items()))
+
+
+def _extras(recipe: Recipe) -> Iterator[str]:
+    """What changes weights and is not by default, in the recipe's order."""
+    if recipe.milestones:
+        steps = ", ".join(f"{step:,}" for step in recipe.milestones)
+        yield f"times {recipe.decay:g} after steps {steps}"
+    for name, field in Recipe.model_fields.items():
+        value = getattr(recipe, name)
+        if name not in _SAID and value != field.default:
+            yield _FIELDS.get(name, f"{name.replace('_', ' ')} {{}}").format(value)
+
+
+def _sessions(sessions: Sequence[Session]) -> str:
+    """ "4 × NVIDIA H100"; of several sessions: "steps 1 to 900 on …, 901 to 2,000 on …"."""
+    if len(sessions) == 1:
+        return sessions[0].place
+    parts = (f"{s.first_step:,} to {s.last_step:,} on {s.place}" for s in sessions)
+    return f"{len(sessions)} sessions: steps {', '.join(parts)}" if sessions else ""
 
 
 def _metrics(records: Sequence[QualityRecord]) -> str:

@@ -1,8 +1,9 @@
 import json
+from typing import Any
 
 import yaml
 
-from hitsr.records import PictureScore, Provenance, QualityRecord, TrainingRecord
+from hitsr.records import PictureScore, Provenance, QualityRecord, Session, TrainingRecord
 from hitsr.share.model_card import model_card
 from hitsr.specs.network import ScaledNetwork
 from hitsr.specs.recipe import Recipe
@@ -44,18 +45,59 @@ def test_missing_records_are_mentioned():
     assert "## Metrics\n\nNot measured." in card
 
 
-def test_the_card_describes_the_training():
+def trained(recipe: dict[str, Any] | None = None, **fields: Any) -> TrainingRecord:
+    usual = {"steps": 500_000, "batch": 64, "patch": 64, "learning_rate": 5e-4}
     run = RunSpec(
         network=SUBJECT.network, scale=2, data="DIV2K", validation="Set5", seed=7,
-        recipe=Recipe(steps=500_000, batch=64, patch=64, learning_rate=5e-4),
+        recipe=Recipe.model_validate(usual | (recipe or {})),
     )  # fmt: skip
-    record = TrainingRecord(
+    return TrainingRecord(
         subject=run.name, job_hash=run.hash, provenance=MADE, run=run, params=1, pictures=800,
-        final_loss=0.01, final_validation_psnr_db=None, weights_sha256="cafe",
+        final_loss=0.01, final_validation_psnr_db=None, weights_sha256="cafe", **fields,
     )  # fmt: skip
-    card = model_card(SUBJECT, 1, "torch", "weights", record)
+
+
+def test_the_card_describes_the_training():
+    card = model_card(SUBJECT, 1, "torch", "weights", trained())
     for fact in ("DIV2K, 800 pictures", "500,000 steps of 64", "| seed | 7 |", "sha256 cafe"):
         assert fact in card
+    assert "Adam, learning rate 0.0005; products in float32" in card
+    assert "| device | some CPU |" in card
+    assert "skipped" not in card
+
+
+def test_the_card_names_what_is_not_usual_of_a_recipe():
+    recipe = {
+        "milestones": (250_000, 400_000), "warm_up": 20_000, "ema": 0.999, "clip": 0.5,
+        "parts": 4, "betas": (0.9, 0.999), "upsampler_only": 50_000, "deterministic": False,
+    }  # fmt: skip
+    (line,) = (
+        line
+        for line in model_card(SUBJECT, 1, "torch", "w", trained(recipe)).splitlines()
+        if line.startswith("| recipe")
+    )
+    for fact in (
+        "times 0.5 after steps 250,000, 400,000",
+        "rising over the first 20,000 steps",
+        "(EMA), decay 0.999",
+        "clipped at norm 0.5",
+        "each batch in 4 parts",
+        "betas 0.9 and 0.999",
+        "only the upsampler in the first 50,000 steps",
+        "may not repeat every bit",
+    ):
+        assert fact in line
+    cosine = model_card(SUBJECT, 1, "torch", "w", trained({"cosine_to": 0.01}))
+    assert "falling to 0.01 of it along half a cosine" in cosine
+
+
+def test_the_card_says_where_each_session_ran_and_what_was_skipped():
+    first = Session(first_step=1, last_step=900, seconds=1, device_name="A GPU", devices=4)
+    second = Session(first_step=901, last_step=2000, seconds=1, device_name="B GPU")
+    card = model_card(SUBJECT, 1, "torch", "w", trained(sessions=(first, second), skipped=(3,)))
+    assert "2 sessions: steps 1 to 900 on 4\u00a0× A GPU, 901 to 2,000 on B GPU" in card
+    assert "| skipped steps | 1, not finite |" in card
+    assert "| device | B GPU |" in model_card(SUBJECT, 1, "torch", "w", trained(sessions=(second,)))
 
 
 def test_the_card_has_mean_scores_and_their_signatures():
