@@ -10,6 +10,7 @@ from statistics import median, quantiles
 from hitsr.records.challenge import NtireRecord
 from hitsr.records.cost import Complexity
 from hitsr.records.latency import LatencyRecord, MachineState
+from hitsr.records.training import TrainingRecord
 
 _LATE_FIRST = 1.25  # times as long as the others
 _DRIFT, _CHANCE = 0.05, 0.01  # of the median from first to last; of a trend that is none
@@ -19,6 +20,7 @@ _GAP = 0.05  # between two clusters, of the median
 _LEAST_CLUSTER = 0.2  # of the samples
 _SLOW_CLOCK = 0.8  # of the highest clock
 _OTHER_LOAD = 0.25  # of the processors, by other work
+_NAMED = 5  # skipped steps before "and n more"
 
 
 def count_doubts(counted: Complexity | NtireRecord) -> tuple[str, ...]:
@@ -36,6 +38,54 @@ def time_doubts(record: LatencyRecord) -> tuple[str, ...]:
     record: a warm-up that ended early, clocks held down, other work on the device.
     """
     return (*_of_samples(record.samples_ms), *_of_warm_up(record), *_of_machine(record))
+
+
+def training_doubts(record: TrainingRecord) -> tuple[str, ...]:
+    """Why trained weights may not be what their recipe leads to.
+
+    Gates that were missed, steps that were skipped, and sessions on unlike devices or by unlike
+    code. How many devices shared a batch is no doubt: it changes no bit.
+    """
+    # With float16, the scale of the loss is found by skipping steps.
+    skipped = () if record.run.recipe.precision == "float16" else record.skipped
+    return (*_of_gates(record), *_of_skipped(skipped), *_of_sessions(record))
+
+
+def _of_gates(record: TrainingRecord) -> Iterator[str]:
+    for result in record.gates:
+        gate = result.gate
+        if not result.is_passed:
+            yield (
+                f"PSNR at step {gate.step} was {result.reached_db:.3f} dB, more than "
+                f"{gate.tolerance_db:g} dB below the {gate.psnr_db:g} dB of its gate"
+            )
+
+
+def _of_skipped(steps: Sequence[int]) -> Iterator[str]:
+    if steps:
+        more = [f"and {len(steps) - _NAMED} more"] if len(steps) > _NAMED else []
+        named = ", ".join([*map(str, steps[:_NAMED]), *more])
+        were = "step was" if len(steps) == 1 else "steps were"
+        yield f"{len(steps)} {were} skipped, as loss or gradient was not finite ({named})"
+
+
+def _of_sessions(record: TrainingRecord) -> Iterator[str]:
+    """Commits between which no code of training changed are alike."""
+    traits: dict[str, list[tuple[str | None, str]]] = {
+        "ran on different devices": [(s.device_name, s.device_name) for s in record.sessions],
+        "were run by different code of hitsr": [
+            (s.code or s.commit, f"commit {(s.commit or 'unknown')[:10]}") for s in record.sessions
+        ],
+        "ran with different versions of PyTorch": [
+            (s.torch, s.torch or "unknown") for s in record.sessions
+        ],
+    }
+    for words, values in traits.items():
+        names: dict[str | None, str] = {}
+        for value, name in values:
+            names.setdefault(value, name)
+        if len(names) > 1:
+            yield f"its sessions {words}: {', '.join(names.values())}"
 
 
 def _of_samples(samples_ms: Sequence[float]) -> Iterator[str]:

@@ -33,6 +33,7 @@ class Cell:
 NOT_RUN = Cell(text="not run", kind="absent")
 IDENTICAL = Cell(text="identical", kind="absent")  # to its HR: PSNR is infinite
 NO_SOURCE = Cell(text="no source", kind="absent")
+NOT_LOGGED = Cell(text="not logged", kind="absent")  # by an earlier version
 NOT_REACHED = Cell(text="not reached", kind="absent")
 QUOTED = Cell(text="quoted", kind="absent")  # a difference to itself
 NO_BASELINE = Cell(text="baseline", kind="absent")

@@ -3,7 +3,7 @@
 A quantity that was not measured is an empty field. Quoted numbers stand in columns that say so.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,16 @@ from hitsr.records import (
     ScalingTimeRecord,
     TrainingRecord,
 )
-from hitsr.records.doubts import count_doubts, time_doubts
+from hitsr.records.doubts import count_doubts, time_doubts, training_doubts
 from hitsr.report.dotted import at
 from hitsr.report.estimates import Quartiles, quartiles
 from hitsr.report.evidence import Estimates
 from hitsr.report.facts import Fact, facts_of, load_of
 from hitsr.report.gather import Results, gather_folder
-from hitsr.report.names import USUAL, Setup
+from hitsr.report.names import FAMILIES, USUAL, Setup
 from hitsr.report.published import Published
 from hitsr.report.taken_apart import Side, places
+from hitsr.report.targets import Clocks, target_of
 from hitsr.specs.network import Scale
 
 Columns = dict[str, str]  # name -> path of its values in a record
@@ -72,11 +73,22 @@ _TRAINING = _columns(
     run=run.name network=run.network.name scale=run.scale seed=run.seed
     params training_pictures=pictures
     steps=run.recipe.steps batch=run.recipe.batch patch_px=run.recipe.patch
-    learning_rate=run.recipe.learning_rate warm_up_steps=run.recipe.warm_up ema=run.recipe.ema
-    precision=run.recipe.precision
-    final_loss final_validation_psnr_db
-    seconds=provenance.seconds device=provenance.device threads=provenance.threads
+    learning_rate=run.recipe.learning_rate warm_up_steps=run.recipe.warm_up
+    ema=run.recipe.ema clip=run.recipe.clip precision=run.recipe.precision
+    skipped_steps=skipped.count
+    final_loss final_validation_psnr_db validated
+    seconds=provenance.seconds sessions=sessions.count
+    device=provenance.device threads=provenance.threads
     weights_sha256
+    """
+)
+_RUN = _columns("run=run.name network=run.network.name scale=run.scale seed=run.seed")
+_SESSION = _columns("first_step last_step seconds devices device_name commit code torch")
+_GATE = _columns(
+    """
+    gate_step=gate.step gate_psnr_db=gate.psnr_db gate_tolerance_db=gate.tolerance_db
+    psnr_db=reached_db is_passed
+    gate_source=gate.source
     """
 )
 _MAPPED = _columns("method=network scale run=subject dataset steps=settings.steps")
@@ -110,7 +122,10 @@ _PAPER_COSTS = {
 }
 _PAPER_SCORES = {"psnr_paper_db": "psnr_db", "ssim_paper": "ssim"}
 # Whole numbers where some rows have none.
-_WHOLE = {"params", "flops", "threads", "samples", "peak_memory_bytes", "batch", "refined_steps"}
+_WHOLE = {
+    "params", "flops", "threads", "samples", "peak_memory_bytes", "batch", "refined_steps",
+    "conversion_steps", "sessions", "skipped_steps",
+}  # fmt: skip
 
 
 def collect(results: Path) -> Results:
@@ -132,7 +147,10 @@ def frames(evidence: Estimates) -> dict[str, pd.DataFrame]:
         "efficiency": _efficiency(evidence),
         "quality": _quality(evidence),
         "quality_pictures": _quality_pictures(evidence),
-        "training": _frame((_fields(_TRAINING, r) for r in trainings), _TRAINING),
+        "training": _training(evidence),
+        "sessions": _parts(trainings, _SESSION, "sessions"),
+        "gates": _parts(trainings, _GATE, "gates"),
+        "targets": _targets(evidence),
         "attribution": _attribution(evidence),
         "scaling": _scaling(evidence),
         "scaling_time": _scaling_time(evidence),
@@ -143,6 +161,52 @@ def frames(evidence: Estimates) -> dict[str, pd.DataFrame]:
 
 def to_csv(frame: pd.DataFrame) -> str:
     return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _training(evidence: Estimates) -> pd.DataFrame:
+    """One row per run."""
+    hours = {row.subject: row.value for row in evidence.facts.find("device_hours")}
+    rows = []
+    for record in evidence.results.of(TrainingRecord):
+        fields = _fields(_TRAINING, record)
+        fields["device_hours"] = hours.get(record.subject)
+        fields["doubts"] = "; ".join(training_doubts(record)) or None
+        if not record.sessions:  # nor were skipped steps recorded then
+            fields |= {"sessions": None, "skipped_steps": None}
+        rows.append(fields)
+    return _frame(rows, [*_TRAINING, "device_hours", "doubts"])
+
+
+def _parts(records: Sequence[TrainingRecord], columns: Columns, path: str) -> pd.DataFrame:
+    """One row per session or gate of each run."""
+    rows = (
+        _fields(_RUN, record) | _fields(columns, part)
+        for record in records
+        for part in at(record, path)
+    )
+    return _frame(rows, _RUN | columns)
+
+
+def _targets(evidence: Estimates) -> pd.DataFrame:
+    """One row per pair and scale: how long the baseline trained, and its conversion to its PSNR."""
+    rows = [
+        {
+            **dict(zip(_PAIR, (*target.family.networks, scale))),
+            "target_psnr_db": target.psnr_db,
+            **_clocks("baseline", target.baseline),
+            **_clocks("conversion", target.conversion),
+        }
+        for scale in sorted(evidence.facts.distinct("scale", "validation_psnr_db"))
+        for family in FAMILIES
+        if (target := target_of(evidence, family, scale))
+    ]
+    clocks = [name for role in ("baseline", "conversion") for name in _clocks(role, None)]
+    return _frame(rows, [*_PAIR[:3], "target_psnr_db", *clocks])
+
+
+def _clocks(role: str, clocks: Clocks | None) -> Fields:
+    """Fields of a way to a target, empty where it was not reached."""
+    return dict(zip((f"{role}_{name}" for name in Clocks._fields), clocks or (None, None, None)))
 
 
 def _efficiency(evidence: Estimates) -> pd.DataFrame:
@@ -192,11 +256,12 @@ def _quality(evidence: Estimates) -> pd.DataFrame:
             "psnr_db": psnr.value,
             "ssim": ssim.value,
             "psnr_over_bicubic_db": None if control is None else psnr.value - control,
+            "doubts": "; ".join(psnr.doubts) or None,
         }
         quoted = _quoted(evidence, _PAPER_SCORES, psnr.network, **where)
         rows.append(_scored(psnr) | fields | quoted)
     measured = ("pictures", "psnr_db", "ssim", "psnr_over_bicubic_db")
-    return _frame(rows, [*_SCORED, *measured, *_PAPER_SCORES, "paper_source"])
+    return _frame(rows, [*_SCORED, *measured, "doubts", *_PAPER_SCORES, "paper_source"])
 
 
 def _quality_pictures(evidence: Estimates) -> pd.DataFrame:
@@ -233,12 +298,15 @@ def _quoted(
 
 def _attribution(evidence: Estimates) -> pd.DataFrame:
     """One row per window."""
+    doubts = {row.subject: row.doubts for row in evidence.facts.find("diffusion_index")}
     rows = (
-        _fields(_MAPPED, record) | _fields(_WINDOW, window)
+        _fields(_MAPPED, record)
+        | _fields(_WINDOW, window)
+        | {"doubts": "; ".join(doubts.get(record.subject, ())) or None}
         for record in evidence.results.of(AttributionRecord)
         for window in record.windows
     )
-    return _frame(rows, _MAPPED | _WINDOW)
+    return _frame(rows, [*_MAPPED, *_WINDOW, "doubts"])
 
 
 def _scaling(evidence: Estimates) -> pd.DataFrame:

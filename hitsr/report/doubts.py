@@ -36,7 +36,7 @@ from hitsr.specs.network import Scale
 
 _ANEW = "; delete it and rerun"
 # Fields that jobs and their records share by name, but in which they say different things.
-_OWN = {"subject", "windows", "warmup", "graph"}
+_OWN = {"subject", "windows", "warmup", "graph", "gates"}
 # The least that the luma of two different 8-bit pictures differs in one pixel: a step of blue.
 _LEAST_LUMA = 24_966 / 255_000
 

@@ -42,10 +42,12 @@ class Curve(NamedTuple):
     """A logged quantity over training: its mean and range over seeds at each common step."""
 
     steps: tuple[int, ...]
-    seconds: tuple[float, ...]  # mean over seeds
+    seconds: tuple[float, ...]  # of training in all sessions, mean over seeds
+    device_hours: tuple[float, ...] | None  # mean over seeds; None: logged before these were
     mean: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    validated: str = ""  # of validation PSNR: which weights it is of
 
     def reached_at(self, target: float) -> int | None:
         """Position where the mean first reaches `target`."""
@@ -171,19 +173,24 @@ class Estimates:
         """What the seeds of a network logged; None where no step has the quantity in all logs."""
 
         def make() -> Curve | None:
-            rows = self.facts.find(quantity, network, scale=scale)
-            times = self.facts.find(f"{quantity}_seconds", network, scale=scale)
-            return _aligned(rows, times)
+            rows, seconds, device_hours = (
+                self.facts.find(f"{quantity}{clock}", network, scale=scale)
+                for clock in ("", "_seconds", "_device_hours")
+            )
+            return _aligned(rows, seconds, device_hours)
 
         return self._once(("curve", quantity, network, scale), make)
 
     def lead(self, family: Family, scale: Scale) -> list[list[float]]:
-        """For each seed of both: the conversion's lead in validation PSNR at each common step."""
+        """For each seed of both: the conversion's lead in validation PSNR at each common step.
+
+        Empty where weights of one of them are averaged.
+        """
         before, after = (
             self.facts.find("validation_psnr_db", network, scale=scale)
             for network in family.networks
         )
-        return seed_leads(before, after)
+        return seed_leads(before, after) if are_alike(before, after) else []
 
     def _once(self, key: object, make: Callable[[], T]) -> T:
         if key not in self._memo:
@@ -248,11 +255,14 @@ def took_turns(first: Fact, second: Fact) -> bool:
     return first.session is not None and first.session == second.session
 
 
+def are_alike(before: Sequence[Fact], after: Sequence[Fact]) -> bool:
+    """Whether both are of weights, or both of averaged weights."""
+    return len({row.validated for row in (*before, *after)}) <= 1
+
+
 def seed_leads(before: Sequence[Fact], after: Sequence[Fact]) -> list[list[float]]:
     """For each seed that both sides logged: the second's lead at each step that both logged."""
-    logs = [
-        {row.seed: dict(zip(row.items, row.samples)) for row in rows} for rows in (before, after)
-    ]
+    logs = [dict(zip([row.seed for row in rows], _by_step(rows))) for rows in (before, after)]
     pairs = [(logs[0][seed], logs[1][seed]) for seed in logs[0] if seed in logs[1]]
     leads = [[b[step] - a[step] for step in sorted(a.keys() & b.keys())] for a, b in pairs]
     return [lead for lead in leads if lead]
@@ -288,18 +298,30 @@ def _scores(rows: Sequence[Fact]) -> Scores:
     return np.array([row.samples for row in rows], dtype=np.float64)
 
 
-def _aligned(rows: Sequence[Fact], times: Sequence[Fact]) -> Curve | None:
+def _aligned(
+    rows: Sequence[Fact], seconds: Sequence[Fact], device_hours: Sequence[Fact]
+) -> Curve | None:
     """Logs of several seeds as one curve, by step."""
-    logs = [dict(zip(row.items, row.samples)) for row in rows]
-    clocks = [dict(zip(row.items, row.samples)) for row in times]
+    logs = _by_step(rows)
     steps = sorted(set.intersection(*map(set, logs))) if logs else []
     if not steps:
         return None
     values = [[log[step] for log in logs] for step in steps]
     return Curve(
         steps=tuple(int(step) for step in steps),
-        seconds=tuple(mean([clock[step] for clock in clocks]).value for step in steps),
+        seconds=_clock(seconds, steps),
+        device_hours=_clock(device_hours, steps) if len(device_hours) == len(rows) else None,
         mean=tuple(mean(row).value for row in values),
         low=tuple(min(row) for row in values),
         high=tuple(max(row) for row in values),
+        validated=rows[0].validated,
     )
+
+
+def _clock(rows: Sequence[Fact], steps: Sequence[int]) -> tuple[float, ...]:
+    clocks = _by_step(rows)
+    return tuple(mean([clock[step] for clock in clocks]).value for step in steps)
+
+
+def _by_step(rows: Sequence[Fact]) -> list[dict[int, float]]:
+    return [dict(zip(row.items, row.samples)) for row in rows]

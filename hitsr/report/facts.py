@@ -28,7 +28,7 @@ from hitsr.records import (
     TrainingRecord,
     WindowAttribution,
 )
-from hitsr.records.doubts import count_doubts, time_doubts
+from hitsr.records.doubts import count_doubts, time_doubts, training_doubts
 from hitsr.report.comparable import hindrance, recipe_hindrance, size_hindrance
 from hitsr.report.gather import Result, Results
 from hitsr.report.names import USUAL, Load, Setup, printed_name
@@ -70,6 +70,7 @@ QUANTITIES = {
     "flops_exponent": Quantity("exponent of one window’s FLOPs", "", 2, "scaling"),
     "trained_params": Quantity("Parameters, as trained", "K", 0, "train"),
     "training_seconds": Quantity("Training time", "s", 0, "train"),
+    "device_hours": Quantity("Training time of all devices", "h", 1, "train"),
     "loss": Quantity("L1 loss", "", 4, "train"),
     "validation_psnr_db": Quantity("Validation PSNR", "dB", 2, "train"),
     "psnr_db": Quantity("PSNR", "dB", 2, "quality"),
@@ -115,6 +116,8 @@ class Fact(NamedTuple):
     recipe_hindrance: str = ""  # why it may not be held against a printed number
     source: str = ""
     doubts: tuple[str, ...] = ()  # about the measurement; the number is shown, marked
+    # Of a validation PSNR: which weights it is of. What is of others makes no difference with it.
+    validated: str = ""
 
     @property
     def value(self) -> float:
@@ -172,7 +175,18 @@ class Facts:
 
 def facts_of(results: Results, published: Published) -> Facts:
     lr = degradations(results)
-    measured = (row for result in results.done for row in _measured(result, lr))
+    doubts = {
+        record.subject: [f"{doubt} (seed {record.run.seed})" for doubt in training_doubts(record)]
+        for record in results.of(TrainingRecord)
+    }
+    measured = (
+        # Weights are doubtful, not how many there are.
+        row
+        if row.quantity == "trained_params"
+        else row._replace(doubts=(*row.doubts, *doubts.get(row.subject, ())))
+        for result in results.done
+        for row in _measured(result, lr)
+    )
     return Facts([*measured, *_printed(published)])
 
 
@@ -333,15 +347,26 @@ def _training(record: TrainingRecord, log: Sequence[LogLine], lr: Degradations) 
     )
     yield fact
     yield fact._replace(quantity="training_seconds", samples=(record.provenance.seconds,))
-    for quantity in ("loss", "validation_psnr_db"):
-        lines = [line for line in log if getattr(line, quantity) is not None]
-        if not lines:
-            continue
-        steps = tuple(line.step for line in lines)
-        samples = tuple(float(getattr(line, quantity)) for line in lines)
-        yield fact._replace(quantity=quantity, samples=samples, items=steps)
-        seconds = tuple(line.seconds for line in lines)
-        yield fact._replace(quantity=f"{quantity}_seconds", samples=seconds, items=steps)
+    if log and log[-1].device_seconds is not None:
+        yield fact._replace(quantity="device_hours", samples=(log[-1].device_seconds / 3600,))
+    yield from _curve(fact, "loss", log)
+    yield from _curve(fact._replace(validated=record.validated), "validation_psnr_db", log)
+
+
+def _curve(fact: Fact, quantity: str, log: Sequence[LogLine]) -> Iterator[Fact]:
+    """A logged quantity by step, and the clocks at these steps: seconds and device-hours."""
+    lines = [line for line in log if getattr(line, quantity) is not None]
+    columns = {
+        quantity: [getattr(line, quantity) for line in lines],
+        f"{quantity}_seconds": [line.seconds for line in lines],
+        f"{quantity}_device_hours": [
+            line.device_seconds / 3600 for line in lines if line.device_seconds is not None
+        ],
+    }
+    for name, values in columns.items():
+        if lines and len(values) == len(lines):
+            steps = tuple(line.step for line in lines)
+            yield fact._replace(quantity=name, samples=tuple(map(float, values)), items=steps)
 
 
 def hindrance_of(run: RunSpec | None, dataset: str | None, scale: Scale, lr: Degradations) -> str:

@@ -16,8 +16,10 @@ from markupsafe import Markup
 
 from hitsr.base.files import visible, write_bytes, write_text
 from hitsr.plan.planning import Plan
+from hitsr.records import TrainingRecord
 from hitsr.report.abstract import abstract
 from hitsr.report.budget import Budget, budget_of
+from hitsr.report.courses import doubtful_lines
 from hitsr.report.csv_tables import frames, to_csv
 from hitsr.report.embedding import PagePicture, data_uri, fits, relative_uri, write_beside
 from hitsr.report.evidence import Evidence, Resolved
@@ -123,6 +125,7 @@ def to_html(page: Page, templates: Path, comparisons: Sequence[str] = ()) -> str
         "records": page.evidence.results.records,
         "problems": page.evidence.results.problems,
         "failed": list(page.evidence.results.failed.values()),
+        "doubtful": doubtful_lines(page.evidence.results.of(TrainingRecord)),
         "beside": bool(page.beside),
         "comparisons": comparisons,
     }

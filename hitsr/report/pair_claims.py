@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from hitsr.plan.jobs import TrainJob
 from hitsr.plan.subjects import CONTROLS
 from hitsr.report.estimates import mean
-from hitsr.report.evidence import Evidence, difference_of, percent_change, seed_leads
+from hitsr.report.evidence import Evidence, are_alike, difference_of, percent_change, seed_leads
 from hitsr.report.facts import QUANTITIES, Fact, Speaker
 from hitsr.report.judging import (
     ANY,
@@ -45,6 +45,7 @@ from hitsr.specs.run import RunSpec
 
 _PERCENT = Style(1, "%", plus=True)
 _NOT_PRINTED = "not judged: the paper prints no number to hold it against"
+_UNLIKE = "not judged: PSNR of averaged weights beside that of weights"
 _ONE_SEED = "one seed, and what another would give is not known"
 
 
@@ -160,6 +161,8 @@ def _compared(
     reason = hindrance_among(chain(*sides), is_printed=claim.expect == "printed")
     if place.quantity in PRINTED_SCORES and place.dataset not in evidence.paper_sets:
         reason = reason or "not judged: no test set of the paper"
+    if not are_alike(*sides):
+        reason = reason or _UNLIKE
     if claim.expect == "printed" and printed is None:
         reason = reason or _NOT_PRINTED
     here: Measured | None = Measured(_change(sides, is_percent))

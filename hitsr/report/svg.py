@@ -32,6 +32,7 @@ PALETTE = {
     "srf": "#86205f",
     "srf0": "#cf8fb6",
     "ctl": "#5d6673",
+    "no": "#b3261e",
 }
 
 # Palette names of text in a family's hue.

@@ -1,12 +1,24 @@
 """Each doubt about a measurement arises from what it is about, and from nothing else."""
 
 import random
+import re
 from typing import Any
 
 import pytest
 
-from hitsr.records import Complexity, LatencyRecord, MachineState, Provenance
-from hitsr.records.doubts import count_doubts, time_doubts
+from hitsr.records import (
+    Complexity,
+    GateResult,
+    LatencyRecord,
+    MachineState,
+    Provenance,
+    Session,
+    TrainingRecord,
+)
+from hitsr.records.doubts import count_doubts, time_doubts, training_doubts
+from hitsr.specs.recipe import Gate, Recipe, TrainingPrecision
+from hitsr.specs.run import RunSpec
+from hitsr.specs.zoo import NETWORKS
 
 NOISE = random.Random(0)
 CLEAN_MS = tuple(NOISE.gauss(20, 0.2) for _ in range(50))
@@ -124,3 +136,68 @@ def test_a_count_lacks_what_is_unknown():
     assert count_doubts(counted.model_copy(update={"unknown": unknown})) == (
         "FLOPs lack what these compute: mylib::mix (2 calls), Triton kernel k (1 call)",
     )
+
+
+def training(precision: TrainingPrecision = "float32", **fields: Any) -> TrainingRecord:
+    run = RunSpec(
+        network=NETWORKS["hit_srf"], scale=2, data="DIV2K", validation="Set5", seed=1,
+        recipe=Recipe(steps=90, batch=4, patch=16, learning_rate=5e-4, precision=precision),
+    )  # fmt: skip
+    return TrainingRecord(
+        subject=run.name, job_hash="0", provenance=record().provenance, run=run, params=1,
+        pictures=8, final_loss=0.01, final_validation_psnr_db=38.0, weights_sha256="cafe", **fields,
+    )  # fmt: skip
+
+
+def sessions(*fields: dict[str, Any]) -> tuple[Session, ...]:
+    usual = {"first_step": 1, "last_step": 9, "seconds": 1, "device_name": "A", "commit": "c" * 40}
+    return tuple(Session.model_validate(usual | each) for each in fields)
+
+
+def gate(reached_db: float) -> GateResult:
+    known = Gate(
+        network="hit_srf", scale=2, validation="Set5", step=50, psnr_db=38.11, source="a log"
+    )
+    return GateResult(gate=known, reached_db=reached_db)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"sessions": sessions({})},
+        {"sessions": sessions({}, {"devices": 4}, {})},  # how many devices changes no bit
+        {"sessions": sessions({"code": "1"}, {"code": "1", "commit": "d" * 40})},
+        {"gates": (gate(38.02), gate(39.0))},
+        {"precision": "float16", "skipped": (1, 2)},  # which is how the loss is scaled
+    ],
+)
+def test_a_training_as_its_recipe_says_raises_no_doubt(fields: dict[str, Any]):
+    assert training_doubts(training(**fields)) == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"gates": (gate(38.05), gate(38.0))}, "step 50 was 38.000 dB, more than 0.1 dB below"),
+        ({"skipped": (7,)}, "1 step was skipped, as loss or gradient was not finite (7)"),
+        ({"skipped": tuple(range(1, 9))}, "8 steps were skipped, .* (1, 2, 3, 4, 5, and 3 more)"),
+        ({"sessions": sessions({}, {"device_name": "B"}, {})}, "ran on different devices: A, B"),
+        (
+            {"sessions": sessions({}, {"commit": "d" * 40})},
+            "different code .*: commit c+, commit d+",
+        ),
+        (
+            {"sessions": sessions({"code": "1"}, {"code": "2"})},
+            "different code .*: commit c{10}, commit c{10}$",
+        ),
+        (
+            {"sessions": sessions({}, {"commit": None})},
+            "different code .*: commit c+, commit unk",
+        ),
+        ({"sessions": sessions({}, {"torch": "2.9"})}, "versions of PyTorch: unknown, 2.9"),
+    ],
+)
+def test_what_may_have_changed_weights_is_one_doubt(fields: dict[str, Any], said: str):
+    (doubt,) = training_doubts(training(**fields))
+    assert re.search(said.replace("(", r"\(").replace(")", r"\)"), doubt)

@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from hitsr.records import (
     ChannelScore,
     ComplexityRecord,
     DatasetRecord,
+    GateResult,
     LatencyRecord,
     LogLine,
     PictureFile,
@@ -33,20 +35,24 @@ from hitsr.records import (
     RefinedAttribution,
     ScalingRecord,
     ScalingTimeRecord,
+    Session,
     SizeCost,
     SizeTime,
     TimeGrowth,
     TrainingRecord,
     WindowAttribution,
+    read_log,
 )
 from hitsr.report import render
 from hitsr.report.evidence import Evidence
+from hitsr.report.facts import Facts
 from hitsr.report.ledger import rulings
 from hitsr.report.page import evidence_of
 from hitsr.report.ruling import Ruling
 from hitsr.specs.ablation import read_ablations
 from hitsr.specs.config import Config, Over, runs, scaled_networks
 from hitsr.specs.network import Formulation
+from hitsr.specs.recipe import Gate
 from hitsr.specs.run import RunSpec
 from hitsr.specs.steps import STEPS, Launch, Precision, Step
 
@@ -339,17 +345,30 @@ class Folder:
         lines = [
             LogLine(
                 step=run.recipe.steps * part // 100, loss=1 / part, learning_rate=1e-3,
-                seconds=part / 10, validation_psnr_db=29 + part / 50 + gain,
+                seconds=part / 10, device_seconds=part / 10,
+                validation_psnr_db=29 + part / 50 + gain,
             )
             for part in (25, 50, 75, 100)
         ]  # fmt: skip
         (folder / "log.jsonl").write_text("".join(f"{x.model_dump_json()}\n" for x in lines))
+        last, made = run.recipe.steps, PROVENANCE
+        whole = Session(
+            first_step=1, last_step=last, seconds=10.0, device_name=made.device_name,
+            commit=made.commit,
+        )  # fmt: skip
         self.save(
             "train", run.name, TrainingRecord, subject=run.name, run=run,
             params=200_000, pictures=7, final_loss=0.01,
-            final_validation_psnr_db=31.0,
-            weights_sha256="ab" * 32, log_sha256=sha256(folder / "log.jsonl"), **fields,
+            final_validation_psnr_db=31.0, weights_sha256="ab" * 32,
+            log_sha256=sha256(folder / "log.jsonl"), **({"sessions": (whole,)} | fields),
         )  # fmt: skip
+
+    def relog(self, run: RunSpec, change: Callable[[LogLine], LogLine]) -> None:
+        """Change the lines of a training's log."""
+        path = self.path / "weights" / run.name / "log.jsonl"
+        lines = [change(line) for line in read_log(path)]
+        path.write_text("".join(f"{line.model_dump_json()}\n" for line in lines))
+        self.edit("train", run.name, log_sha256=sha256(path))
 
     def quality(
         self,
@@ -493,6 +512,46 @@ def on_gpu(configured):
         folder = configured(networks=list(GPU_MS), efficiency__latency=latency)
         folder.taken_apart(steps_ms("cuda", times), device_name)
         return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def new_session():
+    """A session of a training: `new_session(1, 50, devices=4)`."""
+
+    def make(first_step: int, last_step: int, **fields: object) -> Session:
+        usual = {"seconds": 10.0, "device_name": "A CPU", "commit": PROVENANCE.commit}
+        steps = {"first_step": first_step, "last_step": last_step}
+        return Session.model_validate(steps | usual | fields)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def new_gate():
+    """A gate of hit_sir, and what was reached: `new_gate(50, 30.5, reached_db=30.45)`."""
+
+    def make(step: int, psnr_db: float, reached_db: float, **fields: object) -> GateResult:
+        usual = {"network": "hit_sir", "scale": 2, "validation": "test", "source": "a log"}
+        gate = Gate.model_validate({"step": step, "psnr_db": psnr_db} | usual | fields)
+        return GateResult(gate=gate, reached_db=reached_db)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def averaged():
+    """Evidence as if PSNR of hit_sir alone were that of averaged weights."""
+
+    def make(evidence: Evidence) -> Evidence:
+        rows = (
+            row._replace(validated="averaged weights")
+            if row.quantity == "validation_psnr_db" and row.network == "hit_sir"
+            else row
+            for row in evidence.facts.rows
+        )
+        return replace(evidence, facts=Facts(rows), _memo={})
 
     return make
 

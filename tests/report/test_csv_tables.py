@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from hitsr.cli import app
 from hitsr.report.csv_tables import collect, frames, to_csv
+from hitsr.specs.config import runs
 
 
 def read(folder, name):
@@ -20,6 +21,9 @@ def test_there_is_a_row_per_measurement(measured):
         "quality": 2 * (2 * 2 + 2),  # sets, networks, seeds, controls
         "quality_pictures": 2 * 2 * (2 * 2 + 2),
         "training": 4,
+        "sessions": 4,
+        "gates": 0,
+        "targets": 1,
         "attribution": 4 * 2,
         "scaling": 2 * 2 * 4,
         "scaling_time": 2 * 2 * 3,
@@ -95,3 +99,37 @@ def test_doubts_and_percentiles_stand_beside_the_times(folder):
     assert (row.latency_p5_ms, row.latency_p95_ms) == pytest.approx((400.2, 850.2))
     assert row.latency_doubts == "the first forward took 2.2 times as long as the others"
     assert row.flops_doubts == "FLOPs lack what these compute: mylib::mix (1 call)"
+
+
+def test_sessions_gates_and_doubts_of_trainings_are_told(full, new_session, new_gate):
+    sessions = (new_session(1, 50, devices=4), new_session(51, 100, device_name="B CPU"))
+    gates = (new_gate(50, 31.0, 30.5), new_gate(75, 31.0, 31.0))
+    run = runs(full.config)["hit_sir-x2-s1"]
+    full.training(run, sessions=sessions, skipped=(2, 3), gates=gates)
+    older = runs(full.config)["swinir_light-x2-s1"]
+    full.training(older, sessions=())
+    tables = {name: read(full, name).set_index("run") for name in ("training", "sessions", "gates")}
+    row = tables["training"].loc[run.name]
+    assert (row.sessions, row.skipped_steps) == (2, 2)
+    assert row.device_hours == pytest.approx(10 / 3600)
+    assert row.validated == "weights"
+    assert row.doubts.count(";") == 2
+    unknown = ["sessions", "skipped_steps", "doubts"]
+    assert tables["training"].loc[older.name][unknown].isna().all()
+    assert tables["sessions"].first_step.to_list() == [1, 51]
+    assert tables["gates"].is_passed.to_list() == [False, True]
+    assert tables["gates"].gate_source.to_list() == ["a log"] * 2
+
+
+def test_scores_of_doubtful_weights_are_doubtful(full):
+    full.training(runs(full.config)["hit_sir-x2-s1"], skipped=(2,))
+    doubts = read(full, "quality").set_index("run").doubts.dropna()
+    assert list(doubts.index) == ["hit_sir-x2-s1"]
+    assert doubts.iloc[0].startswith("1 step was skipped")
+
+
+def test_ways_to_targets_are_rows_of_pairs(full):
+    (row,) = read(full, "targets").itertuples()
+    assert (row.baseline, row.conversion, row.scale) == ("swinir_light", "hit_sir", 2)
+    assert (row.baseline_steps, row.conversion_steps, row.conversion_seconds) == (100, 75, 7.5)
+    assert row.conversion_device_hours == pytest.approx(7.5 / 3600)

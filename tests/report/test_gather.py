@@ -38,6 +38,12 @@ def test_a_finished_folder_misses_nothing(finished):
     assert len(finished.plan.jobs) > len(finished.plan.reported)
 
 
+def test_what_a_training_reached_at_its_gates_is_no_contradiction(full, new_gate):
+    run = runs(full.config)["hit_sir-x2-s1"]
+    full.training(run, gates=(new_gate(50, 31.0, 30.5),))
+    assert gather(full.plan).reasons == {}
+
+
 def test_an_empty_folder_has_no_records_and_misses_all(folder):
     results = gather(folder.plan)
     assert results.records == []

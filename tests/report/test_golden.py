@@ -16,8 +16,11 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture(scope="module")
-def folder(new_folder, tmp_path_factory):
-    """Two networks, two seeds, a set of the paper's and one of none; every kind of record."""
+def folder(new_folder, new_gate, new_session, tmp_path_factory):
+    """Two networks, two seeds, a set of the paper's and one of none; every kind of record.
+
+    One training missed a gate, one went on after a stop.
+    """
     folder = new_folder(
         tmp_path_factory.mktemp("golden"),
         data__test=["Set5", "test"],
@@ -50,7 +53,12 @@ def folder(new_folder, tmp_path_factory):
         folder.quality("hr-x2", dataset, None)
     for name, run in runs(folder.config).items():
         better = 0.25 * run.seed + (0.333 if run.network.name == "hit_sir" else 0)
-        folder.training(run, gain=better)
+        fields = {}
+        if run.network.name == "hit_sir":
+            fields["gates"] = (new_gate(50, 30.75, 30 + better),)
+            if run.seed == 2:
+                fields["sessions"] = (new_session(1, 50, devices=2), new_session(51, 100))
+        folder.training(run, gain=better, **fields)
         folder.lam(run, "test", 9.5 + better, 12.25 + 2 * better)
         for dataset in folder.config.data.test:
             folder.quality(name, dataset, 37.1 + better, ssim=0.95 + better / 100)

@@ -1,6 +1,7 @@
 """Claims about costs, speed, learning, reach and printed numbers: which numbers decide them."""
 
 import io
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -277,6 +278,19 @@ def test_the_lead_in_training_is_a_mean_over_validated_steps(finished, ruling):
     assert found.numbers[0].here.value == pytest.approx(0.5)
     assert found.note == "Ahead at 4 of 4 validated steps."
     assert found.verdict == "not_testable"  # the budget is not the paper's
+
+
+def test_a_lead_of_averaged_weights_over_weights_is_shown_and_not_judged(papers, averaged, ruling):
+    folder = papers(train__seeds=[1, 2])
+    for run in runs(folder.config).values():
+        folder.training(run)
+    unlike = SimpleNamespace(evidence=lambda: averaged(folder.evidence()))
+    found = ruling(unlike, "better_convergence", **PAIR)
+    assert found.numbers[0].here.value == pytest.approx(0.5)
+    assert found.verdict == "not_testable"
+    assert "averaged weights beside that of weights" in why(found)
+    assert found.note == ""
+    assert ruling(folder, "better_convergence", **PAIR).verdict == "reproduced"
 
 
 def test_one_seed_leaves_a_lead_open_and_equal_leads_of_several_do_not(papers, ruling):

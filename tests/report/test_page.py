@@ -246,6 +246,19 @@ def test_a_damaged_record_costs_its_own_numbers_only_and_is_told(full):
     assert "31.00" in page.text
 
 
+def test_doubtful_trainings_are_told_before_any_number(full, new_gate, html):
+    assert "doubtful" not in html[: html.index('class="abstract"')]
+    run = runs(full.config)["hit_sir-x2-s1"]
+    full.training(run, gates=(new_gate(50, 31.0, 30.5, source="log of <its> author"),))
+    shown = html_of(full.render())
+    above = shown[: shown.index('class="abstract"')]
+    assert "What came of 1 training is doubtful." in above
+    assert "hit_sir-x2-s1: PSNR at step 50 was 30.500 dB" in above
+    assert '<td class="paper text gl">log of &lt;its&gt; author</td>' in shown
+    assert "gate missed" in shown
+    assert "gate missed" not in html
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [

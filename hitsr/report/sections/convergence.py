@@ -1,18 +1,30 @@
 """Section: how PSNR and loss move over training, by steps and by seconds."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from hitsr.records import TrainingRecord
+from hitsr.records.doubts import training_doubts
 from hitsr.report.budget import Budget
-from hitsr.report.cells import Cell, Column, Row, Table, here, listing, row
-from hitsr.report.curves import curve_panels, validation_control_db
+from hitsr.report.cells import NOT_LOGGED, Cell, Column, Row, Table, here, listing, row
+from hitsr.report.courses import course_remarks
+from hitsr.report.curves import curve_panels, shown_bicubic_db, validation_control_db
 from hitsr.report.evidence import Evidence
 from hitsr.report.facts import QUANTITIES
+from hitsr.report.gates import MetGate, gate_finding, gate_table, gates_at
 from hitsr.report.names import label
 from hitsr.report.section import Caption, Section, TableView
 from hitsr.report.sections.provenance import machine_words
 from hitsr.report.svg import Panel
-from hitsr.report.targets import Target, target_finding, target_table, targets
+from hitsr.report.targets import (
+    Target,
+    hours_digits,
+    target_finding,
+    target_table,
+    targets,
+    unlike_pairs,
+)
 from hitsr.report.typeset import between, fixed, listed, sentence, share
 from hitsr.specs.config import Train, runs
 from hitsr.specs.network import Scale
@@ -23,9 +35,11 @@ class ScaleCurves(NamedTuple):
 
     scale: Scale
     finding: str
+    remarks: list[str]  # on what PSNR is of, and what the panels show or leave out
     psnr: list[Panel]
     loss: list[Panel]
     has_bicubic: bool
+    gates: list[MetGate]
 
 
 def convergence_section(evidence: Evidence, budget: Budget, train: Train) -> Section:
@@ -33,22 +47,28 @@ def convergence_section(evidence: Evidence, budget: Budget, train: Train) -> Sec
         ScaleCurves(
             scale,
             convergence_finding(evidence, scale),
+            psnr_remarks(evidence, scale),
             psnr=curve_panels(evidence, "validation_psnr_db", scale),
             loss=curve_panels(evidence, "loss", scale),
-            has_bicubic=validation_control_db(evidence, scale) is not None,
+            has_bicubic=shown_bicubic_db(evidence, scale) is not None,
+            gates=gates_at(evidence, scale),
         )
         for scale in train.scales
     ]
-    machine = machine_words(evidence.results.of(TrainingRecord))
-    caption = Caption("The training runs.", f"Trained on {machine}.", budget.steps)
-    trainings = TableView(training_table(evidence), caption)
-    goals = _targets(evidence, budget, train)
+    trainings = evidence.results.of(TrainingRecord)
+    said = "Loss is that since the last logged step, PSNR that of the last validation"
+    conditions = " ".join(
+        [f"{said}. Trained on {machine_words(trainings)}.", *course_remarks(trainings)]
+    )
+    caption = Caption("The training runs.", conditions, budget.steps)
+    runs = TableView(training_table(evidence), caption)
+    goals, gates = _targets(evidence, budget, train), _gates(evidence, scales)
     return Section(
         key="convergence",
         nav="Convergence",
         heading=convergence_heading(evidence, scales[0].scale),
-        parts={"scales": scales, "runs": trainings, "targets": goals},
-        tables=[view for view in (goals, trainings) if view],
+        parts={"scales": scales, "runs": runs, "targets": goals, "gates": gates},
+        tables=[view for view in (goals, gates, runs) if view],
         panels=[panel for curves in scales for panel in curves.psnr + curves.loss],
     )
 
@@ -83,6 +103,33 @@ def convergence_finding(evidence: Evidence, scale: Scale) -> str:
     return f"Steps of {last} to the baseline’s final PSNR: {listed(reached)}{exceptions}."
 
 
+def psnr_remarks(evidence: Evidence, scale: Scale) -> list[str]:
+    """On averaged weights, pairs that are not compared, gates, and bicubic where it is left out."""
+    curves = {n: evidence.curve("validation_psnr_db", n, scale) for n in evidence.networks}
+    of = {name: curve.validated for name, curve in curves.items() if curve}
+    averaged = [label(name) for name, weights in of.items() if weights == "averaged weights"]
+    words = []
+    if averaged:
+        which = "" if len(averaged) == len(of) else f" of {listed(averaged)}"
+        words.append(f"PSNR{which} is that of averaged weights (EMA).")
+    if unlike := unlike_pairs(evidence, scale):
+        words.append(
+            f"{listed([label(name) for name in unlike])}: not held against the baseline, since "
+            "only one of the two is validated with averaged weights."
+        )
+    if gates := gates_at(evidence, scale):
+        words.append(
+            "Diamonds are early gates: PSNR that others’ trainings had at that step, with the "
+            "tolerance below, and their numbers in the table of gates. "
+            + gate_finding({scale: gates})
+        )
+    control = validation_control_db(evidence, scale)
+    if control is not None and shown_bicubic_db(evidence, scale) is None:
+        digits = QUANTITIES["psnr_db"].digits
+        words.append(f"Bicubic, at {fixed(control, digits)} dB, lies below what is shown.")
+    return words
+
+
 def _of_all(evidence: Evidence, scale: Scale) -> list[Target]:
     """Targets of all families; none before both members of every family were trained."""
     found = targets(evidence, scale)
@@ -90,20 +137,25 @@ def _of_all(evidence: Evidence, scale: Scale) -> list[Target]:
 
 
 def training_table(evidence: Evidence) -> Table:
-    """One row per finished training: its network, length and final numbers."""
+    """One row per finished training: its network, length, circumstances and final numbers."""
     columns = [
         Column("parameters", QUANTITIES["trained_params"].unit),
         Column("steps"),
-        Column("final L1 loss"),
-        Column("validation PSNR", QUANTITIES["validation_psnr_db"].unit),
+        Column("skipped"),
+        Column("loss"),
+        Column("PSNR", QUANTITIES["validation_psnr_db"].unit),
+        Column("PSNR of", is_text=True),
         Column("time", QUANTITIES["training_seconds"].unit),
-        Column("weights, SHA-256", is_text=True),
+        Column("devices", QUANTITIES["device_hours"].unit),
+        Column("sessions"),
+        Column("SHA-256", is_text=True),
     ]
     # The config's networks in their order, then variants of ablations.
     records = evidence.results.of(TrainingRecord)
     order = list(dict.fromkeys([*evidence.networks, *(r.run.network.name for r in records)]))
     records.sort(key=lambda record: order.index(record.run.network.name))
-    rows = (_training_row(evidence, record) for record in records)
+    hours = [fact.value for fact in evidence.facts.find("device_hours")]
+    rows = (_training_row(evidence, record, hours_digits(hours)) for record in records)
     return listing("training", "Run", columns, rows)
 
 
@@ -115,7 +167,9 @@ def _targets(evidence: Evidence, budget: Budget, train: Train) -> TableView | No
         return None
     conditions = (
         f"On “{evidence.config.data.validation}”, by the mean over seeds, at the validated steps: "
-        f"every {_validations(evidence)}. Seconds are of these trainings, on "
+        f"every {_validations(evidence)}. Of the baseline, its whole training; of the "
+        "conversion, until it has the baseline’s final PSNR; a ratio above one: it was sooner. "
+        "Seconds are those of all sessions; device-hours those of all GPUs, or processor time; on "
         f"{machine_words(evidence.results.of(TrainingRecord))}."
     )
     caption = Caption(target_finding(every), conditions, budget.steps)
@@ -128,14 +182,37 @@ def _validations(evidence: Evidence) -> str:
     return between(tuple(every), 0)
 
 
-def _training_row(evidence: Evidence, record: TrainingRecord) -> Row:
+def _gates(evidence: Evidence, scales: Sequence[ScaleCurves]) -> TableView | None:
+    """None where no finished training came to a gate."""
+    found = {each.scale: each.gates for each in scales}
+    if not any(found.values()):
+        return None
+    conditions = (
+        f"On “{evidence.config.data.validation}”. A training below the wanted PSNR by more than "
+        "the tolerance is marked here, and wherever its numbers stand."
+    )
+    return TableView(gate_table(found), Caption(gate_finding(found), conditions))
+
+
+def _training_row(evidence: Evidence, record: TrainingRecord, digits: int) -> Row:
     run, network = record.run, record.run.network.name
+    hours = evidence.facts.value("device_hours", network, subject=run.name)
+    doubts = training_doubts(record)
+    outcomes = [
+        here(record.final_loss, QUANTITIES["loss"].digits),
+        here(record.final_validation_psnr_db, QUANTITIES["validation_psnr_db"].digits),
+    ]
+    if doubts:
+        outcomes = [replace(c, mark="doubtful", reason="; ".join(doubts)) for c in outcomes]
     cells = [
         here(evidence.facts.value("trained_params", network, subject=run.name)),
         here(run.recipe.steps),
-        here(record.final_loss, QUANTITIES["loss"].digits),
-        here(record.final_validation_psnr_db, QUANTITIES["validation_psnr_db"].digits),
+        here(len(record.skipped)) if record.sessions else NOT_LOGGED,
+        *outcomes,
+        Cell(text=record.validated),
         here(record.provenance.seconds),
-        Cell(text=record.weights_sha256[:12], kind="text"),
+        NOT_LOGGED if hours is None else here(hours, digits),
+        here(len(record.sessions)) if record.sessions else NOT_LOGGED,
+        Cell(text=record.weights_sha256[:8], kind="text"),
     ]
     return row(network, cells, f"{label(network)}, ×{run.scale}, seed {run.seed}")

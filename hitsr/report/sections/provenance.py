@@ -7,6 +7,7 @@ import yaml
 from hitsr.base.values import Value
 from hitsr.records import AttributionRecord, QualityRecord, Record, TrainingRecord
 from hitsr.report.cells import Cell, Column, Row, Table, here, listing
+from hitsr.report.courses import course_lines, doubtful_lines
 from hitsr.report.evidence import Evidence
 from hitsr.report.facts import PAPER
 from hitsr.report.job_graph import drawn, job_groups
@@ -26,6 +27,11 @@ def provenance_section(evidence: Evidence) -> Section:
     )
     measured = [record for record in results.records if record.KIND != "training"]
     commit, seeds = _single_commit(results.records), config.train.seeds if config.train else ()
+    trainings = results.of(TrainingRecord)
+    told = {
+        "trainings": course_lines(trainings, _SHOWN),
+        "doubtful trainings": doubtful_lines(trainings),
+    }
     rerun = f"snakemake --configfile configs/{config.name}.yaml"
     return Section(
         key="provenance",
@@ -48,6 +54,7 @@ def provenance_section(evidence: Evidence) -> Section:
                     f"measuring {work_words(measured)}",
                 ],
                 "seeds": [", ".join(map(str, seeds)) or "nothing trained"],
+                **{term: lines for term, lines in told.items() if lines},
                 "not there": _missing(evidence),
                 **_unknown_origin(results.records),
             },
@@ -65,10 +72,12 @@ def to_yaml(config: Config) -> str:
 
 
 def machine_words(records: Sequence[Record]) -> str:
-    """Devices by name, with the threads their jobs used."""
+    """Devices by name, with the threads their jobs used; of trainings, those of all sessions."""
     threads: dict[str, set[int]] = {}
-    for provenance in (record.provenance for record in records):
-        threads.setdefault(provenance.device_name, set()).add(provenance.threads)
+    for record in records:
+        sessions = record.sessions if isinstance(record, TrainingRecord) else ()
+        for place in [session.place for session in sessions] or [record.provenance.device_name]:
+            threads.setdefault(place, set()).add(record.provenance.threads)
     machines = (
         f"{name}, {' or '.join(map(str, sorted(used)))} thread{'s' * (used != {1})}"
         for name, used in sorted(threads.items())
@@ -83,10 +92,9 @@ def work_words(records: Sequence[Record]) -> str:
 
 def commit_words(records: Sequence[Record]) -> str:
     """Short commits of the code that measured, and whether it differed from them."""
+    states = {True: ", with uncommitted changes", False: ", clean", None: ""}
     words = (
-        f"{commit[:10]}, {'with uncommitted changes' if dirty else 'clean'}"
-        if commit
-        else "outside a git checkout"
+        f"{commit[:10]}{states[dirty]}" if commit else "outside a git checkout"
         for commit, dirty in _codes(records)
     )
     return "; ".join(words) or "not run"
@@ -100,15 +108,28 @@ def _single_commit(records: Sequence[Record]) -> str | None:
 
 
 def _codes(records: Sequence[Record]) -> list[tuple[str | None, bool | None]]:
-    """Commits, and whether the code differed from them, each once."""
-    return list(dict.fromkeys((r.provenance.commit, r.provenance.dirty) for r in records))
+    """Commits, and whether the code differed from them, each once.
+
+    Of a training also those of earlier sessions, of which only the commit is known.
+    """
+    found: dict[tuple[str | None, bool | None], None] = {}
+    for record in records:
+        made = record.provenance
+        found[made.commit, made.dirty] = None
+        sessions = record.sessions if isinstance(record, TrainingRecord) else ()
+        for session in sessions:
+            if session.commit != made.commit:
+                found[session.commit, None] = None
+    return list(found)
 
 
 def _sources(evidence: Evidence) -> list[str]:
     """The distinct sources of what is quoted about the config's networks."""
     networks = evidence.config.networks
     rows = (row for row in evidence.facts.rows if row.speaker == PAPER and row.network in networks)
-    return list(dict.fromkeys(row.source for row in rows)) or ["nothing"]
+    trainings = evidence.results.of(TrainingRecord)
+    gates = (result.gate.source for record in trainings for result in record.gates)
+    return list(dict.fromkeys([*(row.source for row in rows), *gates])) or ["nothing"]
 
 
 def _missing(evidence: Evidence) -> list[str]:

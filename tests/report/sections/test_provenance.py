@@ -3,8 +3,9 @@ import json
 import pytest
 import yaml
 
+from hitsr.report.courses import SAME_BITS
 from hitsr.report.sections.provenance import provenance_section, to_yaml
-from hitsr.specs.config import Config
+from hitsr.specs.config import Config, runs
 
 
 def missing(folder) -> list[str]:
@@ -97,3 +98,26 @@ def test_a_commit_is_named_only_if_it_made_every_record(full):
 def test_every_record_has_a_row(finished):
     rows = provenance_section(finished.evidence()).parts["records"].groups[0].rows
     assert len(rows) == len(finished.evidence().results.records)
+
+
+def test_sessions_devices_commits_and_sources_of_gates_are_told(full, new_session, new_gate):
+    other = new_session(51, 100, device_name="A GPU", devices=4, commit="f" * 40)
+    gate = new_gate(50, 31.0, 30.5, source="the log of its author")
+    run = runs(full.config)["hit_sir-x2-s1"]
+    full.training(run, sessions=(new_session(1, 50), other), gates=(gate,))
+    parts = provenance_section(full.evidence()).parts
+    circumstances, sources = parts["circumstances"], parts["sources"]
+    assert circumstances["trainings"][-1] == SAME_BITS
+    assert any("in two sessions" in line for line in circumstances["trainings"])
+    assert circumstances["machine"] == ["4\u00a0× A GPU, 2 threads; A CPU, 2 threads"]
+    (line,) = circumstances["doubtful trainings"]
+    assert line.startswith("hit_sir-x2-s1: PSNR at step 50 was 30.500 dB")
+    assert sources["code"] == ["0123456789, clean; ffffffffff"]
+    assert "the log of its author" in sources["quoted from"]
+    assert parts["commit"] is None  # that commit alone did not make all of it
+
+
+def test_clean_trainings_are_not_called_doubtful(finished):
+    circumstances = provenance_section(finished.evidence()).parts["circumstances"]
+    assert "doubtful trainings" not in circumstances
+    assert circumstances["trainings"] == ["2 trainings, each in one session on A CPU"]
