@@ -28,7 +28,7 @@ from hitsr.report.evidence import difference_of
 from hitsr.report.facts import QUANTITIES, Fact, Quantity, facts_of
 from hitsr.report.gather import Results, gather_folder
 from hitsr.report.published import Published
-from hitsr.report.typeset import MINUS, THIN_SPACE, fixed, listed, signed
+from hitsr.report.typeset import MINUS, THIN_SPACE, counted, fixed, listed, signed
 
 
 class Side(NamedTuple):
@@ -123,14 +123,35 @@ def _compared(kind: Kind, a: Sides, b: Sides, tolerances: Tolerances) -> Iterato
 
 
 def _definition(subject: str, *sides: dict[str, Side]) -> ComparedCell:
-    """What was trained, and whether the same weights came of it."""
+    """What was trained, how it went, and whether the same weights came of it."""
     a, b = (cast(TrainingRecord, next(iter(side.values())).record) for side in sides)
     changes = list(_changes(a.run.model_dump(), b.run.model_dump()))
     weights = "the same" if a.weights_sha256 == b.weights_sha256 else "other"
-    words = f"{listed(changes) or 'one definition'}; {weights} weights, by their bytes"
-    verdict: Verdict = "differs" if changes else "same"
+    courses = [_course(record) for record in (a, b)]
+    apart = [f"{x} and {y}" for x, y in zip(*courses) if x != y] if all(courses) else []
+    words = "; ".join(
+        [listed(changes) or "one definition", f"{weights} weights, by their bytes", *apart]
+    )
+    has_other_outcome = all(courses) and courses[0][1:] != courses[1][1:]
+    verdict: Verdict = "differs" if changes or has_other_outcome else "same"
     return ComparedCell(
         kind="training", subject=subject, quantity="run", verdict=verdict, words=words
+    )
+
+
+def _course(record: TrainingRecord) -> tuple[str, ...]:
+    """What may differ between trainings of one definition: sessions, skipped steps, gates.
+
+    Empty for a record of before these were recorded.
+    """
+    if not record.sessions:
+        return ()
+    places = listed(list(dict.fromkeys(session.place for session in record.sessions)))
+    passed = sum(result.is_passed for result in record.gates)
+    return (
+        f"{counted(len(record.sessions), 'session')} on {places}",
+        f"{counted(len(record.skipped), 'step')} skipped",
+        f"{passed} of {counted(len(record.gates), 'gate')} passed",
     )
 
 

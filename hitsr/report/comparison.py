@@ -49,6 +49,7 @@ _TIMED = {
     "threads": "provenance.threads",
 }
 _TRAINED = {"LR pictures": "degradation"}
+_VALIDATED = _TRAINED | {"PSNR of": "validated"}
 _PSNR, _SSIM = {"scored as": "signatures.psnr"}, {"scored as": "signatures.ssim"}
 RULES = (
     Rule("complexity", "params", "count", "counts", unit=1e3, alike=_COUNTED),
@@ -59,7 +60,7 @@ RULES = (
     Rule("quality", "ssim", "pictures", "ssim", alike=_SSIM),
     Rule("training", "pictures", "count", None),
     Rule("training", "final_loss", "share", "loss", alike=_TRAINED),
-    Rule("training", "final_validation_psnr_db", "difference", "psnr_db", alike=_TRAINED),
+    Rule("training", "final_validation_psnr_db", "difference", "psnr_db", alike=_VALIDATED),
 )
 
 

@@ -8,6 +8,7 @@ from hitsr.records import LatencyRecord
 from hitsr.report.compare import compare_folders
 from hitsr.report.compare_page import to_html, to_text
 from hitsr.report.comparison import ComparedCell, Comparison, Tolerances
+from hitsr.specs.config import runs
 
 EXACT = Tolerances(counts=0, latency=0, memory=0, loss=0, psnr_db=0, ssim=0)
 USUAL = Tolerances(counts=0, latency=0.1, memory=0.1, loss=0.01, psnr_db=0.005, ssim=0.0001)
@@ -126,6 +127,50 @@ def test_another_recipe_is_named_by_its_path(full, configured, tmp_path):
     assert {cell.kind for cell in cells} == {"training"}
     for cell in cells:
         assert cell.words.startswith("recipe.steps 100 → 200; other weights")
+
+
+def definition(full, other) -> ComparedCell:
+    cells = compared(full, other).cells
+    return next(c for c in cells if c.quantity == "run" and c.subject == "hit_sir-x2-s1")
+
+
+def test_another_number_of_sessions_is_told_and_no_difference(full, other, new_session):
+    run = runs(full.config)["hit_sir-x2-s1"]
+    other.training(run, sessions=(new_session(1, 50), new_session(51, 100, devices=4)))
+    cell = definition(full, other)
+    assert cell.verdict == "same"
+    assert cell.words.endswith("1 session on A CPU and 2 sessions on A CPU and 4\u00a0× A CPU")
+
+
+def test_skipped_steps_and_missed_gates_are_differences(full, other, new_gate):
+    run = runs(full.config)["hit_sir-x2-s1"]
+    full.training(run, gates=(new_gate(50, 31.0, 31.0),))
+    other.training(run, gates=(new_gate(50, 31.0, 30.0),), skipped=(7,))
+    cell = definition(full, other)
+    assert cell.verdict == "differs"
+    assert "0 steps skipped and 1 step skipped; 1 of 1 gate passed and 0 of 1 gate" in cell.words
+
+
+def test_an_older_record_says_nothing_of_its_course(full, other):
+    other.training(runs(full.config)["hit_sir-x2-s1"], sessions=())
+    cell = definition(full, other)
+    assert (cell.verdict, cell.words) == (
+        "same",
+        "one definition; the same weights, by their bytes",
+    )
+
+
+def test_psnr_of_averaged_weights_is_unlike_that_of_weights(full, configured, tmp_path):
+    changed = configured(train__recipe__ema=0.999).config
+    other = type(full)(changed, tmp_path / "other").everything()
+    cells = {c.quantity: c for c in compared(full, other).failing() if "hit_sir" in c.subject}
+    assert set(cells) == {"run", "final_validation_psnr_db"}
+    assert "recipe.ema None → 0.999" in cells["run"].words
+    psnr = cells["final_validation_psnr_db"]
+    assert (psnr.verdict, psnr.words) == (
+        "unlike",
+        "equal, but PSNR of weights and averaged weights",
+    )
 
 
 def test_a_number_that_one_side_lacks_is_a_cell_of_the_other(full, other):
