@@ -33,6 +33,15 @@ def flat(data: dict[str, Any], above: str = "") -> dict[str, Any]:
     return found
 
 
+def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """In words, the fields in which two such dictionaries differ: "width is 24, not 60"."""
+    return [
+        f"{key} is {one.get(key)}, not {other.get(key)}"
+        for key in dict.fromkeys([*one, *other])
+        if one.get(key) != other.get(key)
+    ]
+
+
 def _set_at_path(data: dict[str, Any], path: str, value: Any, where: str) -> None:
     """Set the value at an existing dotted path, in place."""
     parts = path.split(".")

@@ -13,6 +13,7 @@ from hitsr.cli.subject import weighted
 from hitsr.records import QualityRecord, TrainingRecord
 from hitsr.share.model_card import ExportFormat
 from hitsr.specs.network import ScaledNetwork
+from hitsr.specs.published import published_form
 
 
 def export(
@@ -21,7 +22,12 @@ def export(
     out: Annotated[Path, Option(help="folder for the model, its config.json and README.md")],
     scale: options.MaybeScale = None,
     form: Annotated[
-        ExportFormat, Option("--format", help="torch: a program of torch.export, .pt2")
+        ExportFormat,
+        Option(
+            "--format",
+            help="basicsr: a .pth with the names of the published code, which loads it strictly; "
+            "torch: a program of torch.export, .pt2",
+        ),
     ] = "safetensors",
     training: Annotated[
         Path | None, Option(help="training record; default: record.json beside the weights")
@@ -40,6 +46,8 @@ def export(
     record, scores = _training(training, weights), _metrics(metrics or [], subject)
     if form == "onnx":
         _need_onnx()
+    if form == "basicsr":
+        published_form(subject)  # before torch is loaded: the published code may have no such one
     from hitsr.cli.doing import exporting
 
     exporting.export(subject, weights, out, form, record, scores)

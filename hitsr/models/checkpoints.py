@@ -1,8 +1,9 @@
-"""Weights on disk: our safetensors, and the published .pth layouts read into our names."""
+"""Weights on disk: our safetensors, and checkpoints with the published names."""
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,43 +11,16 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from hitsr.base.changes import flat
+from hitsr.base.changes import differing, flat
 from hitsr.base.errors import SpecError, WeightsError
 from hitsr.base.files import write_bytes
 from hitsr.models.backbone import create
+from hitsr.models.published_names import published_names
 from hitsr.models.weight_files import WeightsFile, read_weights
 from hitsr.specs.network import NetworkSpec, ScaledNetwork
 
-# Published name -> ours, applied in turn.
-_RENAMES = [
-    # Wrappers of PyTorch's compiler and of its checkpointed and sharded modules.
-    (r"(^|\.)(_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)\.", r"\1"),
-    (r"^conv_first\.", "first."),
-    (r"^patch_embed\.norm\.", "first_norm."),
-    (r"^norm\.", "last_norm."),
-    (r"^conv_after_body\.", "last."),
-    (r"^conv_before_upsample\.0\.", "upsample.narrow."),
-    (r"^conv_last\.", "upsample.colours."),
-    (r"^layers\.(\d+)\.conv\.", r"groups.\1.conv."),
-    (r"^layers\.(\d+)\.residual_group\.blocks\.", r"groups.\1.blocks."),
-    (r"\.(attn|correlation)\.", ".mixer."),
-    (r"(\.mixer)?\.ngram_window_partition\.ngram_context\.", ".mixer.context."),
-    (r"\.context\.unigram_embed\.", ".context.embed."),
-    (r"\.context\.ngram_attn\.", ".context."),
-    (r"\.relative_position_bias_table$", ".bias_table"),
-    (r"\.qv\.conv\.0\.", ".features.squeeze."),
-    (r"\.qv\.conv\.2\.", ".features.spatial."),
-    (r"\.qv\.conv\.4\.", ".features.expand."),
-    (r"\.qv\.linear\.", ".features.gate."),
-    (r"\.spatial_linear\.", ".to_base."),
-    (r"\.pos\.pos_proj\.", ".position.embed."),
-    (r"\.pos\.pos1\.", ".position.layers.0."),
-    (r"\.pos\.pos2\.", ".position.layers.1."),
-    (r"\.pos\.pos3\.", ".position.layers.2."),
-    (r"\.mlp\.dwconv\.depthwise_conv\.0\.", ".ffn.depthwise."),
-    (r"\.mlp\.fc1\.", ".ffn.expand."),
-    (r"\.mlp\.fc2\.", ".ffn.reduce."),
-]
+# Parts of names from PyTorch's compiler and its checkpointed and sharded modules.
+_WRAPPED = re.compile(r"(?<![^.])(_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)\.")
 # Indices and masks that published checkpoints contain and that are computed here, and the count of
 # PyTorch's averaged models.
 _COMPUTED = (
@@ -61,37 +35,54 @@ _WRAPPERS = {
     "net_g", "netg", "generator", "g", "weights",
 }  # fmt: skip
 _OF_TRAINING = re.compile(r"optim|sched|param_groups", re.IGNORECASE)
+_KAIR_OPTIMIZER = re.compile(r"(\d+)_optimizerG\.pth$")
 # Fields of a spec that do not change what its weights compute.
 _NO_MATTER = {"name", "stochastic_depth"}
 
 
-def load_weights(model: nn.Module, source: Path | str | Mapping[str, Any]) -> None:
-    """Fill a network with weights, all of them and no others.
+def load_weights(
+    model: nn.Module,
+    source: Path | str | Mapping[str, Any],
+    tell: Callable[[str], None] | None = None,
+) -> None:
+    """Fill a network with weights, all of them and no others; they become of its dtype.
 
     `source` is a safetensors or PyTorch file, recognised by its content, or a state dict. Its
     names are ours or the published ones, with or without a prefix that all share (`module.`), plain
     or wrapped (`params`, `state_dict`, `model`, …); averaged weights (`params_ema`) are preferred.
+    `tell` is called with a line that says so if there are also others.
 
     Raises WeightsError if the file says that its weights belong to another network or scale, if a
     tensor is not finite, or if the file cannot be read; else for missing, unknown and misshaped
     keys. The model is then unchanged.
     """
-    model.load_state_dict(fitting_weights(model, source))
+    model.load_state_dict(fitting_weights(model, source, tell))
 
 
-def fitting_weights(model: nn.Module, source: Path | str | Mapping[str, Any]) -> dict[str, Tensor]:
+def fitting_weights(
+    model: nn.Module,
+    source: Path | str | Mapping[str, Any],
+    tell: Callable[[str], None] | None = None,
+) -> dict[str, Tensor]:
     """The weights that `load_weights` would fill a network with; `model` may be on "meta"."""
     if isinstance(source, Mapping):
         where, (entries, said) = "state dict", WeightsFile(source, {})
     else:
         where, (entries, said) = str(source), read_weights(Path(source))
     _check_said(said, model, where)
-    expected = model.state_dict()
-    state = _ours(_without_prefix(unwrap(entries, where), expected), where)
+    expected, network = model.state_dict(), getattr(model, "network", None)
+    names = {
+        name: published_names(network, name) if isinstance(network, NetworkSpec) else (name,)
+        for name in expected
+    }
+    found, choice = _unwrapped(entries, where)
+    state = _ours(_without_prefix(_without_wrappers(found, where), names), names, where)
     if problems := _differences(expected, state):
         raise WeightsError(
             f"{where}: weights of another network or scale than {_title(model)}:\n" + problems
         )
+    if choice and tell:
+        tell(f"{where}: {choice}")
     return state
 
 
@@ -114,25 +105,40 @@ def metadata_of(subject: ScaledNetwork, **facts: object) -> dict[str, str]:
     return {"hitsr": json.dumps(subject.model_dump(mode="json") | facts)}
 
 
-def unwrap(entries: Mapping[Any, Any], where: str) -> dict[str, Tensor]:
+def _unwrapped(entries: Mapping[Any, Any], where: str) -> tuple[Mapping[str, Tensor], str]:
     """The named tensors of a checkpoint, which may hold them beside other things.
 
-    Raises WeightsError if there are none, or several of which none has a usual name.
+    Also says which were taken, if there are several. Raises WeightsError if there are none, or
+    several of which none has a usual name.
     """
-    if not entries:
-        return {}
     found = dict(_state_dicts(entries))
+    named = {names: ".".join(names) for names in found}
     for usual in (_is_averaged, _is_usual, lambda _: True):
         chosen = [names for names in found if usual(names)]
         if len(chosen) == 1:
-            return dict(found[chosen[0]])
+            left = ", ".join(name for names, name in named.items() if names != chosen[0])
+            return found[chosen[0]], f"takes {named[chosen[0]]}, not {left}" if left else ""
         if chosen:
-            listed = ", ".join(".".join(names) for names in chosen[:5])
+            listed = ", ".join(named[names] for names in chosen[:5])
             raise WeightsError(f"{where}: holds several networks, {listed}; save one alone")
+    if not entries:
+        return {}, ""
     others = list(_leaves(entries))
-    trained = any(_OF_TRAINING.search(name) for name in others)
-    advice = "; this is the state of a training: name the file of the weights" if trained else ""
-    raise WeightsError(f"{where}: not named tensors: {', '.join(others[:5])}{advice}")
+    raise WeightsError(
+        f"{where}: not named tensors: {', '.join(others[:5])}{_instead(entries, others, where)}"
+    )
+
+
+def _instead(entries: Mapping[Any, Any], leaves: list[str], where: str) -> str:
+    """What to name in place of the state of a training, if that is what these entries are."""
+    if not any(_OF_TRAINING.search(name) for name in leaves):
+        return ""
+    advice = "name the file of the weights"
+    if isinstance(step := entries.get("iter"), int):
+        advice += f", in BasicSR models/net_g_{step}.pth of the same experiment"
+    elif numbered := _KAIR_OPTIMIZER.search(where):
+        advice += f", in KAIR {numbered[1]}_E.pth (averaged) or {numbered[1]}_G.pth"
+    return f"; this is the state of a training: {advice}"
 
 
 def _state_dicts(
@@ -166,11 +172,24 @@ def _is_averaged(names: tuple[str, ...]) -> bool:
     return any("ema" in re.split("[_-]", name.lower()) for name in names)
 
 
-def _without_prefix(state: dict[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _without_wrappers(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """By names without the parts that PyTorch's wrappers add."""
+    plain: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if (short := _WRAPPED.sub("", name)) in plain:
+            raise _twice(where, name, short)
+        plain[short] = value
+    return plain
+
+
+def _without_prefix(
+    state: dict[str, Tensor], expected: Mapping[str, tuple[str, ...]]
+) -> dict[str, Tensor]:
     """Without the prefix that all names share, such as `module.`, if they fit without it."""
+    known = {*expected, *chain.from_iterable(expected.values())}
     names = [name for name in state if not _is_computed(name)]
     shortened = names
-    while not any(_our_name(name) in expected for name in shortened):
+    while known.isdisjoint(shortened):
         if len({name.partition(".")[0] for name in shortened}) != 1 or "" in shortened:
             return state
         shortened = [name.partition(".")[2] for name in shortened]
@@ -181,28 +200,29 @@ def _is_computed(name: str) -> bool:
     return name.rpartition(".")[2] in _COMPUTED
 
 
-def _our_name(published: str) -> str:
-    for pattern, replacement in _RENAMES:
-        published = re.sub(pattern, replacement, published)
-    return published
+def _ours(
+    state: Mapping[str, Tensor], expected: Mapping[str, tuple[str, ...]], where: str
+) -> dict[str, Tensor]:
+    """By our names, joined where they are in parts; what is not expected keeps its name."""
+    left = {name: value for name, value in state.items() if not _is_computed(name)}
+    for name, value in left.items():
+        _check_numbers(name, value, where)
+    ours: dict[str, Tensor] = {}
+    for name, published in expected.items():
+        parts = [left[each] for each in published if each in left]
+        if name in left and parts and published != (name,):
+            raise _twice(where, published[0], name)
+        if name in left:
+            ours[name] = left.pop(name)
+        elif len(parts) == len(published) and len({part.shape[1:] for part in parts}) == 1:
+            ours[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
+            for each in published:
+                del left[each]
+    return ours | left
 
 
-def _ours(published: dict[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Rename published keys to ours and join SRFormer's q and kv layers; our keys stay."""
-    state: dict[str, Tensor] = {}
-    for key, value in published.items():
-        if _is_computed(key):
-            continue
-        name = _our_name(key)
-        if name in state:
-            raise WeightsError(f"{where}: {key} is {name} for a second time")
-        _check_numbers(key, value, where)
-        state[name] = value
-    for key in [key for key in state if ".mixer.kv." in key]:
-        q_key, joined = key.replace(".kv.", ".q."), key.replace(".kv.", ".qkv.")
-        if q_key in state and state[q_key].shape[1:] == state[key].shape[1:]:
-            state[joined] = torch.cat([state.pop(q_key), state.pop(key)])
-    return state
+def _twice(where: str, name: str, meant: str) -> WeightsError:
+    return WeightsError(f"{where}: {name} is {meant} for a second time")
 
 
 def _check_numbers(key: str, value: Tensor, where: str) -> None:
@@ -240,12 +260,8 @@ def _check_said(said: Mapping[str, Any], model: nn.Module, where: str) -> None:
 
 def _difference(stored: NetworkSpec, wanted: NetworkSpec) -> str:
     """The first fields in which two networks compute differently: "width is 24, not 60"."""
-    pair = [flat(network.model_dump(exclude=_NO_MATTER)) for network in (stored, wanted)]
-    return ", ".join(
-        f"{key} is {pair[0].get(key)}, not {pair[1].get(key)}"
-        for key in dict.fromkeys([*pair[0], *pair[1]])
-        if pair[0].get(key) != pair[1].get(key)
-    )
+    one, other = (flat(network.model_dump(exclude=_NO_MATTER)) for network in (stored, wanted))
+    return ", ".join(differing(one, other))
 
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

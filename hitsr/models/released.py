@@ -26,15 +26,13 @@ from torch.nn import functional as F
 from hitsr.base.errors import SpecError
 from hitsr.models.position import table_index
 from hitsr.models.windows import SEPARATE, extend, merge, regions, roll, split
+from hitsr.specs.published import patch_side
 
 if TYPE_CHECKING:
     from hitsr.models.attention import Attention
     from hitsr.models.correlation import Correlation, DualFeatures
     from hitsr.models.ffn import FeedForward
     from hitsr.models.ngram import NgramContext
-
-# Side of the LR patches that the published networks are made for, their `img_size`.
-TRAINING_PATCH = 64
 
 
 def check_precision(dtype: torch.dtype) -> None:
@@ -51,7 +49,7 @@ def prepare_attention(mixer: "Attention") -> None:
     """Keep the indices of biases, and the masks of the training patch if there is a shift."""
     if mixer.bias_table is not None:
         prepare_biases(mixer, mixer.window, mixer.fold)
-    side = _patch_side(mixer)
+    side = patch_side(mixer.window)
     mask = mask_on_cpu(mixer, side, side).to(mixer.proj.weight.device) if mixer.shift else None
     mixer.register_buffer("patch_mask", mask, persistent=False)
 
@@ -69,7 +67,7 @@ def attention(mixer: "Attention", x_bhwc: Tensor) -> Tensor:
     x_ntc = split(roll(x_bhwc, -mixer.shift), mixer.window)
     bias = None if mixer.bias_table is None else gathered_bias(mixer)
     mask = mixer.patch_mask
-    if h != w or h != _patch_side(mixer):
+    if h != w or h != patch_side(mixer.window):
         mask = mask_on_cpu(mixer, h, w).to(x_bhwc.device)
     return mixer.attend(*_split_heads(mixer, x_ntc), bias, mask, h, w)
 
@@ -158,11 +156,6 @@ def padded(x_bhwc: Tensor, multiple: int) -> Tensor:
     else:  # more than one reflection, which `pad` refuses
         x = extend(x, multiple, (2, 3))
     return x.permute(0, 2, 3, 1).contiguous()
-
-
-def _patch_side(mixer: "Attention") -> int:
-    """The training patch in whole windows."""
-    return TRAINING_PATCH + -TRAINING_PATCH % mixer.window
 
 
 def mask_on_cpu(mixer: "Attention", h: int, w: int) -> Tensor:

@@ -75,6 +75,11 @@ class TrainingRecord(Record):
         is_average = recipe.ema is not None and recipe.validated == "average"
         return "averaged weights" if is_average else "weights"
 
+    @property
+    def is_average(self) -> bool:
+        """Whether the weights are the average of the training's."""
+        return self.run.recipe.ema is not None
+
 
 class LogLine(Value):
     """One line of a run's log.jsonl."""

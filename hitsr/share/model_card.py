@@ -6,13 +6,16 @@ It states only what records say; anything else is "Not recorded." or "Not measur
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import yaml
+
 from hitsr.records import QualityRecord, Session, TrainingRecord
 from hitsr.specs.network import ScaledNetwork
+from hitsr.specs.published import published_form
 from hitsr.specs.recipe import Recipe
 
-ExportFormat = Literal["safetensors", "onnx", "torch"]
+ExportFormat = Literal["safetensors", "basicsr", "onnx", "torch"]
 
-_USAGE: dict[ExportFormat, str] = {
+_USAGE = {
     "safetensors": """\
 import hitsr
 
@@ -67,7 +70,9 @@ def model_card(
         f"tags:\n- super-resolution\n- {network.name}\n---",
         f"# {network.name}, x{scale}",
         f"Upscales RGB pictures {scale} times; {params:,} parameters.",
-        f"```python\n{_USAGE[export_format].format(folder=folder, scale=scale)}\n```",
+        _use_in_basicsr(subject, folder, training)
+        if export_format == "basicsr"
+        else f"```python\n{_USAGE[export_format].format(folder=folder, scale=scale)}\n```",
         "## Training",
         _training(training) if training else "Not recorded.",
         "## Metrics",
@@ -76,6 +81,32 @@ def model_card(
         f"```json\n{network.to_json()}```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _use_in_basicsr(subject: ScaledNetwork, folder: str, training: TrainingRecord | None) -> str:
+    """Part of an option file of BasicSR; for SwinIR-NG, whose code is none of it, Python."""
+    made_by, arguments = published_form(subject)
+    code = f"https://github.com/{made_by.repository}"
+    if not made_by.in_basicsr:
+        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        return (
+            f"In [the published code]({code}), whose files hold the weights plainly:\n\n"
+            f"```python\nimport torch\nfrom {made_by.module} import {made_by.name}\n\n"
+            f"model = {made_by.name}({given})\n"
+            'model.load_state_dict(torch.load("model.pth"), strict=True)\n```'
+        )
+    path = {"pretrain_network_g": f"{folder}/model.pth", "param_key_g": "params"}
+    options = {
+        "network_g": {"type": made_by.name, **arguments},
+        "path": {**path, "strict_load_g": True},
+    }
+    text = yaml.safe_dump(options, sort_keys=False, default_flow_style=None)
+    is_average = training is not None and training.is_average
+    both = "\n\n`params` and `params_ema` are both the average of the training's weights."
+    return (
+        f"In an option file of BasicSR, with [its class {made_by.name}]({code}):\n\n"
+        f"```yaml\n{text}```{both if is_average else ''}"
+    )
 
 
 def _training(record: TrainingRecord) -> str:

@@ -99,7 +99,7 @@ def train(
     found = _found(folder_of(out), identity, say) if processes.is_first else None
     found = processes.first_says(found)
     if found is None and start_from is not None:
-        load_initial_weights(model, run, start_from)
+        load_initial_weights(model, run, start_from, say)
     model.to(device).train()
     is_graph = device.type == "cuda" if graph == "auto" else graph
     step = TrainingStep(

@@ -1,5 +1,6 @@
 """Initialise a run with weights: of another run, such as x4 with those for x2, or from a file."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -15,13 +16,18 @@ from hitsr.specs.run import RunSpec
 UPSAMPLER = "upsample."  # prefix of the only weights whose shape depends on the scale
 
 
-def load_initial_weights(model: nn.Module, run: RunSpec, weights: Path) -> tuple[str, ...]:
+def load_initial_weights(
+    model: nn.Module, run: RunSpec, weights: Path, tell: Callable[[str], None] | None = None
+) -> tuple[str, ...]:
     """Copy the weights that `run` starts from, in the file `weights`, into `model`.
 
     Returns the names of weights that keep their random initial values: the upsampler's, if the
-    weights are of another scale. Raises WeightsError if the file does not fit the network and scale
-    of the other run, if that network differs from `model` in more than the upsampler, or if it is
-    not the file of which the run holds the hash.
+    weights are of another scale. `tell` is called with a line that says which weights are taken if
+    the file holds several, such as `params` and `params_ema`.
+
+    Raises WeightsError if the file does not fit the network and scale of the other run, if that
+    network differs from `model` in more than the upsampler, or if it is not the file of which the
+    run holds the hash.
     """
     start = run.start_from
     assert start is not None
@@ -36,17 +42,19 @@ def load_initial_weights(model: nn.Module, run: RunSpec, weights: Path) -> tuple
                 f"{weights}: not the file {start.name} that {run.name} starts from "
                 f"(SHA-256 {start.sha256}); name that file, or resolve the run again"
             )
-        source = _at_its_scale(run.network, run.scale, weights)
+        source = _at_its_scale(run.network, run.scale, weights, tell)
     return transfer_weights(source, model)
 
 
-def _at_its_scale(network: NetworkSpec, wanted: Scale, weights: Path) -> nn.Module:
+def _at_its_scale(
+    network: NetworkSpec, wanted: Scale, weights: Path, tell: Callable[[str], None] | None
+) -> nn.Module:
     """A network with the weights in a file, at the scale that they fit."""
     problems = []
     for scale in sorted(get_args(Scale), key=lambda each: each != wanted):
         source = create(network, scale)
         try:
-            load_weights(source, weights)
+            load_weights(source, weights, tell)
         except WeightsError as error:
             problems.append(error)
         else:

@@ -214,6 +214,29 @@ def test_export_writes_a_folder_that_is_read_back(network: list[str], tmp_path: 
         assert torch.equal(hitsr.from_pretrained(out)(x), expected(x))
 
 
+def test_export_for_basicsr_is_read_back_and_refuses_what_its_code_lacks(
+    network: list[str], tmp_path: Path
+):
+    out = tmp_path / "exported"
+    told = ("export", *network, "--out", str(out), "--format", "basicsr")
+    result = RUNNER.invoke(app, told)
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in out.iterdir()} == {"README.md", "config.json", "model.pth"}
+    assert "type: SwinIR\n" in (out / "README.md").read_text()
+    found, expected = (
+        hitsr.create(hitsr.NETWORKS["swinir_light"].patch(SMALL), 2) for _ in range(2)
+    )
+    hitsr.load_weights(expected, tmp_path / "weights.safetensors")
+    hitsr.load_weights(found, out / "model.pth")
+    for key, value in found.state_dict().items():
+        assert torch.equal(value, expected.state_dict()[key])
+
+    changed = found.network.patch({"mixer.position": "none"})
+    (tmp_path / "none.json").write_text(changed.to_json())
+    named = ("--network", str(tmp_path / "none.json"), *told[3:])
+    assert "mixer.position is table, not none" in refused("export", *named)
+
+
 def test_autocast_moves_samples_a_little(network: list[str], pictures: Path, tmp_path: Path):
     found = []
     for way in ([], ["--autocast"]):

@@ -196,11 +196,34 @@ def test_the_state_of_a_training_is_told():
         _refused(state, "not named tensors", "the state of a training")
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("experiments/a/training_states/5000.state", "in BasicSR models/net_g_5000.pth"),
+        ("500000_optimizerG.pth", "in KAIR 500000_E.pth (averaged) or 500000_G.pth"),
+        ("adam.pth", "the state of a training: name the file of the weights"),
+    ],
+)
+def test_for_the_state_of_a_training_its_weights_are_named(name: str, told: str, tmp_path: Path):
+    adam = torch.optim.Adam([nn.Parameter(torch.ones(2))])
+    state: Any = adam.state_dict()
+    if name.endswith(".state"):  # as BasicSR writes it, whose milestones are a Counter
+        schedule = torch.optim.lr_scheduler.MultiStepLR(adam, [4000, 6000])
+        state = {"epoch": 3, "iter": 5000, "optimizers": [state]}
+        state["schedulers"] = [schedule.state_dict()]
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, file)
+    _refused(file, str(file), "the state of a training", told, model=_small())
+
+
 def test_averaged_weights_go_before_the_last_ones(published: dict[str, Tensor]):
     last = {key: torch.zeros_like(value) for key, value in published.items()}
-    expected, found = _model(), _model()
-    load_weights(expected, published)
-    load_weights(found, {"params": last, "params_ema": published})
+    expected, found, told = _model(), _model(), list[str]()
+    load_weights(expected, published, told.append)
+    assert not told
+    load_weights(found, {"params": last, "params_ema": published}, told.append)
+    assert told == ["state dict: takes params_ema, not params"]
     assert torch.equal(_output(found), _output(expected))
 
 
@@ -248,7 +271,7 @@ def test_missing_unknown_and_misshaped_keys_are_named(published: dict[str, Tenso
     message = _refused(published, "state dict: ", "swinir_light x2")
     assert message.splitlines()[1:] == [
         "  missing: groups.0.blocks.1.ffn.expand.bias",
-        "  unknown: groups.0.blocks.1.mixer.logit_scale",
+        f"  unknown: {block}attn.logit_scale",
         "  misshaped: groups.0.blocks.1.norm2.weight is (59,), expected (60,)",
     ]
 
@@ -337,17 +360,19 @@ def test_other_numbers_than_floats_are_refused(published: dict[str, Tensor]):
         _refused({**published, "conv_first.bias": other}, "conv_first.bias holds")
 
 
-def test_one_weight_under_two_names_is_refused(published: dict[str, Tensor]):
-    published["first.weight"] = torch.zeros_like(published["conv_first.weight"])
+@pytest.mark.parametrize("other", ["first.weight", "_orig_mod.conv_first.weight"])
+def test_one_weight_under_two_names_is_refused(other: str, published: dict[str, Tensor]):
+    published[other] = torch.zeros_like(published["conv_first.weight"])
     _refused(published, "first.weight", "second time")
 
 
 def test_queries_that_do_not_fit_their_keys_are_refused(golden: Callable):
     state = dict(golden("srformer_light").state)
     state["layers.0.residual_group.blocks.0.attn.q.weight"] = torch.zeros(60, 59)
-    _refused(state, "groups.0.blocks.0.mixer.q.weight", model=_model("srformer_light"))
+    told = ("missing: groups.0.blocks.0.mixer.qkv.weight", "unknown: ", "blocks.0.attn.q.weight")
+    _refused(state, *told, model=_model("srformer_light"))
     del state["layers.0.residual_group.blocks.0.attn.q.weight"]
-    _refused(state, "groups.0.blocks.0.mixer.kv.weight", model=_model("srformer_light"))
+    _refused(state, "blocks.0.attn.kv.weight", model=_model("srformer_light"))
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from hitsr.models import released
 from hitsr.models.attention import Attention
 from hitsr.models.backbone import SuperResolver
 from hitsr.models.block import Block
-from hitsr.models.released import TRAINING_PATCH
 from hitsr.specs.network import Formulation
+from hitsr.specs.published import TRAINING_PATCH
 from hitsr.specs.zoo import BASELINE
 
 PATCH = (TRAINING_PATCH, TRAINING_PATCH)

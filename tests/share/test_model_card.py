@@ -1,6 +1,7 @@
 import json
 from typing import Any
 
+import pytest
 import yaml
 
 from hitsr.records import PictureScore, Provenance, QualityRecord, Session, TrainingRecord
@@ -37,6 +38,28 @@ def test_the_card_names_the_network_and_shows_its_use():
     assert "772,064 parameters" in card
     spec = json.loads(card.split("```json\n")[1].split("```")[0])
     assert spec == SUBJECT.network.model_dump(mode="json")
+
+
+def test_the_card_has_an_option_file_for_basicsr():
+    card = model_card(SUBJECT, 772_064, "basicsr", "weights")
+    options = yaml.safe_load(card.split("```yaml\n")[1].split("```")[0])
+    assert options["network_g"]["type"] == "HiT_SIR"
+    assert options["network_g"]["hier_win_ratios"] == [0.5, 1, 2, 4, 6, 8]
+    assert options["path"]["pretrain_network_g"] == "weights/model.pth"
+    assert options["path"]["strict_load_g"]
+
+
+def test_the_card_of_a_network_outside_basicsr_has_its_class():
+    subject = ScaledNetwork(network=NETWORKS["swinir_ng"], scale=3)
+    card = model_card(subject, 1, "basicsr", "weights")
+    assert "from my_model.swinirng import SwinIRNG" in card
+    assert "SwinIRNG(upscale=3, in_chans=3, img_size=64," in card
+
+
+@pytest.mark.parametrize("ema", [None, 0.999])
+def test_the_card_says_that_exported_weights_are_an_average(ema: float | None):
+    card = model_card(SUBJECT, 1, "basicsr", "weights", trained(recipe))
+    assert ("`params` and `params_ema` are both the average" in card) == (ema is not None)
 
 
 def test_missing_records_are_mentioned():

@@ -1,13 +1,16 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hitsr.base.errors import WeightsError
 from hitsr.base.files import sha256
 from hitsr.models.backbone import create
-from hitsr.models.checkpoints import metadata_of, save_weights
+from hitsr.models.checkpoints import load_weights, metadata_of, save_weights
+from hitsr.share.published import published_state
 from hitsr.specs.network import NetworkSpec
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec, StartWeights
@@ -51,6 +54,54 @@ def test_weights_of_a_file_are_taken_but_for_the_upsampler_of_another_scale(file
     for name, value in model.state_dict().items():
         expected = fresh[name] if name in kept else source.state_dict()[name]
         assert torch.equal(value, expected)
+
+
+# What BasicSR (`net_g_*.pth`) and KAIR (`*_G.pth`, `*_E.pth`) save of a network's state dict.
+LAYOUTS: dict[str, Callable[[dict[str, Tensor]], Any]] = {
+    "BasicSR": lambda state: {"params": state},
+    "BasicSR, averaged alone": lambda state: {"params_ema": state},
+    "BasicSR, averaged too": lambda state: {"params": _zeros(state), "params_ema": state},
+    "KAIR": lambda state: state,
+    "DataParallel": lambda state: {f"module.{name}": value for name, value in state.items()},
+    "BasicSR, DataParallel": lambda state: {"params": LAYOUTS["DataParallel"](state)},
+    "float16": lambda state: {name: _half(value) for name, value in state.items()},
+    "BasicSR, float16": lambda state: {"params": LAYOUTS["float16"](state)},
+}
+
+
+def _zeros(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: torch.zeros_like(value) for name, value in state.items()}
+
+
+def _half(value: Tensor) -> Tensor:
+    return value.half() if value.is_floating_point() else value
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_checkpoints_of_basicsr_and_kair_fill_networks_and_start_runs(
+    name: str, layout: str, tmp_path: Path
+):
+    changes = {"depths": [2], "windows.ratios": [1, 1], "width": 12, "windows.base": 4}
+    network = NETWORKS[name].patch({**changes, "mixer.heads": 2})
+    torch.manual_seed(0)
+    source, file = create(network, 2), tmp_path / "net_g_500000.pth"
+    torch.save(LAYOUTS[layout](published_state(source)), file)  # with indices and masks
+    filled, same, larger = create(network, 2), create(network, 2), create(network, 3)
+    said: list[str] = []
+    load_weights(filled, file, said.append)
+    load_initial_weights(same, _run(network, 2, file), file, said.append)
+    kept = load_initial_weights(larger, _run(network, 3, file), file, said.append)
+    assert kept == ("upsample.0.weight", "upsample.0.bias")
+    takes = f"{file}: takes params_ema, not params"
+    assert said == (3 * [takes] if layout == "BasicSR, averaged too" else [])
+    for key, value in source.state_dict().items():
+        expected = value.half().float() if "float16" in layout else value
+        for model in (filled, same, larger):
+            if model is not larger or key not in kept:
+                found = model.state_dict()[key]
+                assert found.dtype == torch.float32
+                assert torch.equal(found, expected)
 
 
 def test_a_larger_classical_upsampler_fits_a_smaller_one(tmp_path: Path):

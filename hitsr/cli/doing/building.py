@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from hitsr.cli.options import say
 from hitsr.models.backbone import SuperResolver, create
 from hitsr.models.checkpoints import load_weights
 from hitsr.models.own import explaining_own, load_own
@@ -24,7 +25,7 @@ def build(
     assert subject.spec is not None, subject.name
     made = create(subject.spec, subject.scale, formulation=formulation or "fused")
     if weights is not None:
-        load_weights(made, weights)
+        load_weights(made, weights, say)
     return made
 
 
@@ -39,7 +40,7 @@ def load(
         autocast=autocast,
         graph=launch == "graph",
     )
-    load_weights(model, weights)
+    load_weights(model, weights, say)
     return model
 
 
