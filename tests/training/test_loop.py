@@ -16,19 +16,21 @@ from hitsr.data.patches import Patches
 from hitsr.models.backbone import create
 from hitsr.models.checkpoints import save_weights
 from hitsr.records import TrainingRecord, read_log
+from hitsr.share.published import published_state
 from hitsr.specs.recipe import Recipe
-from hitsr.specs.run import RunSpec
+from hitsr.specs.run import RunSpec, StartWeights
 from hitsr.specs.zoo import NETWORKS
 from hitsr.training.journal import Circumstances
 from hitsr.training.loop import train
 
 CPU = torch.device("cpu")
+Start = RunSpec | StartWeights | None
 TINY = NETWORKS["hit_sir"].patch(
     {"depths": [2], "windows.ratios": [0.5, 1], "windows.base": 4, "width": 12, "mixer.heads": 2}
 )
 
 
-def _run(seed: int = 1, scale: int = 2, start_from: RunSpec | None = None, **recipe) -> RunSpec:
+def _run(seed: int = 1, scale: int = 2, start_from: Start = None, **recipe) -> RunSpec:
     values = {"steps": 6, "batch": 2, "patch": 8, "learning_rate": 1e-3, "log_every": 2}
     return RunSpec(
         network=TINY,
@@ -223,6 +225,21 @@ def test_starts_with_the_weights_of_another_scale(tmp_path: Path):
     save_weights(create(TINY.patch({"width": 24}), 2), weights, {})
     with pytest.raises(WeightsError):
         _train(second, tmp_path / "x3", start_from=weights)
+
+
+def test_starts_with_the_averaged_weights_of_a_basicsr_checkpoint(tmp_path: Path):
+    torch.manual_seed(5)
+    source, file, said = create(TINY, 2), tmp_path / "net_g_5000.pth", list[str]()
+    state = {f"module.{name}": value for name, value in published_state(source).items()}
+    zeros = {name: torch.zeros_like(value) for name, value in state.items()}
+    torch.save({"params": zeros, "params_ema": state}, file)
+    begun = StartWeights(name=file.name, sha256=sha256(file))
+    run = _run(steps=1, learning_rate=1e-12, start_from=begun)
+    model = create(TINY, 2)
+    _train(run, tmp_path / "x2", model, start_from=file, tell=said.append)
+    assert f"{file}: takes params_ema, not params" in said
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, source.state_dict()[name], rtol=0, atol=1e-10)
 
 
 def test_patches_and_start_must_match_the_run(tmp_path: Path):
