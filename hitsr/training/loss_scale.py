@@ -13,7 +13,8 @@ class LossScale:
 
     def __init__(self, device: torch.device) -> None:
         self.value = torch.tensor(_FIRST, device=device)
-        self._good = torch.zeros((), device=device)  # steps since the last change
+        # Steps since the last change.
+        self._good = torch.zeros((), dtype=torch.int32, device=device)
 
     @property
     def state(self) -> dict[str, Tensor]:
@@ -22,8 +23,4 @@ class LossScale:
 
     def adapt(self, bad: Tensor) -> None:
         """Choose the scale of the next step, in place; `bad` is 1 if this one's was too large."""
-        self._good.add_(1).mul_(1 - bad)
-        is_due = self._good == _INTERVAL
-        growth = torch.where(is_due, _GROWTH, 1.0)
-        self.value.mul_(torch.where(bad > 0, _BACKOFF, growth))
-        self._good.mul_(~is_due)
+        torch._amp_update_scale_(self.value, self._good, bad, _GROWTH, _BACKOFF, _INTERVAL)

@@ -1,7 +1,7 @@
 """One step of training, kernel by kernel or, on a GPU, as one launch of a CUDA graph.
 
 Shapes: b patches of the parts of a batch that a process computes, p and q sides of an LR and an HR
-patch.
+patch, n values that learn.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -32,8 +32,9 @@ _ADAM = ("step", "exp_avg", "exp_avg_sq")  # as Adam calls what it keeps of each
 class TrainingStep:
     """Trains a network by one batch at a time: forward, L1 loss, backward, Adam, average.
 
-    A step whose loss or gradient is not finite changes no weights. Random numbers of a step, such
-    as those of stochastic depth, depend on `seed`, the step and the part of the batch alone.
+    A step whose loss or gradient is not finite changes no weights, towards which the average goes
+    on moving. Random numbers of a step, such as those of stochastic depth, depend on `seed`, the
+    step and the part of the batch alone.
 
     With `graph`, the first WARM_UPS steps are launched kernel by kernel, and the others repeat a
     graph of the last of these; both give the same numbers. If that step cannot be captured, `tell`
@@ -201,7 +202,7 @@ class TrainingStep:
 
     def _whole_step(self, lr: Tensor, hr: Tensor) -> Tensor:
         """On a GPU nothing here waits for it, and no kernel is chosen by values that are on it."""
-        return self._update(self._differentiated(lr, hr))
+        return self._update(self._row(lr, hr))
 
     def _step_of_parts(self, lr: Tensor, hr: Tensor) -> Tensor:
         own = len(self._share)
@@ -213,29 +214,29 @@ class TrainingStep:
             total += row
         total /= self._recipe.parts
         learning = [each for each in self._parameters.values() if each.grad is not None]
-        *gradients, loss = total.split([*(each.numel() for each in learning), 1])
+        gradients = total[:-1].split([each.numel() for each in learning])
         for parameter, gradient in zip(learning, gradients, strict=True):
             parameter.grad = gradient.view_as(parameter)
-        return self._update(loss.view(()))
+        return self._update(total)
 
     def _row(self, lr: Tensor, hr: Tensor) -> Tensor:
-        """The gradient of a part, and its loss at the end: (n,)."""
-        loss = self._differentiated(lr, hr)
-        return torch.cat([*(each.flatten() for each in self._gradients()), loss.view(1)])
+        """Put the gradient of the mean loss, which may be scaled, into the parameters.
 
-    def _gradients(self) -> list[Tensor]:
-        return [each.grad for each in self._parameters.values() if each.grad is not None]
-
-    def _differentiated(self, lr: Tensor, hr: Tensor) -> Tensor:
-        """Put the gradient of the loss, which may be scaled, into the parameters; the loss, ()."""
+        Returns the gradient, flat, and the loss at its end: (n + 1,).
+        """
         loss = F.l1_loss(self._model(lr), hr)
         self._optimizer.zero_grad()
         (loss if self._scale is None else loss * self._scale.value).backward()
-        return loss.detach()
+        found = (each.grad for each in self._parameters.values())
+        gradients = [each.flatten() for each in found if each is not None]
+        return torch.cat([*gradients, loss.detach().view(1)])
 
-    def _update(self, loss: Tensor) -> Tensor:
-        """Change the weights, unless a number is not finite; loss and whether so, (2,)."""
-        norm = torch.nn.utils.get_total_norm(self._gradients())
+    def _update(self, row: Tensor) -> Tensor:
+        """Change the weights by their gradients, unless these or the loss are not finite.
+
+        `row` (n + 1,): all gradients and the loss. Returns the loss and whether so, (2,).
+        """
+        norm, loss = torch.linalg.vector_norm(row[:-1]), row[-1]
         bad = (~(norm + loss).isfinite()).float()
         # Fused Adam skips a bad step, and divides the gradient, without a wait for the device.
         optimizer: Any = self._optimizer
