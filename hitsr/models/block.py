@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from hitsr.models import released
 from hitsr.models.attention import Attention
@@ -36,6 +37,8 @@ class Block(nn.Module):
         self.norm_after = network.norm == "after"
         self.drop_rate = drop_rate
         self.formulation = formulation
+        # Whether training keeps no activations of the block, and computes them again for gradients.
+        self.recomputes = False
         self.norm1 = nn.LayerNorm(width)
         self.mixer = _mixer(network, index, formulation)
         self.norm2 = nn.LayerNorm(width)
@@ -44,17 +47,34 @@ class Block(nn.Module):
 
     def forward(self, x_bhwc: Tensor) -> Tensor:
         """Mix tokens within windows, then feed every token forward."""
+        factors = self.factors(x_bhwc)
+        if self.training and self.recomputes:
+            # All random numbers are drawn by now, so no random state needs to be kept, which no
+            # CUDA graph could hold.
+            found: Tensor = checkpoint(
+                self._computed, x_bhwc, factors, use_reentrant=False, preserve_rng_state=False
+            )
+            return found
+        return self._computed(x_bhwc, factors)
+
+    def _computed(self, x_bhwc: Tensor, factors: Tensor | None) -> Tensor:
         if self.formulation == "fused":
             if backend_of(x_bhwc) == "cuda":
-                return cuda.forward(self, x_bhwc)
+                return cuda.forward(self, x_bhwc, factors)
             if not self.training:
                 return fused.forward_by_strips(self, x_bhwc)
-        return self.step_by_step(x_bhwc)
+        return self.step_by_step(x_bhwc, factors)
 
-    def step_by_step(self, x_bhwc: Tensor) -> Tensor:
-        """One branch after the other, on the whole picture."""
-        x_bhwc = x_bhwc + self.dropped(self.normed(self.mix, self.norm1, x_bhwc))
-        return x_bhwc + self.dropped(self.normed(self.ffn, self.norm2, x_bhwc))
+    def step_by_step(self, x_bhwc: Tensor, factors: Tensor | None) -> Tensor:
+        """One branch after the other, on the whole picture, each times its `factors`."""
+        first, second = (None, None) if factors is None else factors
+        x_bhwc = self.added(x_bhwc, self.normed(self.mix, self.norm1, x_bhwc), first)
+        return self.added(x_bhwc, self.normed(self.ffn, self.norm2, x_bhwc), second)
+
+    @staticmethod
+    def added(x_bhwc: Tensor, branch: Tensor, factor: Tensor | None) -> Tensor:
+        """x plus a branch, which is multiplied by `factor` (b, 1, 1, 1) if there is one."""
+        return x_bhwc + (branch if factor is None else branch * factor)
 
     def normed(
         self, branch: Callable[[Tensor], Tensor], norm: nn.LayerNorm, x_bhwc: Tensor
@@ -74,18 +94,17 @@ class Block(nn.Module):
         mixed: Tensor = self.mixer(x_bhwc)
         return mixed[:, :h, :w]
 
-    @property
-    def drops(self) -> bool:
-        """Whether branches are left out for some pictures of a batch now."""
-        return self.training and self.drop_rate > 0
+    def factors(self, x_bhwc: Tensor) -> Tensor | None:
+        """Stochastic depth: in training, branches are left out for some pictures of a batch.
 
-    def dropped(self, branch: Tensor) -> Tensor:
-        """Stochastic depth: in training, leave the branch out for some pictures of the batch."""
-        if not self.drops:
-            return branch
+        Returns what each branch is multiplied by for each picture, 0 or more than 1:
+        (2, b, 1, 1, 1); None if no branch is left out.
+        """
+        if not (self.training and self.drop_rate > 0):
+            return None
         keep = 1 - self.drop_rate
-        kept = torch.rand(len(branch), 1, 1, 1, device=branch.device) < keep
-        return branch * (kept.to(branch.dtype) / keep)
+        kept = torch.rand(2, len(x_bhwc), 1, 1, 1, device=x_bhwc.device) < keep
+        return kept.to(x_bhwc.dtype) / keep
 
 
 def _mixer(

@@ -8,7 +8,8 @@ Ways of our own can be compared with PyTorch's at first use too (`agrees`).
 
 import statistics
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -168,7 +169,7 @@ def _misfit(
 ) -> str | None:
     """Why the way's results are not the reference's; None if they are, or memory is too small."""
     try:
-        with torch.inference_mode(False), torch.set_grad_enabled(gradients):
+        with _apart(gradients):
             expected = _results(reference, inputs, parameters, gradients)
             try:
                 found = _results(way, inputs, parameters, gradients)
@@ -179,6 +180,24 @@ def _misfit(
         return _difference(found, expected, _bound(inputs, found))
     except torch.OutOfMemoryError:
         return None
+
+
+@contextmanager
+def _apart(gradients: bool) -> Iterator[None]:
+    """Keep what a trial does from the forward around it, which may note what is kept for gradients.
+
+    Where activations are computed again, a trial is made the first time only.
+    """
+    with (
+        torch.inference_mode(False),
+        torch.set_grad_enabled(gradients),
+        torch.autograd.graph.saved_tensors_hooks(_same, _same),
+    ):
+        yield
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
 
 
 def _bound(inputs: Sequence[Tensor], found: list[Tensor | None]) -> float:
@@ -234,7 +253,7 @@ def _time(
     timer: Timer,
 ) -> float:
     """Median time; infinite if memory does not suffice."""
-    with torch.inference_mode(False), torch.set_grad_enabled(gradients):
+    with _apart(gradients):
         given = _copies(inputs, gradients)
         wanted = [*given, *(each for each in parameters if each.requires_grad)]
 

@@ -39,6 +39,7 @@ from hitsr.training.feeding import fed
 from hitsr.training.journal import USUAL, Circumstances, Journal
 from hitsr.training.kernels import kernels, settings
 from hitsr.training.processes import ALONE, Processes
+from hitsr.training.recomputed import recomputes
 from hitsr.training.start import load_initial_weights
 from hitsr.training.step import TrainingStep
 from hitsr.training.stopping import watched
@@ -138,7 +139,7 @@ def train(
         run=run,
         params=sum(parameter.numel() for parameter in model.parameters()),
         pictures=len(patches.pictures),
-        settings=used | chosen(device),
+        settings=used | chosen(device) | {"recompute": str(recomputes(model))},
         sessions=journal.sessions,
         skipped=tuple(journal.skipped),
         gates=tuple(journal.gates),

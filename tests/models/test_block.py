@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 import hitsr
 from hitsr.models.block import Block
+from hitsr.models.fused.backend import Backend, forced
 from hitsr.models.windows import extend
 from hitsr.specs.network import NetworkSpec
 
@@ -79,9 +80,25 @@ def test_stochastic_depth_is_off_in_eval_mode_and_at_rate_zero(network: NetworkS
 def test_a_dropped_branch_is_dropped_for_a_whole_picture_and_kept_on_average():
     torch.manual_seed(0)
     block = _block(BEFORE, rate=0.25).train()
-    dropped = block.dropped(torch.ones(20000, 2, 2, 1))
-    pictures = dropped.flatten(1)
-    assert (pictures == pictures[:, :1]).all()
-    assert pictures.unique().tolist() == pytest.approx([0, 4 / 3])
-    assert (pictures[:, 0] > 0).float().mean() == pytest.approx(0.75, abs=0.01)
-    assert pictures.mean() == pytest.approx(1, abs=0.02)
+    factors = block.factors(torch.ones(20000, 2, 2, 1))
+    assert factors is not None
+    assert factors.shape == (2, 20000, 1, 1, 1)
+    assert factors.unique().tolist() == pytest.approx([0, 4 / 3])
+    for factor in factors:  # of each branch
+        assert (factor > 0).float().mean() == pytest.approx(0.75, abs=0.01)
+        assert factor.mean() == pytest.approx(1, abs=0.02)
+    assert ((factors[0] > 0) == (factors[1] > 0)).float().mean() < 0.7  # 0.625 by chance
+
+
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+@pytest.mark.parametrize("network", [BEFORE, AFTER])
+def test_each_branch_is_multiplied_by_its_factor(
+    network: NetworkSpec, backend: Backend, monkeypatch: pytest.MonkeyPatch
+):
+    block, x = _block(network, rate=0.5).train(), torch.randn(3, 8, 8, 12)
+    first, second = torch.tensor([[0, 2, 0], [2, 0, 0]]).float().view(2, 3, 1, 1, 1)
+    monkeypatch.setattr(block, "factors", lambda _: torch.stack([first, second]))
+    y = x + first * block.normed(block.mix, block.norm1, x)
+    expected = y + second * block.normed(block.ffn, block.norm2, y)
+    with forced(backend):
+        torch.testing.assert_close(block(x), expected)

@@ -18,6 +18,7 @@ from hitsr.training import loop
 from hitsr.training.compiled import compile_training
 from hitsr.training.journal import Circumstances
 from hitsr.training.kernels import autocast_of
+from hitsr.training.recomputed import recompute_activations
 from hitsr.training.validation import validator
 from hitsr.upscaling.inference import upscale
 
@@ -57,6 +58,8 @@ def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
     )
     torch.manual_seed(derive(run.seed, "weights"))
     model = create(run.network, run.scale, autocast=autocast_of(run.recipe))
+    if job.recompute:
+        recompute_activations(model)
     if job.compile:
         compile_training(model)
     record = loop.train(

@@ -27,18 +27,19 @@ if TYPE_CHECKING:
     from hitsr.models.block import Block
 
 
-def forward(block: "Block", x_bhwc: Tensor) -> Tensor:
-    """`Block.forward`: (b, h, w, c) -> (b, h, w, c)."""
+def forward(block: "Block", x_bhwc: Tensor, factors: Tensor | None) -> Tensor:
+    """`Block.forward`: (b, h, w, c) -> (b, h, w, c), where branches are multiplied by `factors`."""
     if has_hooks(block.mixer) or has_hooks(block.ffn):
-        return block.step_by_step(x_bhwc)
-    return _fed_forward(block, _mixed(block, x_bhwc))
+        return block.step_by_step(x_bhwc, factors)
+    first, second = (None, None) if factors is None else factors
+    return _fed_forward(block, _mixed(block, x_bhwc, first), second)
 
 
-def _mixed(block: "Block", x_bhwc: Tensor) -> Tensor:
-    """x plus the first branch."""
+def _mixed(block: "Block", x_bhwc: Tensor, factor: Tensor | None) -> Tensor:
+    """x plus the first branch times `factor`, (b, 1, 1, 1)."""
 
     def plain(x: Tensor) -> Tensor:
-        return x + block.dropped(block.normed(block.mix, block.norm1, x))
+        return block.added(x, block.normed(block.mix, block.norm1, x), factor)
 
     if block.training or _wants_gradients(block, x_bhwc):
         return plain(x_bhwc)
@@ -187,9 +188,9 @@ def _bias_of_windows(context: NgramContext) -> Tensor:
     return context.cache.get(context, "of windows", compute)
 
 
-def _fed_forward(block: "Block", x_bhwc: Tensor) -> Tensor:
-    """x plus the second branch."""
-    ffn, norm, residual = block.ffn, block.norm2, not block.drops
+def _fed_forward(block: "Block", x_bhwc: Tensor, factor: Tensor | None) -> Tensor:
+    """x plus the second branch times `factor`, (b, 1, 1, 1)."""
+    ffn, norm, residual = block.ffn, block.norm2, factor is None
     expand, depthwise, reduce = ffn.expand, ffn.depthwise, ffn.reduce
 
     def plain(x: Tensor) -> Tensor:
@@ -217,7 +218,7 @@ def _fed_forward(block: "Block", x_bhwc: Tensor) -> Tensor:
     parameters = [*norm.parameters(), *ffn.parameters()]
     way = best("feed-forward branch", kernel, plain, (x_bhwc,), parameters, sizes)
     found = way(x_bhwc)
-    return found if residual else x_bhwc + block.dropped(found)
+    return found if residual else block.added(x_bhwc, found, factor)
 
 
 class _Options(TypedDict):
