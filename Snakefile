@@ -5,9 +5,14 @@ to the verb. Plain `snakemake` builds the demo's report; `--configfile configs/p
 """
 
 import atexit
+import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from hitsr.base.errors import HitsrError
 from hitsr.base.files import sha256, visible

@@ -13,6 +13,13 @@ class HitsrError(Exception):
     """Base class of the errors that the command line prints without a traceback."""
 
 
+TO_BE_CONTINUED = 75  # exit status, as sysexits.h has it for "try again later"
+
+
+class ToBeContinuedError(HitsrError):
+    """Work that was asked to end and is saved; the command line exits with TO_BE_CONTINUED."""
+
+
 class SpecError(HitsrError):
     """A network spec, run config, ablation or command-line option that is not valid."""
 

@@ -38,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
                 os.fsync(written.fileno())
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -67,13 +67,18 @@ def naming(path: Path) -> Iterator[None]:
 @cache
 def _sweep(folder: Path) -> None:
     """Delete temporary files that a killed process left, once per folder and process."""
+    sweep(folder, _STALE_S)
+
+
+def sweep(folder: Path, older_s: float = 0) -> None:
+    """Delete temporary files of this age; without an age, nobody may be writing in the folder."""
     for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
         with suppress(OSError):  # another process may be sweeping too
-            if time.time() - path.stat().st_mtime > _STALE_S:
+            if not older_s or time.time() - path.stat().st_mtime > older_s:
                 path.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename survive a power cut, where folders can be synced: not on Windows."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from hitsr.base.errors import HitsrError
-from hitsr.base.streams import use_utf_8
+from hitsr.base.errors import TO_BE_CONTINUED, HitsrError, ToBeContinuedError
+from hitsr.base.streams import survive_readers, use_utf_8
 from hitsr.base.values import explained
 from hitsr.cli import (
     attribution,
@@ -88,14 +88,19 @@ def _before_verbs(
 def main() -> None:
     """Run the command line; print users' errors without a traceback, and exit with status 1.
 
-    A termination ends it as an interrupt does, so that temporary files are removed.
+    A termination ends it as an interrupt does, so that temporary files are removed; a training
+    that takes steps saves itself first, and exits with status TO_BE_CONTINUED.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     use_utf_8()
+    survive_readers()
     try:
         app()
     except UnicodeEncodeError as error:  # a path of a config or job
         sys.exit(f"hitsr: {error.object!r}: no path in this locale's encoding; set PYTHONUTF8=1")
+    except ToBeContinuedError as error:
+        print(f"hitsr: {error}", file=sys.stderr)
+        sys.exit(TO_BE_CONTINUED)
     except HitsrError as error:
         sys.exit(f"hitsr: {error}")
     except OSError as error:

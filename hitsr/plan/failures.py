@@ -1,4 +1,7 @@
-"""Why jobs failed: the pipeline ends the log of a failed job with a line of its own."""
+"""Why jobs failed: the pipeline ends the log of a failed job with a line of its own.
+
+A training that was asked to end and is saved did not fail; its exit status says so.
+"""
 
 import shutil
 import signal
@@ -7,6 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from hitsr.base.errors import TO_BE_CONTINUED
 from hitsr.plan.batches import cost_batches, rule_name
 from hitsr.plan.jobs import Job
 from hitsr.plan.planning import Plan
@@ -58,25 +62,39 @@ def failures(plan: Plan, jobs: Collection[Job]) -> dict[Path, Failure]:
 def reason_in(log: Path, name: str = "", neighbours: Sequence[str] = ()) -> str | None:
     """Why the job with this log failed; None if the log does not say that it did.
 
+    None, too, if it is to be continued.
     Where jobs share a log, `neighbours` are their names, and `name` is that of the one in question.
     """
-    try:
-        *lines, last = log.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
-    except OSError:
+    said, status = _end(log)
+    if status in (None, TO_BE_CONTINUED):
         return None
-    status = last.removeprefix(MARK)
-    if not last.startswith(MARK) or not status.isdecimal():
-        return None
-    said = [line.rstrip() for line in lines if line.strip(_FRAME)]
     named = {each: f"hitsr: {each}: " for each in neighbours}
     if name in named and (own := _after(said, named[name])):
         return _joined([own[0], *takewhile(lambda line: line.startswith(" "), own[1:])])
-    if int(status) > 128:  # what it said last is then progress
-        return _of_status(int(status))
+    if status > 128:  # what it said last is then progress
+        return _of_status(status)
     said = [line for line in said if not line.startswith(tuple(named.values()))]
     framed = [line.strip(_FRAME) for line in said if line.startswith("│")]
     last_words = _after(said, "hitsr: ") or framed or said[-1:]
-    return _joined(last_words) or _of_status(int(status))
+    return _joined(last_words) or _of_status(status)
+
+
+def continued_in(log: Path) -> str | None:
+    """From where the job with this log goes on, in its own words; None if it was not saved."""
+    said, status = _end(log)
+    return _joined(_after(said, "hitsr: ")) if status == TO_BE_CONTINUED else None
+
+
+def _end(log: Path) -> tuple[list[str], int | None]:
+    """What a job said, and its exit status; None if the log does not have it."""
+    try:
+        *lines, last = log.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+    except OSError:
+        return [], None
+    status = last.removeprefix(MARK)
+    if not last.startswith(MARK) or not status.isdecimal():
+        return [], None
+    return [line.rstrip() for line in lines if line.strip(_FRAME)], int(status)
 
 
 def _joined(lines: Sequence[str]) -> str:
@@ -98,15 +116,22 @@ def _of_status(status: int) -> str:
 
 
 def failure_lines(plan: Plan, failed: Iterable[FailedRule]) -> list[str]:
-    """Say of the pipeline's failed rules why which job has no output, and where its log is."""
-    lines = []
+    """Say of the pipeline's failed rules why which job has no output, and where its log is.
+
+    Before them come those that were saved, and from where they go on.
+    """
+    lines, saved = [], []
     for rule, (log, *_), outputs in failed:
+        if words := continued_in(Path(log)):
+            saved.append(f"  {words}")
+            continue
         jobs = plan.makers(outputs)
         lost = {_called(job): job.name for job in jobs if not _is_done(job)}
         for called, name in (lost or {rule: ""}).items():
             reason = reason_in(Path(log), name, [job.name for job in jobs])
             lines += [f"  {called}: {reason or _unsaid(Path(log))}", f"    log: {log}"]
-    return [f"{len(lines) // 2} failed:", *lines]
+    counts = (f"{len(saved)} to be continued:", f"{len(lines) // 2} failed:")
+    return [line for count, told in zip(counts, (saved, lines)) if told for line in (count, *told)]
 
 
 def _called(job: Job) -> str:

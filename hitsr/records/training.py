@@ -28,6 +28,7 @@ class Session(Value):
     commit: str | None = None  # of hitsr
     code: str | None = None  # hash of the code of training (`plan.fingerprint`)
     torch: str | None = None  # its version
+    threads: PositiveInt | None = None
 
     @property
     def place(self) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hitsr.base.changes import flat
 from hitsr.base.errors import RecordError, SpecError
-from hitsr.base.files import sha256, visible, write_bytes
+from hitsr.base.files import sha256, sweep, sync_folder, visible, write_bytes
 from hitsr.base.reading import parse_json
 from hitsr.base.values import Value
 from hitsr.records import GateResult, Session
@@ -30,6 +30,8 @@ from hitsr.specs.run import RunSpec
 KEPT = 2
 _NAME = re.compile(r"(\d+)-([0-9a-f]{16})\.safetensors")
 _LOG = "log"
+# What another hash in an Identity means.
+_HASHES = {"pictures": "other pictures", "start_sha256": "other weights to start from"}
 _KEY = "hitsr"  # of the metadata: one, since safetensors writes several in random order
 
 
@@ -86,6 +88,7 @@ def save_checkpoint(
     content = save(tensors, {_KEY: metadata.model_dump_json()})
     digest = hashlib.sha256(content).hexdigest()[:16]
     write_bytes(folder / f"{checkpoint.position.step:08d}-{digest}.safetensors", content)
+    sync_folder(folder.parent)  # which holds this one, perhaps since now
     for path in _newest_first(folder)[kept:]:
         path.unlink(missing_ok=True)
 
@@ -98,13 +101,14 @@ def last_checkpoint(
     A damaged one is renamed, `tell` is told of it, and the one before is taken. If checkpoints are
     of another training, `tell` is told what differs, and they are put into a folder of their own.
     """
-    for path in _newest_first(folder):
+    all_of_them = _newest_first(folder)
+    for path in all_of_them:
         try:
             found, checkpoint = _read(path)
         except RecordError as error:
             aside = path.with_name(f"{path.name}.damaged")
             path.replace(aside)
-            tell(f"{error}; it is set aside as {aside.name}, and the one before is taken")
+            tell(f"{error}; it is set aside as {aside.name}")
             continue
         if found != identity:
             aside = _set_aside(folder)
@@ -114,7 +118,16 @@ def last_checkpoint(
             )
             return None
         return checkpoint
+    if all_of_them:
+        tell(f"{folder}: no other checkpoint; the training starts anew")
     return None
+
+
+def delete_damaged(folder: Path) -> None:
+    """Delete checkpoints of a finished training that are damaged or not whole."""
+    sweep(folder)
+    for path in folder.glob("*.damaged"):
+        path.unlink()
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -137,7 +150,9 @@ def _read(path: Path) -> tuple[Identity, Checkpoint]:
     try:
         with safe_open(path, "pt") as file:
             metadata = _Metadata.parse(parse_json((file.metadata() or {})[_KEY]), str(path))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies: what is read from the file later would change or end with it.
+            names = file.keys()
+            tensors = {name: file.get_tensor(name).clone() for name in names}
     except (SafetensorError, SpecError, ValueError, KeyError) as error:
         raise RecordError(f"{path}: not a checkpoint of this version of hitsr ({error})") from None
     log = tensors.pop(_LOG).numpy().tobytes()
@@ -160,5 +175,5 @@ def _difference(found: Identity, wanted: Identity) -> str:
     """The first fields in which two trainings differ: "run.recipe.learning_rate was 0.1"."""
     before, after = (flat(each.model_dump(mode="json")) for each in (found, wanted))
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    said = [f"{key} was {before.get(key)}, is {after.get(key)}" for key in keys]
+    said = [_HASHES.get(key) or f"{key} was {before.get(key)}, is {after.get(key)}" for key in keys]
     return "; ".join([text for text in said if not text.startswith("job_hash")][:4] or said)

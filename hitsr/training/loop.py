@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hitsr.base.errors import HitsrError, SpecError
-from hitsr.base.files import sha256
+from hitsr.base.errors import HitsrError, RecordError, SpecError, ToBeContinuedError
+from hitsr.base.files import sha256, sweep
 from hitsr.base.progress import Progress
 from hitsr.base.seeds import derive
 from hitsr.data.patches import Patches
@@ -31,6 +31,7 @@ from hitsr.training.checkpoints import (
     KEPT,
     Checkpoint,
     Identity,
+    delete_damaged,
     folder_of,
     last_checkpoint,
     save_checkpoint,
@@ -48,10 +49,6 @@ from hitsr.training.stopping import watched
 _ASKED_EVERY = 10
 
 Validate = Callable[[nn.Module], float]  # a network -> its mean PSNR in dB
-
-
-class ToBeContinuedError(HitsrError):
-    """A training that was asked to end: a checkpoint holds it."""
 
 
 def train(
@@ -85,7 +82,7 @@ def train(
     Raises ValueError if the patches do not match the run, SpecError if `start_from` is missing or
     superfluous or if the device has no kernels of the recipe's precision, WeightsError if weights
     do not fit, HitsrError if too many steps in a row have no finite gradient or if a gate is missed
-    that stops the training, and ToBeContinuedError after SIGTERM, SIGINT or SIGUSR1.
+    that stops the training, and ToBeContinuedError after SIGTERM, SIGINT, SIGHUP or SIGUSR1.
     """
     _check_inputs(run, patches, start_from)
     say = tell if processes.is_first else lambda _: None
@@ -114,7 +111,13 @@ def train(
     )
     session = _session(device, processes, found)
     if found is not None:
-        step.load(found.tensors, found.position.step)
+        try:
+            step.load(found.tensors, found.position.step)
+        except (KeyError, RuntimeError) as error:
+            raise RecordError(
+                f"{folder_of(out)}: checkpoints of another version of hitsr ({error}); go on with "
+                "that version, or delete them to train anew"
+            ) from None
         say(_goes_on(run, found, session))
     journal = Journal(
         log, run, patches, circumstances, session, found, say,
@@ -151,11 +154,14 @@ def train(
         weights_sha256=sha256(weights),
         log_sha256=sha256(log),
     )
-    # Without a record between, no old record ever stands beside new weights or a new log.
-    (out / "record.json").unlink(missing_ok=True)
-    weights.replace(out / "weights.safetensors")
-    log.replace(out / "log.jsonl")
-    record.save(out / "record.json")
+    with watched():  # who asks it to end now finds it ended
+        # Without a record between, no old record ever stands beside new weights or a new log.
+        (out / "record.json").unlink(missing_ok=True)
+        weights.replace(out / "weights.safetensors")
+        log.replace(out / "log.jsonl")
+        record.save(out / "record.json")
+        sweep(out)
+        delete_damaged(folder_of(out))
     return record
 
 
@@ -274,6 +280,7 @@ def _session(device: torch.device, processes: Processes, found: Checkpoint | Non
         commit=made.commit,
         code=code_of("train"),
         torch=made.versions.get("torch"),
+        threads=made.threads,
     )
 
 
@@ -287,6 +294,7 @@ def _goes_on(run: RunSpec, found: Checkpoint, session: Session) -> str:
             ("device", before.device_name, session.device_name),
             ("code of hitsr", before.code, session.code),
             ("torch", before.torch, session.torch),
+            ("threads", before.threads, session.threads),
         )
         if old != new
     ]

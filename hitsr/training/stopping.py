@@ -5,17 +5,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-TO_BE_CONTINUED = 75  # exit status of a training that was saved: sysexits.h's "try again later"
-
-# What ^C, `kill` and clusters send; Slurm warns with SIGUSR1 (`--signal`).
-_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")
+# What ^C, `kill`, a closed terminal and clusters send; Slurm warns with SIGUSR1 (`--signal`).
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 
 
 @contextmanager
 def watched() -> Iterator[Callable[[], bool]]:
     """Yield a function: whether a signal to end has come inside the block.
 
-    A second ^C ends the process as usual, in the middle of a step.
+    A second ^C ends the process as usual, in the middle of a step. Signals that the process was
+    started to ignore, as SIGHUP by `nohup`, are ignored still.
     """
     received: list[int] = []
 
@@ -33,4 +32,5 @@ def watched() -> Iterator[Callable[[], bool]]:
 
 
 def _numbers() -> list[signal.Signals]:
-    return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    known = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    return [number for number in known if signal.getsignal(number) != signal.SIG_IGN]

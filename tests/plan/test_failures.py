@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hitsr.plan.failures import MARK, failure_lines, failures, reason_in
+from hitsr.base.errors import TO_BE_CONTINUED
+from hitsr.plan.failures import MARK, continued_in, failure_lines, failures, reason_in
 from hitsr.plan.planning import Plan
 
 BOX = """\
@@ -70,6 +71,15 @@ def test_jobs_that_share_a_log_have_reasons_of_their_own(tmp_path: Path) -> None
     assert "SIGKILL" in (reason_in(log, "d-x2", names) or "")
 
 
+def test_a_training_that_is_saved_did_not_fail(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_text(f"1/9 done\nhitsr: a: step 1 of 9 is saved\n{MARK}{TO_BE_CONTINUED}\n")
+    assert reason_in(log) is None
+    assert continued_in(log) == "a: step 1 of 9 is saved"
+    log.write_text(f"hitsr: no luck\n{MARK}1\n")
+    assert continued_in(log) is None
+
+
 @pytest.fixture
 def plan(planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """A plan whose job files are written, and nothing done."""
@@ -80,10 +90,10 @@ def plan(planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     return made
 
 
-def fail(plan: Plan, kind: str, name: str, text: str = "hitsr: no luck\n") -> Path:
+def fail(plan: Plan, kind: str, name: str, text: str = "hitsr: no luck\n", status: int = 1) -> Path:
     log = plan.layout.log(kind, name)
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text(f"{text}{MARK}1\n")
+    log.write_text(f"{text}{MARK}{status}\n")
     return log
 
 
@@ -111,8 +121,16 @@ def test_what_the_pipeline_tells_leaves_out_what_is_done(plan: Plan) -> None:
     log = fail(plan, "latency", "latency_x2_cpu", f"hitsr: {lost}: bad luck\n")
     outputs = [str(done), str(plan.layout.output("latency", lost))]
     page = fail(plan, "report", "index")
-    failed = [("latency_x2_cpu", [str(log)], outputs), ("report", [str(page)], ["index.html"])]
+    saved = fail(plan, "train", "hit_sir-x2-s1", "hitsr: step 1 is saved\n", TO_BE_CONTINUED)
+    failed = [
+        ("latency_x2_cpu", [str(log)], outputs),
+        ("train", [str(saved)], ["record.json"]),
+        ("report", [str(page)], ["index.html"]),
+    ]
+    assert failure_lines(plan, failed[1:2]) == ["1 to be continued:", "  step 1 is saved"]
     assert failure_lines(plan, failed) == [
+        "1 to be continued:",
+        "  step 1 is saved",
         "2 failed:",
         f"  latency {lost}: bad luck",
         f"    log: {log}",

@@ -181,7 +181,7 @@ def test_an_interruption_leaves_the_results_of_an_earlier_training(tmp_path: Pat
     assert [(tmp_path / name).read_bytes() for name in results] == before
 
 
-@pytest.mark.parametrize("step", ["weights.part.safetensors", "log.part.jsonl", "record.json"])
+@pytest.mark.parametrize("step", ["weights.part.safetensors", "log.jsonl", "record.json"])
 def test_a_kill_among_the_results_leaves_no_record_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ):

@@ -20,6 +20,7 @@ from hitsr.specs.network import NetworkSpec
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec
 from hitsr.specs.zoo import NETWORKS
+from hitsr.training.journal import USUAL, Circumstances
 from hitsr.training.kernels import autocast_of
 from hitsr.training.loop import train
 from hitsr.training.schedule import learning_rate
@@ -43,7 +44,8 @@ TINY = {name: _tiny(network) for name, network in NETWORKS.items()}
 def trained(
     out: Path, *, model: nn.Module | None = None, network: NetworkSpec = TINY["hit_sir"],
     steps: int = 8, batch: int = 2, patch: int = 8, device: torch.device = CPU,
-    said: list[str] | None = None, graph: Any = True, **recipe: Any,
+    said: list[str] | None = None, graph: Any = True, circumstances: Circumstances = USUAL,
+    **recipe: Any,
 ) -> tuple[TrainingRecord, list[LogLine], bytes]:  # fmt: skip
     """Train, with a validation that sees all weights: record, log without clock, weights file."""
     values = {"learning_rate": 3e-3, "milestones": (5,), "log_every": 1, "validate_every": 2}
@@ -66,6 +68,7 @@ def trained(
 
     record = train(
         model, run, patches, validate, out, device, job_hash="0", graph=graph,
+        circumstances=circumstances,
         tell=(said if said is not None else []).append, quiet=True,
     )  # fmt: skip
     clocks = {"seconds": 0, "device_seconds": 0}

@@ -1,5 +1,6 @@
 """The pipeline under faults: failing jobs, a full disk, kills at any moment, two at once."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -15,9 +16,8 @@ import psutil
 import pytest
 import yaml
 
-from hitsr.base.files import sha256
 from hitsr.plan.failures import reason_in
-from hitsr.records import TrainingRecord, read_log
+from hitsr.records import LogLine, TrainingRecord, read_log
 
 REPOSITORY = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
@@ -74,6 +74,7 @@ TRAINED: dict[str, Any] = {
     "train": {
         "scales": [2],
         "device": "cpu",
+        "checkpoint_every": 20,
         "changes": {"depths": [1], "width": 24, "windows.base": 4, "windows.ratios": [1]},
         "recipe": {
             "steps": 100,
@@ -81,11 +82,13 @@ TRAINED: dict[str, Any] = {
             "patch": 8,
             "learning_rate": 1e-3,
             "log_every": 1,
-            "validate_every": 100,
+            "validate_every": 50,
+            "ema": 0.9,
         },
     },
     "efficiency": EFFICIENCY,
 }
+LOG = "results/trained/logs/train/swinir_light-x2-s1.log"
 RUN = "results/trained/weights/swinir_light-x2-s1"
 TRAIN = (f"{RUN}/record.json", "--configfile", "trained.yaml")
 
@@ -241,7 +244,7 @@ def start(place: Path) -> Iterator[Start]:
         pipeline = subprocess.Popen(
             [TOOLS / "snakemake", "--cores", "2", *TRAIN],
             cwd=place, env=environment(), start_new_session=True, text=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=(place / "said").open("w"),
         )  # fmt: skip
         started.append(pipeline)
         return pipeline
@@ -269,13 +272,58 @@ def has_begun(place: Path) -> bool:
     return (place / "results/.trained.writer").is_file()
 
 
-KILLS: dict[str, Callable[["subprocess.Popen[str]"], None]] = {
+Pipeline = "subprocess.Popen[str]"
+
+
+def started_by(pipeline: Pipeline, *words: str) -> list[psutil.Process]:
+    """Processes below a pipeline whose command line, without folders, begins with these words."""
+    found = psutil.Process(pipeline.pid).children(recursive=True)
+    return [
+        each
+        for each in found
+        if tuple(Path(word).name for word in each.cmdline()[: len(words)]) == words
+    ]
+
+
+def trainings(pipeline: Pipeline) -> list[psutil.Process]:
+    return started_by(pipeline, Path(sys.executable).name, "hitsr", "train")
+
+
+def one(pipeline: Pipeline, *words: str) -> psutil.Process:
+    (found,) = started_by(pipeline, *words)
+    return found
+
+
+KILLS: dict[str, Callable[[Pipeline], None]] = {
     "kill of the pipeline alone": lambda pipeline: pipeline.kill(),
     "kill of all": lambda pipeline: os.killpg(pipeline.pid, signal.SIGKILL),
+    "kill of what shows its words": lambda pipeline: one(pipeline, "tee").kill(),
+}
+# After which the training is saved.
+REQUESTS: dict[str, Callable[[Pipeline], None]] = {
     "termination": lambda pipeline: pipeline.terminate(),
+    "termination of all": lambda pipeline: os.killpg(pipeline.pid, signal.SIGTERM),
     "interrupt": lambda pipeline: os.killpg(pipeline.pid, signal.SIGINT),
     "closed terminal": lambda pipeline: os.killpg(pipeline.pid, signal.SIGHUP),
+    "warning to the training": lambda pipeline: trainings(pipeline)[0].send_signal(signal.SIGUSR1),
 }
+
+
+@pytest.fixture(scope="module")
+def unstopped(place: Path) -> tuple[bytes, list[LogLine]]:
+    """The weights of the training that nothing stopped, and its log without clock."""
+    done = snakemake(place, *TRAIN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return results(place)
+
+
+def results(place: Path) -> tuple[bytes, list[LogLine]]:
+    record = TrainingRecord.load(place / RUN / "record.json")
+    clocks = {"seconds": 0, "device_seconds": 0}
+    log = read_log(place / RUN / "log.jsonl", record)  # and of no other training
+    weights = (place / RUN / "weights.safetensors").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() == record.weights_sha256
+    return weights, [line.model_copy(update=clocks) for line in log]
 
 
 @pytest.mark.parametrize(
@@ -283,32 +331,36 @@ KILLS: dict[str, Callable[["subprocess.Popen[str]"], None]] = {
     [
         (has_begun, "kill of the pipeline alone"),
         (has_begun, "kill of all"),
-        *((is_training, kill) for kill in KILLS),
+        *((is_training, kill) for kill in KILLS | REQUESTS),
     ],
 )
-def test_the_same_command_goes_on_after(
-    place: Path, start: Start, moment: Callable[[Path], bool], kill: str
+def test_the_same_command_goes_on_to_the_same_bytes_after(
+    unstopped: tuple[bytes, list[LogLine]],
+    place: Path,
+    start: Start,
+    moment: Callable[[Path], bool],
+    kill: str,
 ) -> None:
     pipeline = start()
     wait_until(lambda: moment(place))
-    KILLS[kill](pipeline)
+    (KILLS | REQUESTS)[kill](pipeline)
     pipeline.wait()
     done = snakemake(place, *TRAIN)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert_trained_once(place)
-
-
-def assert_trained_once(place: Path) -> None:
-    record = TrainingRecord.load(place / RUN / "record.json")
-    log = read_log(place / RUN / "log.jsonl", record)  # and of no other training
-    assert [line.step for line in log] == list(range(1, 101))
-    assert record.weights_sha256 == sha256(place / RUN / "weights.safetensors")
-    assert not (place / RUN / "log.part.jsonl").exists()
-
-
-def trainings(pipeline: "subprocess.Popen[str]") -> list[psutil.Process]:
-    found = psutil.Process(pipeline.pid).children(recursive=True)
-    return [each for each in found if each.cmdline()[1:3] == [str(TOOLS / "hitsr"), "train"]]
+    assert results(place) == unstopped
+    assert {path.name for path in (place / RUN).iterdir()} == {
+        "record.json", "weights.safetensors", "log.jsonl", "checkpoints",
+    }  # fmt: skip
+    if kill in REQUESTS:
+        record = TrainingRecord.load(place / RUN / "record.json")
+        first, second = record.sessions
+        assert (second.first_step, second.last_step) == (first.last_step + 1, 100)
+        words = f"swinir_light-x2-s1: goes on from step {first.last_step} of 100"
+        assert words in (place / LOG).read_text()
+    if kill in ("termination", "warning to the training"):  # which the pipeline survives
+        said = (place / "said").read_text()
+        assert f"1 to be continued:\n  swinir_light-x2-s1: step {first.last_step} of 100" in said
+        assert "failed:" not in said
 
 
 def test_a_training_whose_pipeline_was_killed_is_waited_for_and_kept(
@@ -321,13 +373,13 @@ def test_a_training_whose_pipeline_was_killed_is_waited_for_and_kept(
     pipeline.kill()
     pipeline.wait()
     second = start()
-    log = place / "results/trained/logs/train/swinir_light-x2-s1.log"
+    log = place / LOG
     words = f"process {training.pid}, since "
     wait_until(lambda: log.is_file() and words in log.read_text())
     training.resume()
     assert second.wait() == 0
     assert "its results are kept" in log.read_text()
-    assert_trained_once(place)
+    results(place)
 
 
 def test_a_second_live_pipeline_is_refused(place: Path, start: Start) -> None:
@@ -342,17 +394,15 @@ def test_a_second_live_pipeline_is_refused(place: Path, start: Start) -> None:
     assert dry.returncode == 0, dry.stdout + dry.stderr
     training.resume()
     assert pipeline.wait() == 0
-    assert_trained_once(place)
+    results(place)
 
 
-def test_a_killed_training_says_so_and_the_same_command_trains_anew(
-    place: Path, start: Start
-) -> None:
+def test_a_killed_training_says_so_and_the_same_command_goes_on(place: Path, start: Start) -> None:
     pipeline = start()
     wait_until(lambda: is_training(place))
     trainings(pipeline)[0].kill()
     assert pipeline.wait() == 1
-    log = place / "results/trained/logs/train/swinir_light-x2-s1.log"
+    log = place / LOG
     assert "exit status 137 (SIGKILL)" in (reason_in(log) or "")
     done = snakemake(place, *TRAIN)
     assert done.returncode == 0, done.stdout + done.stderr

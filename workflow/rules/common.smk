@@ -22,11 +22,19 @@ THREADS = CONFIG.train.threads if CONFIG.train else workflow.cores
 
 # The end of a command that also does similar jobs ahead of their turn.
 ALONG = " --along {LAYOUT.wanted:q}"
+# A shell that was asked to end waits until its command has ended, which saves itself meanwhile.
+# What shows and keeps the command's words ends with them.
+PATIENT, DEAF = (f"trap {what} HUP INT TERM USR1; " for what in (":", "''"))
 # The end of a command whose output goes to its log, and of one whose output is shown too. After a
 # failure the log ends with a line that says so, and the screen shows the last lines.
-FAILED = f'{{{{ status=$?; set +e; echo "{MARK}$status" >> {{log:q}}; '
+FAILED = (
+    f"{{{{ status=$PIPESTATUS; set +e; "  # of the command, whatever became of `tee`
+    f'[ $status = 0 ] || echo "{MARK}$status" >> {{log:q}}; '
+)
 TO_LOG = f" > {{log:q}} 2>&1 || {FAILED} tail -n 20 {{log:q}} >&2; exit $status; }}}}"
-TO_LOG_AND_SCREEN = f" 2>&1 | tee {{log:q}} || {FAILED} exit $status; }}}}"
+TO_LOG_AND_SCREEN = (
+    f" 2>&1 | ({DEAF} exec tee {{log:q}}) || {FAILED} exit $status; }}}}"
+)
 
 # Job files must exist before Snakemake looks for them, since it caches which files exist. Only the
 # main process writes them, and none that another pipeline is at work with.
@@ -116,6 +124,24 @@ def wanted():
             )
 
 
+def end_trainings_on(number):
+    """Pass a signal to end on to trainings, which save themselves; then do as Snakemake does."""
+    before = signal.getsignal(number)
+
+    def end(*received):
+        is_asked_to_end.set()
+        for each in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):  # it has ended meanwhile
+                if each.cmdline()[2:4] == ["train", "--job"]:
+                    each.send_signal(number)
+        before(*received)
+
+    signal.signal(number, end)
+
+
+is_asked_to_end = threading.Event()
+
+
 onstart:
     # Only now is it known that this is no dry run. The lock ends with this process: what a killed
     # pipeline left is no obstacle.
@@ -129,6 +155,7 @@ onstart:
         )
     # Jobs that a cluster runs may be on different machines, so each is left to its own process.
     write_wanted(LAYOUT.wanted, wanted() if workflow.local_exec else [])
+    end_trainings_on(signal.SIGTERM)
     # Report missing devices and data before the first job; a dry run works without either. Jobs that
     # a cluster runs find devices of their own.
     makers = PLAN.makers(
@@ -164,7 +191,8 @@ onerror:
     if failed:  # not if a user stopped the pipeline
         for job in failed:
             publish_kept(PLAN.makers(job.output))
-        write_late_pages(failed)
+        if not is_asked_to_end.is_set():
+            write_late_pages(failed)
         said = failure_lines(
             PLAN, [(job.name, job.log, job.output) for job in failed]
         )

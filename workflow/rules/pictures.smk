@@ -32,7 +32,9 @@ rule train:
     params:
         code=code_of("train"),
     shell:
-        "hitsr train --job {input.job:q} --threads {threads}" + TO_LOG_AND_SCREEN
+        PATIENT
+        + "hitsr train --job {input.job:q} --threads {threads}"
+        + TO_LOG_AND_SCREEN
 
 
 rule restore:
