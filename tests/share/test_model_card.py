@@ -58,7 +58,7 @@ def test_the_card_of_a_network_outside_basicsr_has_its_class():
 
 @pytest.mark.parametrize("ema", [None, 0.999])
 def test_the_card_says_that_exported_weights_are_an_average(ema: float | None):
-    card = model_card(SUBJECT, 1, "basicsr", "weights", trained(recipe))
+    card = model_card(SUBJECT, 1, "basicsr", "weights", trained({"ema": ema}))
     assert ("`params` and `params_ema` are both the average" in card) == (ema is not None)
 
 
