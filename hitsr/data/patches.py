@@ -119,11 +119,15 @@ class Patches:
                 part = picture[top : top + side, left : left + side]
                 _transform(part, drawn.symmetry, out[row])
 
-    def described(self, step: int) -> str:
-        """The patches of a step's batch by picture, column and row: "a.png at 12, 40; b.png …"."""
-        return "; ".join(
-            f"{self.names[each.picture]} at {each.left}, {each.top}" for each in self._drawn(step)
-        )
+    def described(self, step: int, most: int | None = None) -> str:
+        """A step's patches by picture, column and row: "a.png at 12, 40; b.png at 0, 3; 2 more".
+
+        `most`: how many are named; None: all.
+        """
+        drawn = self._drawn(step)
+        named = [f"{self.names[each.picture]} at {each.left}, {each.top}" for each in drawn[:most]]
+        more = len(drawn) - len(named)
+        return "; ".join([*named, *([f"{more} more"] if more else [])])
 
     def _drawn(self, step: int) -> list[_Drawn]:
         """The patches of a step's whole batch.

@@ -130,6 +130,11 @@ def delete_damaged(folder: Path) -> None:
         path.unlink()
 
 
+def last_saved_step(folder: Path) -> int | None:
+    """Step of the newest checkpoint in a folder; None if there is none."""
+    return next(map(_step_of, _newest_first(folder)), None)
+
+
 def _newest_first(folder: Path) -> list[Path]:
     found = (path for path in visible(folder, "*.safetensors") if _NAME.fullmatch(path.name))
     return sorted(found, key=_step_of, reverse=True)

@@ -21,6 +21,8 @@ from hitsr.training.checkpoints import Checkpoint, Position
 from hitsr.training.loss_scale import HALVINGS
 from hitsr.training.schedule import learning_rate
 
+_MOST_NAMED = 4  # patches of a skipped step; all are `Patches.described(step)`
+
 
 class Circumstances(NamedTuple):
     """What changes no weights of a training."""
@@ -69,6 +71,14 @@ class Journal:
         self._in_a_row = position.in_a_row if position else 0
         self.skipped = list(position.skipped) if position else []
         self.gates = list(position.gates) if position else []
+        reasons = {gate: _why_untested(gate, run) for gate in circumstances.gates}
+        self._gates = [gate for gate, reason in reasons.items() if reason is None]
+        for gate, reason in reasons.items():
+            if reason is not None:
+                tell(
+                    f"{run.name}: the gate of {gate.psnr_db:.2f} dB at step {gate.step} is left "
+                    f"out: {reason}"
+                )
         self._unread: list[Tensor] = []  # results of steps, still on the device
         self._start, self._clock, self._clock_start = time.monotonic(), clock, clock()
         self._text = found.log if found else b""  # of the log, as bytes
@@ -145,14 +155,17 @@ class Journal:
         where = f"{run.name}: the {what} of step {step} is not finite"
         if self._in_a_row <= most:
             if run.recipe.precision != "float16":
-                self._tell(f"{where}; it changes nothing; patches: {self._patches.described(step)}")
+                self._tell(f"{where}; it changes nothing; {self._patches_of(step)}")
             return
         rate = learning_rate(run.recipe, step)
         raise HitsrError(
-            f"{where}, as of the {self._in_a_row - 1} steps before (learning rate {rate:g}); the "
-            "last checkpoint is kept; lower the rate, add a warm-up or clip gradients; patches: "
-            f"{self._patches.described(step)}"
+            f"{where}, as of the {self._in_a_row - 1} steps before (learning rate {rate:g}); "
+            "checkpoints are kept; lower the rate, add a warm-up, clip gradients, or allow more "
+            f"steps by `most_skipped`; {self._patches_of(step)}"
         )
+
+    def _patches_of(self, step: int) -> str:
+        return f"patches: {self._patches.described(step, _MOST_NAMED)}"
 
     def write(self, psnr_db: float | None) -> LogLine:
         """Write a line of the log; `psnr_db` is of the validation at this step, if there was one.
@@ -182,24 +195,28 @@ class Journal:
         return line
 
     def _pass_gates(self, psnr_db: float) -> None:
-        """Note and tell the gates of this step."""
-        for gate in self._circumstances.gates:
+        """Note the gates of this step, and tell those that it missed."""
+        for gate in self._gates:
             if gate.step != self._step:
                 continue
             result = GateResult(gate=gate, reached_db=psnr_db)
             self.gates.append(result)
-            if not result.is_passed:
-                self._tell(
-                    f"{self._run.name}: {psnr_db:.2f} dB on {gate.validation} at step {gate.step} "
-                    f"is below {gate.psnr_db:.2f} - {gate.tolerance_db:.2f} dB ({gate.source})"
-                )
+            is_last = self._step == self._run.recipe.steps
+            if not result.is_passed and (is_last or self._goes_on):
+                more = "" if is_last else "; the training goes on"
+                self._tell(f"{self._run.name}: {_missed(result)}{more}")
 
     @property
-    def has_missed(self) -> bool:
-        """Whether the training is to stop, since the PSNR of this step is below a gate."""
-        if self._circumstances.on_miss != "stop":
-            return False
-        return any(each.gate.step == self._step and not each.is_passed for each in self.gates)
+    def _goes_on(self) -> bool:
+        """Whether a training goes on that missed a gate."""
+        return self._circumstances.on_miss == "warn"
+
+    @property
+    def why_stop(self) -> str | None:
+        """Which gate was missed, now or before a checkpoint, if such a training is to stop."""
+        if self._goes_on:
+            return None
+        return next((_missed(each) for each in self.gates if not each.is_passed), None)
 
     def checkpoint(self, tensors: Mapping[str, Tensor]) -> Checkpoint:
         """All of this, for a checkpoint with these tensors."""
@@ -216,3 +233,23 @@ class Journal:
             gates=tuple(self.gates),
         )
         return Checkpoint(position, self._text, tensors)
+
+
+def _missed(result: GateResult) -> str:
+    gate = result.gate
+    return (
+        f"{result.reached_db:.2f} dB on {gate.validation} at step {gate.step} is below the gate of "
+        f"{gate.psnr_db:.2f} dB less {gate.tolerance_db:.2f} dB ({gate.source})"
+    )
+
+
+def _why_untested(gate: Gate, run: RunSpec) -> str | None:
+    """Why a gate of a training will not be looked at; None if it will be."""
+    recipe = run.recipe
+    if (gate.network, gate.scale, gate.validation) != (run.network.name, run.scale, run.validation):
+        return f"it is of {gate.network} x{gate.scale} on {gate.validation}"
+    if gate.step > recipe.steps:
+        return f"the training has {recipe.steps} steps"
+    if gate.step % recipe.validate_every and gate.step != recipe.steps:
+        return f"validations are every {recipe.validate_every} steps; change `validate_every`"
+    return None

@@ -194,6 +194,8 @@ class _Work:
             # Ends its threads.
             closing(self._results(self._own(patches), range(first, recipe.steps + 1))) as results,
         ):
+            if first <= recipe.steps:
+                self._stop_below_gate()  # that was missed before the checkpoint
             for number, result in results:
                 self._journal.add(number, result)
                 is_last, is_saved = number == recipe.steps, False
@@ -209,11 +211,24 @@ class _Work:
                     ends = processes.any(ends, self._device)
                 else:
                     ends = False
-                if (ends or self._journal.has_missed) and not is_last:
+                if (ends or self._journal.why_stop) and not is_last:
                     if not is_saved:
                         self._save(identity)
-                    raise _ended(self._run, number, ends)
+                    self._stop_below_gate()
+                    raise ToBeContinuedError(f"{self._where}; the same command goes on from there")
                 progress.advance()
+
+    @property
+    def _where(self) -> str:
+        return f"{self._run.name}: step {self._step.taken} of {self._run.recipe.steps} is saved"
+
+    def _stop_below_gate(self) -> None:
+        """Raise HitsrError if a training that missed a gate is to stop."""
+        if reason := self._journal.why_stop:
+            raise HitsrError(
+                f"{self._where}, and the training stops: {reason}; look for the reason in "
+                "log.part.jsonl, or go on from there with `on_miss: warn`"
+            )
 
     def _own(self, patches: Patches) -> Patches:
         """The patches that this process computes."""
@@ -245,15 +260,6 @@ class _Work:
         if self._processes.is_first:
             checkpoint = self._journal.checkpoint(self._step.state())
             save_checkpoint(self._checkpoints, identity, checkpoint, kept)
-
-
-def _ended(run: RunSpec, step: int, is_asked: bool) -> HitsrError:
-    where = f"{run.name}: step {step} of {run.recipe.steps} is saved"
-    if is_asked:
-        return ToBeContinuedError(f"{where}; the same command goes on from there")
-    return HitsrError(
-        f"{where}, and the training stops, since it missed a gate; set `on_miss: warn` to go on"
-    )
 
 
 def _found(folder: Path, identity: Identity, tell: Callable[[str], None]) -> Checkpoint | None:

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,23 @@ def test_a_step_without_a_finite_loss_changes_nothing_and_is_told(tmp_path: Path
     assert "patches: picture 0 at " in word
     weights = load_file(tmp_path / "weights.safetensors")
     assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_steps_without_a_finite_loss_in_a_row_name_a_few_patches_each(tmp_path: Path):
+    said: list[str] = []
+    run, infinite = _run(batch=64, log_every=1), frozenset({2, 3, 5})
+    usual = Circumstances(most_skipped=2)
+    record = _train(run, tmp_path, Diverging(infinite), tell=said.append, circumstances=usual)
+    assert record.skipped == (2, 3, 5)
+    assert len(said) == 3
+    for word, step in zip(said, (2, 3, 5), strict=True):
+        (told,) = re.findall("patches: (.*)", word)
+        *named, more = told.split("; ")
+        assert f"step {step} is" in word
+        assert (len(named), more) == (4, "60 more")
+        assert _patches(run).described(step).startswith("; ".join(named))
+        assert len(_patches(run).described(step).split("; ")) == 64
+    assert all(line.loss > 0 for line in read_log(tmp_path / "log.jsonl"))
 
 
 def test_too_many_steps_without_a_finite_loss_end_the_training(tmp_path: Path):

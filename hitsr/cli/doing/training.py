@@ -16,6 +16,7 @@ from hitsr.runtime.devices import pick_device
 from hitsr.runtime.precision import check_precision
 from hitsr.training import loop
 from hitsr.training.compiled import compile_training
+from hitsr.training.guards import explained, lost_maps_told
 from hitsr.training.journal import Circumstances
 from hitsr.training.kernels import autocast_of
 from hitsr.training.recomputed import recompute_activations
@@ -48,13 +49,16 @@ def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
     run, device = job.run, pick_device(job.device)
     check_precision(run.recipe.precision, device)  # before pictures are decoded for minutes
     torch.set_num_threads(threads)
+    # First the smaller set: the training set may take minutes to decode.
+    packs = job.packs / run.data
+    validate = validator(job.data / run.validation, run.scale, job.packs / run.validation, upscale)
     patches = Patches.from_folder(
         job.data / run.data,
         scale=run.scale,
         patch=run.recipe.patch,
         batch=run.recipe.batch,
         seed=derive(run.seed, "patches"),
-        packs=job.packs / run.data,
+        packs=packs,
     )
     torch.manual_seed(derive(run.seed, "weights"))
     model = create(run.network, run.scale, autocast=autocast_of(run.recipe))
@@ -62,19 +66,22 @@ def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
         recompute_activations(model)
     if job.compile:
         compile_training(model)
-    record = loop.train(
-        model,
-        run,
-        patches,
-        validator(job.data / run.validation, run.scale, job.packs / run.validation, upscale),
-        out,
-        device,
-        job_hash=job.hash,
-        graph=False if job.compile else job.graph,
-        circumstances=Circumstances(job.checkpoint_every, job.most_skipped, job.gates, job.on_miss),
-        tell=say,
-        start_from=job.inputs.get("start_from"),
-        degradation=degradation_of(job.data / run.data, run.scale),
-    )
+    with explained(run, out, device), lost_maps_told(run, packs):
+        record = loop.train(
+            model,
+            run,
+            patches,
+            validate,
+            out,
+            device,
+            job_hash=job.hash,
+            graph=False if job.compile else job.graph,
+            circumstances=Circumstances(
+                job.checkpoint_every, job.most_skipped, job.gates, job.on_miss
+            ),
+            tell=say,
+            start_from=job.inputs.get("start_from"),
+            degradation=degradation_of(job.data / run.data, run.scale),
+        )
     assert record is not None
     return record
