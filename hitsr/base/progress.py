@@ -13,9 +13,9 @@ PLAIN_INTERVAL_S = 30.0
 class Progress:
     """Progress through `total` units of work; a context manager.
 
-    On a terminal it draws a bar with the time left. In a log file or on a cluster it prints a line
-    at most every 30 seconds, and one at the end. With `quiet` it prints nothing. `done` units were
-    done before.
+    On a terminal it draws a bar with rate and time left. In a log file or on a cluster it prints a
+    line with these at most every 30 seconds, and one at the end. With `quiet` it prints nothing.
+    `done` units were done before.
     """
 
     def __init__(
@@ -65,6 +65,9 @@ class Progress:
 
     def _print(self, state: str) -> None:
         self._printed = time.monotonic()
-        seconds = tqdm.format_interval(self._printed - self._start)
-        parts = (f"{self._done}/{self.total} {self.unit}", f"{seconds} spent", state, self._note)
+        seconds = self._printed - self._start
+        spent = f"{tqdm.format_interval(seconds)} spent"
+        count, now = f"{self._done}/{self.total} {self.unit}", self._done - self._first
+        rate = f"{now / seconds:.3g} {self.unit}/s" if now and seconds >= 1 else ""
+        parts = (count, spent, rate, state, self._note)
         print(f"{self.label}: {', '.join(filter(None, parts))}", file=sys.stderr, flush=True)

@@ -86,7 +86,8 @@ class LogLine(Value):
     """One line of a run's log.jsonl."""
 
     step: PositiveInt
-    loss: NonNegativeFloat  # mean since the last line
+    # Mean since the last line; None: until now no step had a finite gradient.
+    loss: NonNegativeFloat | None
     learning_rate: PositiveFloat
     seconds: NonNegativeFloat  # of training so far, in all sessions
     # Of all devices together: seconds of GPUs, processor time of CPUs. None: older logs.

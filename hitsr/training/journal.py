@@ -69,6 +69,7 @@ class Journal:
         self._losses = list(position.losses) if position else []  # since the last line
         self._last_loss = position.last_loss if position else None
         self._in_a_row = position.in_a_row if position else 0
+        self.psnr_db: float | None = None  # of the last validation in this session
         self.skipped = list(position.skipped) if position else []
         self.gates = list(position.gates) if position else []
         reasons = {gate: _why_untested(gate, run) for gate in circumstances.gates}
@@ -170,14 +171,15 @@ class Journal:
     def write(self, psnr_db: float | None) -> LogLine:
         """Write a line of the log; `psnr_db` is of the validation at this step, if there was one.
 
-        The loss is the mean since the last line; that line's again if all steps were skipped.
+        The loss is the mean since the last line; that line's again if all steps were skipped, and
+        None if there is none.
         """
         self.read()
         self._last_loss = fmean(self._losses) if self._losses else self._last_loss
         self._losses.clear()
         line = LogLine(
             step=self._step,
-            loss=self._last_loss or 0.0,
+            loss=self._last_loss,
             learning_rate=learning_rate(self._run.recipe, self._step),
             validation_psnr_db=psnr_db,
             seconds=self.seconds,
@@ -191,6 +193,7 @@ class Journal:
                 self._log.flush()
             self._text += text
         if psnr_db is not None:
+            self.psnr_db = psnr_db
             self._pass_gates(psnr_db)
         return line
 

@@ -132,6 +132,8 @@ def train(
     if not processes.is_first:
         return None
     last = journal.last_line
+    if last.loss is None:
+        raise HitsrError(f"{run.name}: no step had a finite gradient; lower the learning rate")
     subject = ScaledNetwork(network=run.network, scale=run.scale)
     with step.with_result():
         save_weights(model, weights, metadata_of(subject, run=run.name, run_hash=run.hash))
@@ -203,6 +205,7 @@ class _Work:
                 if validates or number % recipe.log_every == 0:
                     line = self._journal.write(self._psnr_db() if validates else None)
                     progress.note(_summary(line, self._journal))
+                progress.advance()
                 if number % checkpoint_every == 0 or is_last:
                     self._save(identity, kept=1 if is_last else KEPT)
                     is_saved = True
@@ -216,7 +219,6 @@ class _Work:
                         self._save(identity)
                     self._stop_below_gate()
                     raise ToBeContinuedError(f"{self._where}; the same command goes on from there")
-                progress.advance()
 
     @property
     def _where(self) -> str:
@@ -330,9 +332,9 @@ def _check_inputs(run: RunSpec, patches: Patches, start_from: Path | None) -> No
 
 
 def _summary(line: LogLine, journal: Journal) -> str:
-    parts = [f"loss {line.loss:.4f}"]
-    if line.validation_psnr_db is not None:
-        parts.append(f"{line.validation_psnr_db:.2f} dB")
+    parts = [] if line.loss is None else [f"loss {line.loss:.4f}"]
+    if journal.psnr_db is not None:
+        parts.append(f"{journal.psnr_db:.2f} dB")
     if journal.skipped:
         parts.append(f"{len(journal.skipped)} skipped")
     return ", ".join([*parts, f"{journal.device_seconds / 3600:.2f} device-hours"])

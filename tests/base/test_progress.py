@@ -23,6 +23,20 @@ def test_a_log_line_tells_the_time_left(
     assert "1/2 step" in capsys.readouterr().err.splitlines()[0]
 
 
+def test_what_was_done_before_tells_nothing_of_the_rate(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    clock = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock)
+    with Progress("train a", 100, "step", done=50) as bar:
+        for _ in range(20):
+            clock += 2.0
+            bar.advance()
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "train a: 65/100 step, 00:30 spent, 0.5 step/s, 01:10 left"
+    assert last == "train a: 70/100 step, 00:40 spent, 0.5 step/s, done"
+
+
 def test_after_an_error_the_last_line_says_stopped(capsys: pytest.CaptureFixture[str]):
     def fail() -> None:
         with Progress("train a", 3, "step") as bar:

@@ -160,6 +160,17 @@ def test_steps_without_a_finite_loss_in_a_row_name_a_few_patches_each(tmp_path: 
     assert all(line.loss > 0 for line in read_log(tmp_path / "log.jsonl"))
 
 
+def test_no_loss_is_logged_before_there_is_one(tmp_path: Path):
+    run, usual = _run(log_every=1, steps=3), Circumstances(most_skipped=3)
+    _train(run, tmp_path / "a", Diverging(frozenset({1, 2})), circumstances=usual)
+    losses = [line.loss for line in read_log(tmp_path / "a/log.jsonl")]
+    assert losses[:2] == [None, None]
+    assert losses[2] is not None
+    with pytest.raises(HitsrError, match="no step had a finite gradient"):
+        _train(run, tmp_path / "b", Diverging(frozenset({1, 2, 3})), circumstances=usual)
+    assert not (tmp_path / "b/record.json").exists()
+
+
 def test_too_many_steps_without_a_finite_loss_end_the_training(tmp_path: Path):
     run = _run(steps=8, log_every=1)
     usual = Circumstances(checkpoint_every=2, most_skipped=2)
