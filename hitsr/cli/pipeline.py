@@ -14,6 +14,7 @@ from hitsr.cli.sharing import make_folder
 from hitsr.cli.subject import scored, upscaler
 from hitsr.plan.archives import DATASETS
 from hitsr.plan.jobs import PrepareJob, QualityJob, RestoreJob, TrainJob
+from hitsr.specs.config import OnMiss
 from hitsr.specs.recipes import gates_of
 from hitsr.specs.run import RunSpec
 
@@ -150,9 +151,26 @@ def train(
             help="launch a step as one CUDA graph; default: on NVIDIA GPUs, without --compile",
         ),
     ] = None,
+    checkpoint_every: Annotated[
+        int, Option(min=1, help="steps from one checkpoint to the next; a kill loses no more")
+    ] = 500,
+    most_skipped: Annotated[
+        int,
+        Option(min=1, help="steps in a row without a finite gradient, before the training stops"),
+    ] = 10,
+    on_miss: Annotated[
+        OnMiss, Option(help="what to do if PSNR is below that of published trainings at a step")
+    ] = "warn",
+    tensorboard: Annotated[
+        bool,
+        Option("--tensorboard", help="also write curves for TensorBoard, into OUT/tensorboard"),
+    ] = False,
     job: options.JobFile = None,
 ) -> None:
     """Train one run; run, machine and threads determine the weights to the last byte.
+
+    Repeat the command after it was stopped or killed: it goes on from its last checkpoint. Exit
+    status 75 says that a signal stopped it, and that a checkpoint holds it.
 
     With --compile weights differ in low bits, as they do between devices. They may differ in each
     training if the recipe wants the fastest kernels (`deterministic: false`).
@@ -176,6 +194,10 @@ def train(
                 compile=compiled,
                 graph="auto" if graph is None else graph,
                 gates=gates_of(spec),
+                checkpoint_every=checkpoint_every,
+                most_skipped=most_skipped,
+                on_miss=on_miss,
+                tensorboard=tensorboard,
             )
         ]
     from hitsr.cli.doing import training

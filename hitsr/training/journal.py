@@ -20,6 +20,7 @@ from hitsr.specs.run import RunSpec
 from hitsr.training.checkpoints import Checkpoint, Position
 from hitsr.training.loss_scale import HALVINGS
 from hitsr.training.schedule import learning_rate
+from hitsr.training.tensorboard import Curves
 
 _MOST_NAMED = 4  # patches of a skipped step; all are `Patches.described(step)`
 
@@ -31,6 +32,7 @@ class Circumstances(NamedTuple):
     most_skipped: int = 10  # steps in a row
     gates: tuple[Gate, ...] = ()
     on_miss: OnMiss = "warn"
+    tensorboard: bool = False  # also write the curves for TensorBoard, beside the log
 
 
 USUAL = Circumstances()
@@ -84,15 +86,20 @@ class Journal:
         self._start, self._clock, self._clock_start = time.monotonic(), clock, clock()
         self._text = found.log if found else b""  # of the log, as bytes
         self._log: IO[bytes] | None = None
+        self._curves: Curves | None = None
 
     def __enter__(self) -> Self:
         if self._is_written:
+            if self._circumstances.tensorboard:
+                self._curves = Curves(self._file.parent / "tensorboard", self._step + 1)
             with naming(self._file):
                 self._log = self._file.open("wb")
                 self._log.write(self._text)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._curves is not None:
+            self._curves.close()
         if self._log is not None:
             with naming(self._file):  # closing it tries a failed write again
                 self._log.close()
@@ -192,6 +199,8 @@ class Journal:
                 self._log.write(text)
                 self._log.flush()
             self._text += text
+        if self._curves is not None:
+            self._curves.add(line)
         if psnr_db is not None:
             self.psnr_db = psnr_db
             self._pass_gates(psnr_db)

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
 import hitsr.cli.doing.training as doing
 from hitsr.base.errors import DataError, HitsrError
 from hitsr.base.files import sha256
+from hitsr.cli import app
 from hitsr.data.images import write_png
 from hitsr.data.sources import prepare
 from hitsr.plan.jobs import TrainJob
@@ -419,3 +421,18 @@ def test_gates_that_no_validation_can_pass_are_told_at_the_start(
         "it is of hit_srf x2 on val",
         "it is of hit_sir x2 on Set5",
     ]
+
+
+def test_flags_of_the_command_line_are_those_of_the_job(
+    job: TrainJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    made: list[TrainJob] = []
+    monkeypatch.setattr(doing, "train", lambda job, _: made.append(job))
+    (tmp_path / "run.json").write_text(job.run.to_json())
+    words = ["train", str(tmp_path / "run.json"), "--data", str(job.data), "--out", "out"]
+    flags = ["--checkpoint-every", "2", "--most-skipped", "3", "--on-miss", "stop", "--tensorboard"]
+    CliRunner().invoke(app, [*words, *flags], catch_exceptions=False)
+    (found,) = made
+    asked = (found.checkpoint_every, found.most_skipped, found.on_miss, found.tensorboard)
+    assert asked == (2, 3, "stop", True)
+    assert found.hash == job.hash

@@ -20,6 +20,7 @@ from hitsr.training.guards import explained, lost_maps_told
 from hitsr.training.journal import Circumstances
 from hitsr.training.kernels import autocast_of
 from hitsr.training.recomputed import recompute_activations
+from hitsr.training.tensorboard import check_tensorboard
 from hitsr.training.validation import validator
 from hitsr.upscaling.inference import upscale
 
@@ -49,6 +50,8 @@ def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
     run, device = job.run, pick_device(job.device)
     check_precision(run.recipe.precision, device)  # before pictures are decoded for minutes
     torch.set_num_threads(threads)
+    if job.tensorboard:
+        check_tensorboard()
     # First the smaller set: the training set may take minutes to decode.
     packs = job.packs / run.data
     validate = validator(job.data / run.validation, run.scale, job.packs / run.validation, upscale)
@@ -77,7 +80,11 @@ def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
             job_hash=job.hash,
             graph=False if job.compile else job.graph,
             circumstances=Circumstances(
-                job.checkpoint_every, job.most_skipped, job.gates, job.on_miss
+                checkpoint_every=job.checkpoint_every,
+                most_skipped=job.most_skipped,
+                gates=job.gates,
+                on_miss=job.on_miss,
+                tensorboard=job.tensorboard,
             ),
             tell=say,
             start_from=job.inputs.get("start_from"),
