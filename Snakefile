@@ -26,7 +26,12 @@ from hitsr.plan.fingerprint import code_of
 from hitsr.plan.jobs import MapJob
 from hitsr.plan.kept import publish_kept
 from hitsr.plan.layout import FILE_NAME, file_name
-from hitsr.plan.needs import missing_data, missing_devices, missing_weights
+from hitsr.plan.needs import (
+    missing_data,
+    missing_devices,
+    missing_tensorboard,
+    missing_weights,
+)
 from hitsr.plan.planning import make_plan
 from hitsr.plan.watching import lost, noticed
 from hitsr.specs.ablation import read_ablations

@@ -17,7 +17,7 @@ from hitsr.base.errors import HitsrError, SpecError
 from hitsr.base.files import sha256
 from hitsr.base.values import Value
 from hitsr.plan.jobs import PrepareJob, TrainJob
-from hitsr.plan.needs import missing_data, missing_weights
+from hitsr.plan.needs import missing_data, missing_tensorboard, missing_weights
 from hitsr.plan.picture_sets import has_hr_pictures
 from hitsr.plan.planning import Plan
 from hitsr.plan.subjects import find_weights
@@ -60,7 +60,7 @@ def examine(plan: Plan | None, reports: Path) -> list[Finding]:
     """
     config = plan.config if plan else None
     checks: dict[str, Check] = {
-        "versions": _versions,
+        "versions": lambda: _versions(config),
         "devices": lambda: _devices(config),
         "processor": lambda: _processor(config),
         "memory": _memory,
@@ -104,7 +104,7 @@ def _guarded(check: Check) -> Iterator[Found]:
         yield Found("missing", str(error))
 
 
-def _versions() -> Iterator[Found]:
+def _versions(config: Config | None) -> Iterator[Found]:
     """Compare installed packages with the versions that hitsr requires."""
     from packaging.requirements import Requirement
 
@@ -121,6 +121,10 @@ def _versions() -> Iterator[Found]:
         fix = f"pip install '{package}', or `make setup` for the versions of the lock file"
         yield Found("missing", what, fix)
     yield Found("ok", ", ".join(right))
+    train = config.train if config else None
+    if absent := missing_tensorboard(train is not None and train.tensorboard):
+        what, _, fix = absent.partition("; ")
+        yield Found("missing", what, fix)
     if shutil.which("git") is None:
         yield Found("note", "no git: records will not name the commit of the code", "install git")
 

@@ -85,6 +85,16 @@ def _may_have_gpu() -> bool:
     return True
 
 
+def missing_tensorboard(is_wanted: bool) -> str | None:
+    """A message if curves for TensorBoard are wanted, and the extra that writes them is missing."""
+    if is_wanted and find_spec("tensorboard") is None:
+        return (
+            "tensorboard: is not installed; `pip install tensorboard`, or train without curves for "
+            "it: log.jsonl has them all"
+        )
+    return None
+
+
 def missing_data(config: Config, sources: Path, sets: Iterable[str] = ()) -> str | None:
     """A message that lists missing pictures and where to get them; None if nothing is missing.
 

@@ -1,29 +1,26 @@
 """Curves of a training for TensorBoard: what its log says, drawn while it grows."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from hitsr.base.errors import SpecError
 from hitsr.base.files import naming
+from hitsr.plan.needs import missing_tensorboard
 from hitsr.records import LogLine
 
 _DRAWN = ("loss", "learning_rate", "validation_psnr_db")
 
 
-def check_tensorboard() -> None:
-    """SpecError unless the package is installed, which is an extra."""
-    if find_spec("tensorboard") is None:
-        raise SpecError(
-            "tensorboard: is not installed; `pip install tensorboard`, or train without curves for "
-            "it: log.jsonl has them all"
-        )
+def check_tensorboard(is_wanted: bool) -> None:
+    """SpecError if curves are wanted, and the package is missing."""
+    if missing := missing_tensorboard(is_wanted):
+        raise SpecError(missing)
 
 
 class Curves:
     """Writes lines of the log into the folder; what it has of `first_step` and later is hidden."""
 
     def __init__(self, folder: Path, first_step: int) -> None:
-        check_tensorboard()
+        check_tensorboard(True)
         from torch.utils.tensorboard import SummaryWriter  # takes seconds
 
         self._folder = folder

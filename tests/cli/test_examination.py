@@ -17,6 +17,7 @@ from hitsr.cli.examination import Finding, examine, fails, to_text
 from hitsr.data.images import write_png
 from hitsr.models.backbone import create
 from hitsr.models.checkpoints import save_weights
+from hitsr.plan import needs
 from hitsr.plan.jobs import CountJob, TrainJob
 from hitsr.plan.planning import Plan, make_plan
 from hitsr.records import DatasetRecord, PictureFile, Provenance, TrainingRecord
@@ -113,6 +114,15 @@ def test_a_gpu_that_torch_cannot_use_fails_a_config_that_asks_for_it(
     train = config.train.model_copy(update={"device": "cuda"})
     (found,) = missing(config.model_copy(update={"train": train}))
     assert "finds no GPU" in found.what
+
+
+def test_curves_for_tensorboard_need_it(config: Config, monkeypatch: pytest.MonkeyPatch):
+    train = config.train.model_copy(update={"tensorboard": True})
+    asked = config.model_copy(update={"train": train})
+    for is_there, count in ((object(), 0), (None, 1)):
+        monkeypatch.setattr(needs, "find_spec", lambda _, found=is_there: found)
+        assert [each.what for each in missing(asked)] == ["tensorboard: is not installed"] * count
+    assert not missing(config)
 
 
 def test_what_only_nvidia_gpus_have_is_missing_on_a_cpu(config: Config):

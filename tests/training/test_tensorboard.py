@@ -6,8 +6,8 @@ from runpy import run_path
 import pytest
 
 from hitsr.base.errors import SpecError
+from hitsr.plan import needs
 from hitsr.records import read_log
-from hitsr.training import tensorboard
 from hitsr.training.journal import Circumstances
 
 LOOP = run_path(str(Path(__file__).with_name("test_loop.py")))
@@ -50,6 +50,6 @@ def test_curves_are_those_of_the_log_though_a_training_was_stopped(tmp_path: Pat
 def test_a_training_for_tensorboard_without_it_stops_before_it_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(tensorboard, "find_spec", lambda _: None)
+    monkeypatch.setattr(needs, "find_spec", lambda _: None)
     with pytest.raises(SpecError, match="tensorboard: is not installed; `pip install tensorboard`"):
         LOOP["_train"](LOOP["_run"](), tmp_path, circumstances=SHOWN)

@@ -161,6 +161,7 @@ onstart:
     makers = PLAN.makers(
         file for job in workflow.dag.needrun_jobs() for file in job.output
     )
+    is_drawn = any(getattr(job, "tensorboard", False) for job in makers)
     used = {getattr(job, "device", "cpu") for job in makers}
     sources = REPORTS / "published/sources.csv"
     sets = {
@@ -168,6 +169,7 @@ onstart:
     }
     missing = [
         missing_devices(used) if workflow.local_exec else None,
+        missing_tensorboard(is_drawn),
         missing_data(CONFIG, sources, sets) if sets else None,
         missing_weights(CONFIG, sources) if needed_jobs("restore") else None,
     ]

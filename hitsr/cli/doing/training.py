@@ -50,8 +50,7 @@ def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
     run, device = job.run, pick_device(job.device)
     check_precision(run.recipe.precision, device)  # before pictures are decoded for minutes
     torch.set_num_threads(threads)
-    if job.tensorboard:
-        check_tensorboard()
+    check_tensorboard(job.tensorboard)
     # First the smaller set: the training set may take minutes to decode.
     packs = job.packs / run.data
     validate = validator(job.data / run.validation, run.scale, job.packs / run.validation, upscale)
