@@ -254,7 +254,7 @@ def test_a_replaced_picture_is_told_when_a_training_goes_on(
     assert _saved(job) == [4, 6]
     capsys.readouterr()
     record = _train(job)
-    assert re.search(r"of another training \(pictures was .*starts anew", capsys.readouterr().err)
+    assert re.search(r"of another training \(.*pictures.*starts anew", capsys.readouterr().err)
     assert len(record.sessions) == 1
 
 
