@@ -62,7 +62,9 @@ class Result(NamedTuple):
     measured: Measured
 
 
-def network(name: str, formulation: Formulation = "fused", autocast: bool = False) -> SuperResolver:
+def network(
+    name: str, formulation: Formulation = "fused", autocast: bool | torch.dtype = False
+) -> SuperResolver:
     """A network with the same weights in every call."""
     torch.manual_seed(0)
     return hitsr.create(name, SCALE, formulation=formulation, autocast=autocast)

@@ -24,7 +24,7 @@ from hitsr.models.fused.cuda.choice import Kind, only
 from hitsr.runtime.memory import watching
 from hitsr.specs.network import Formulation
 from hitsr.specs.recipe import Recipe, TrainingPrecision
-from hitsr.training.kernels import kernels
+from hitsr.training.kernels import autocast_of, kernels
 from hitsr.training.step import TrainingStep
 
 WARM_UP = 6  # steps; the third is captured where there is a graph
@@ -48,9 +48,14 @@ WAYS = (
     Way("float32, deterministic", deterministic=True),
     Way("float32"),
     Way("float32, graph", graph=True),
+    Way("float32, deterministic, graph", graph=True, deterministic=True),
     Way("bfloat16, plain, graph", precision="bfloat16", graph=True, kind="plain"),
     Way("bfloat16", precision="bfloat16"),
     Way("bfloat16, graph", precision="bfloat16", graph=True),
+    Way("bfloat16, deterministic, graph", precision="bfloat16", graph=True, deterministic=True),
+    Way("float16", precision="float16"),
+    Way("float16, graph", precision="float16", graph=True),
+    Way("float16, deterministic, graph", precision="float16", graph=True, deterministic=True),
 )
 
 
@@ -117,7 +122,7 @@ class _Run:
         if way.formulation is None:
             model: nn.Module = published(bench, name)
         else:
-            model = network(name, way.formulation, autocast=way.precision == "bfloat16")
+            model = network(name, way.formulation, autocast=autocast_of(self.recipe))
         self.step = step_of(bench, model, self.recipe, way.graph)
 
     def _conditions(self) -> AbstractContextManager[None]:
@@ -169,9 +174,7 @@ def step_of(
     bench: Bench, model: nn.Module, recipe: Recipe, graph: bool = False
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Steps of a network, which is moved to the device."""
-    step = TrainingStep(model.to(bench.device).train(), recipe, bench.device, graph, _complain)
-    step.set_learning_rate(recipe.learning_rate)
-    return step
+    return TrainingStep(model.to(bench.device).train(), recipe, bench.device, graph, _complain)
 
 
 def _complain(problem: str) -> None:
