@@ -23,6 +23,7 @@ class Part(StrEnum):
     speed = "speed"
     modes = "modes"
     data = "data"
+    training = "training"
     large = "large"
     pipeline = "pipeline"
 
@@ -36,6 +37,7 @@ SECTIONS = {
     Part.speed: _Section("Paper and fused formulation", "--repeats"),
     Part.modes: _Section("torch.compile, and autocast to bfloat16", "--samples"),
     Part.data: _Section("Preparing, loading and scoring", "--repeats"),
+    Part.training: _Section("What a training costs besides its steps", "--steps"),
     Part.large: _Section("Large pictures", "--tiles"),
     Part.pipeline: _Section("What the pipeline costs besides its jobs", "--repeats"),
 }
