@@ -71,7 +71,6 @@ class Journal:
         self._losses = list(position.losses) if position else []  # since the last line
         self._last_loss = position.last_loss if position else None
         self._in_a_row = position.in_a_row if position else 0
-        self.psnr_db: float | None = None  # of the last validation in this session
         self.skipped = list(position.skipped) if position else []
         self.gates = list(position.gates) if position else []
         reasons = {gate: _why_untested(gate, run) for gate in circumstances.gates}
@@ -85,6 +84,7 @@ class Journal:
         self._unread: list[Tensor] = []  # results of steps, still on the device
         self._start, self._clock, self._clock_start = time.monotonic(), clock, clock()
         self._text = found.log if found else b""  # of the log, as bytes
+        self.psnr_db = _last_psnr_db(self._text)
         self._log: IO[bytes] | None = None
         self._curves: Curves | None = None
 
@@ -245,6 +245,13 @@ class Journal:
             gates=tuple(self.gates),
         )
         return Checkpoint(position, self._text, tensors)
+
+
+def _last_psnr_db(log: bytes) -> float | None:
+    """Of the last validation in a log; None if there is none."""
+    lines = map(LogLine.model_validate_json, reversed(log.splitlines()))
+    found = (line.validation_psnr_db for line in lines)
+    return next((psnr_db for psnr_db in found if psnr_db is not None), None)
 
 
 def _missed(result: GateResult) -> str:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from hitsr.base.errors import HitsrError, SpecError, WeightsError
 from hitsr.base.files import sha256
+from hitsr.base.progress import Progress
 from hitsr.base.seeds import derive
 from hitsr.data.patches import Patches
 from hitsr.models.backbone import create
@@ -169,6 +170,26 @@ def test_no_loss_is_logged_before_there_is_one(tmp_path: Path):
     with pytest.raises(HitsrError, match="no step had a finite gradient"):
         _train(run, tmp_path / "b", Diverging(frozenset({1, 2, 3})), circumstances=usual)
     assert not (tmp_path / "b/record.json").exists()
+
+
+def test_progress_shows_the_last_validation_though_a_training_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Stopped(Diverging):
+        def forward(self, x: Tensor) -> Tensor:
+            if self.forwards == 4:
+                raise KeyboardInterrupt
+            return super().forward(x)
+
+    run, often = _run(log_every=1), Circumstances(checkpoint_every=4)
+    with pytest.raises(KeyboardInterrupt):
+        _train(run, tmp_path, Stopped(frozenset()), circumstances=often)
+    said: list[str] = []
+    monkeypatch.setattr(Progress, "note", lambda _, text: said.append(text))
+    _train(run, tmp_path, Diverging(frozenset()), circumstances=often, tell=said.append)
+    assert said[0] == "hit_sir-x2-s1: goes on from step 4 of 6"
+    assert re.fullmatch(r"loss 0\.\d{4}, 30\.00 dB, 0\.\d\d device-hours", said[1])
+    assert len(said) == 3
 
 
 def test_too_many_steps_without_a_finite_loss_end_the_training(tmp_path: Path):
