@@ -151,6 +151,9 @@ def train(
             help="launch a step as one CUDA graph; default: on NVIDIA GPUs, without --compile",
         ),
     ] = None,
+    recompute: Annotated[
+        bool, Option("--recompute", help="compute blocks again for gradients, to save memory")
+    ] = False,
     checkpoint_every: Annotated[
         int, Option(min=1, help="steps from one checkpoint to the next; a kill loses no more")
     ] = 500,
@@ -194,6 +197,7 @@ def train(
                 compile=compiled,
                 graph="auto" if graph is None else graph,
                 gates=gates_of(spec),
+                recompute=recompute,
                 checkpoint_every=checkpoint_every,
                 most_skipped=most_skipped,
                 on_miss=on_miss,

@@ -430,9 +430,12 @@ def test_flags_of_the_command_line_are_those_of_the_job(
     monkeypatch.setattr(doing, "train", lambda job, _: made.append(job))
     (tmp_path / "run.json").write_text(job.run.to_json())
     words = ["train", str(tmp_path / "run.json"), "--data", str(job.data), "--out", "out"]
-    flags = ["--checkpoint-every", "2", "--most-skipped", "3", "--on-miss", "stop", "--tensorboard"]
-    CliRunner().invoke(app, [*words, *flags], catch_exceptions=False)
+    flags = ["--checkpoint-every", "2", "--most-skipped", "3", "--on-miss", "stop"]
+    switches = ["--tensorboard", "--recompute"]
+    CliRunner().invoke(app, [*words, *flags, *switches], catch_exceptions=False)
     (found,) = made
-    asked = (found.checkpoint_every, found.most_skipped, found.on_miss, found.tensorboard)
-    assert asked == (2, 3, "stop", True)
+    asked = (found.checkpoint_every, found.most_skipped, found.on_miss)
+    assert asked == (2, 3, "stop")
+    assert found.tensorboard
+    assert found.recompute
     assert found.hash == job.hash
