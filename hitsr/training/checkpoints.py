@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, StrictBool
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -44,6 +44,14 @@ class Identity(Value):
     start_sha256: str | None = None  # of the file of weights that it starts from
 
 
+class Means(Value):
+    """With what steps were computed, as the record says it."""
+
+    settings: dict[str, str]
+    graph: StrictBool
+    no_graph: str | None
+
+
 class Position(Value):
     """How far a training is, and what its log and record will say of the steps so far."""
 
@@ -56,6 +64,7 @@ class Position(Value):
     gates: tuple[GateResult, ...]
     losses: tuple[NonNegativeFloat, ...]  # of steps since the last line of the log
     last_loss: NonNegativeFloat | None  # in that line
+    means: Means
 
 
 class _Metadata(Value):

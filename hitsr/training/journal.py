@@ -17,7 +17,7 @@ from hitsr.records import GateResult, LogLine, Session
 from hitsr.specs.config import OnMiss
 from hitsr.specs.recipe import Gate
 from hitsr.specs.run import RunSpec
-from hitsr.training.checkpoints import Checkpoint, Position
+from hitsr.training.checkpoints import Checkpoint, Means, Position
 from hitsr.training.loss_scale import HALVINGS
 from hitsr.training.schedule import learning_rate
 from hitsr.training.tensorboard import Curves
@@ -230,7 +230,7 @@ class Journal:
             return None
         return next((_missed(each) for each in self.gates if not each.is_passed), None)
 
-    def checkpoint(self, tensors: Mapping[str, Tensor]) -> Checkpoint:
+    def checkpoint(self, tensors: Mapping[str, Tensor], means: Means) -> Checkpoint:
         """All of this, for a checkpoint with these tensors."""
         self.read()
         position = Position(
@@ -243,6 +243,7 @@ class Journal:
             skipped=tuple(self.skipped),
             in_a_row=self._in_a_row,
             gates=tuple(self.gates),
+            means=means,
         )
         return Checkpoint(position, self._text, tensors)
 

@@ -31,6 +31,7 @@ from hitsr.training.checkpoints import (
     KEPT,
     Checkpoint,
     Identity,
+    Means,
     delete_damaged,
     folder_of,
     last_checkpoint,
@@ -125,10 +126,11 @@ def train(
         clock=time.process_time if device.type == "cpu" else time.monotonic,
     )  # fmt: skip
     with kernels(run.recipe, device):
-        used = settings(device)
         with journal:
             work = _Work(model, step, run, journal, validate, device, processes, folder_of(out))
             work.do(patches, identity, circumstances.checkpoint_every, quiet)
+        is_finished = found is not None and found.position.step == run.recipe.steps
+        means = found.position.means if found and is_finished else work.means()
     if not processes.is_first:
         return None
     last = journal.last_line
@@ -144,12 +146,12 @@ def train(
         run=run,
         params=sum(parameter.numel() for parameter in model.parameters()),
         pictures=len(patches.pictures),
-        settings=used | chosen(device) | {"recompute": str(recomputes(model))},
+        settings=means.settings,
         sessions=journal.sessions,
         skipped=tuple(journal.skipped),
         gates=tuple(journal.gates),
-        graph=step.is_captured,
-        no_graph=step.problem,
+        graph=means.graph,
+        no_graph=means.no_graph,
         degradation=degradation,
         final_loss=last.loss,
         final_validation_psnr_db=last.validation_psnr_db,
@@ -257,10 +259,19 @@ class _Work:
                 psnr_db = self._validate(self._model)
         return self._processes.first_says(psnr_db)
 
+    def means(self) -> Means:
+        """With what the steps of this session were computed."""
+        used = settings(self._device) | chosen(self._device)
+        return Means(
+            settings=used | {"recompute": str(recomputes(self._model))},
+            graph=self._step.is_captured,
+            no_graph=self._step.problem,
+        )
+
     def _save(self, identity: Identity, kept: int = KEPT) -> None:
         self._journal.read()
         if self._processes.is_first:
-            checkpoint = self._journal.checkpoint(self._step.state())
+            checkpoint = self._journal.checkpoint(self._step.state(), self.means())
             save_checkpoint(self._checkpoints, identity, checkpoint, kept)
 
 

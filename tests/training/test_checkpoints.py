@@ -19,6 +19,7 @@ from hitsr.training.checkpoints import (
     KEPT,
     Checkpoint,
     Identity,
+    Means,
     Position,
     delete_damaged,
     folder_of,
@@ -37,7 +38,7 @@ def save_step(out: Path, step: int, identity: Identity = IDENTITY, kept: int = K
     """Save a checkpoint of this step; its file."""
     position = Position(
         step=step, seconds=step, device_seconds=step, sessions=(), skipped=(), in_a_row=0,
-        gates=(), losses=(), last_loss=None,
+        gates=(), losses=(), last_loss=None, means=Means(settings={}, graph=False, no_graph=None),
     )  # fmt: skip
     tensors = {"weight": torch.full((3,), float(step)), "step": torch.tensor(float(step))}
     checkpoint = Checkpoint(position, f"line of step {step}\n".encode(), tensors)
