@@ -170,6 +170,14 @@ def tile_of(text: str) -> int | Literal["auto"]:
     return int(text)
 
 
+def gpus_of(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if not (text.isdecimal() and int(text)):
+        raise SpecError(f"--gpus {text}: must be a number of GPUs, such as 4, or auto")
+    return int(text)
+
+
 def size_of(text: str) -> tuple[int, int]:
     width, cross, height = text.lower().partition("x")
     if not (cross and all(side.isdecimal() and int(side) >= 4 for side in (width, height))):

@@ -168,6 +168,14 @@ def train(
         bool,
         Option("--tensorboard", help="also write curves for TensorBoard, into OUT/tensorboard"),
     ] = False,
+    gpus: Annotated[
+        str,
+        Option(
+            metavar="auto|N",
+            help="GPUs that share each batch, in the recipe's parts; auto: as many as there are; "
+            "on a CPU: processes",
+        ),
+    ] = "1",
     job: options.JobFile = None,
 ) -> None:
     """Train one run; run, machine and threads determine the weights to the last byte.
@@ -178,7 +186,7 @@ def train(
     With --compile weights differ in low bits, as they do between devices. They may differ in each
     training if the recipe wants the fastest kernels (`deterministic: false`).
     """
-    jobs = from_files(context, job, TrainJob)
+    jobs, share = from_files(context, job, TrainJob), options.gpus_of(gpus)
     if not jobs:
         spec, root = RunSpec.read(given(run, "RUN")), given(data, "--data")
         if compiled and graph:
@@ -202,6 +210,7 @@ def train(
                 most_skipped=most_skipped,
                 on_miss=on_miss,
                 tensorboard=tensorboard,
+                gpus=share,
             )
         ]
     from hitsr.cli.doing import training

@@ -19,7 +19,7 @@ from hitsr.plan.layout import Kind
 from hitsr.plan.subjects import BuiltNetwork, Filled, Measured, Network, Scored, Upscaler
 from hitsr.specs.config import Device, Gpus, Graph, OnMiss, Over, Side
 from hitsr.specs.network import Formulation, Scale
-from hitsr.specs.recipe import Gate
+from hitsr.specs.recipe import Gate, check_sharing
 from hitsr.specs.run import RunSpec
 from hitsr.specs.steps import Launch, Precision
 
@@ -100,6 +100,32 @@ class TrainJob(BaseJob):
     gates: tuple[Gate, ...] = ()
     on_miss: OnMiss = "warn"
     tensorboard: StrictBool = False
+
+    def processes(self, kind: str, gpus_there: float) -> int:
+        """How many processes share each batch on a device of this kind, where there are these GPUs.
+
+        Raises SpecError if there are fewer than the job asks for, if its device is one of them, or
+        if the parts of a batch do not come out.
+        """
+        parts, several = self.run.recipe.parts, kind == "cuda" and ":" not in self.device
+        if self.gpus == "auto":
+            most = gpus_there if several else 1
+            counts = range(1, parts + 1)
+            return max(n for n in counts if parts % n == 0 and n <= max(1, most))
+        if self.gpus == 1:
+            return 1
+        if kind != "cpu" and not several:
+            raise SpecError(
+                f"{self.name}: gpus: {self.gpus}, but device {self.device} is one GPU; write gpus: "
+                "1, or device: cuda"
+            )
+        check_sharing(parts, self.gpus, f"{self.name}: ")
+        if several and self.gpus > gpus_there:
+            raise SpecError(
+                f"{self.name}: gpus: {self.gpus}, but torch finds {gpus_there}; write gpus: auto "
+                "for those that there are"
+            )
+        return self.gpus
 
 
 class RestoreJob(BaseJob):

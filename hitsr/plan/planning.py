@@ -46,6 +46,7 @@ from hitsr.plan.subjects import (
 from hitsr.specs.ablation import Ablation, AblationRow, ablation_rows
 from hitsr.specs.config import Config, Device, runs, scaled_networks, start_file
 from hitsr.specs.network import Formulation, Scale
+from hitsr.specs.recipe import check_sharing
 from hitsr.specs.recipes import gates_of
 from hitsr.specs.run import RunSpec
 from hitsr.specs.source import read_source
@@ -253,6 +254,8 @@ class _Planner:
             inputs["start_from"] = self.layout.weights(file_name(run.start_from.name))
         elif file := start_file(train, run.network.name, run.scale):
             inputs["start_from"] = file
+        if train.gpus != "auto":
+            check_sharing(run.recipe.parts, train.gpus, f"{run.name}: train.")
         yield self._job(
             TrainJob,
             run.name,

@@ -99,7 +99,7 @@ class Train(Value):
     # from a file, of this or another scale, {3: null} x3 from random weights. Else a named recipe
     # says it.
     start_from: dict[Scale, Start] = Field(default={})
-    threads: Annotated[Count, Field(le=1024)] = 1  # CPU threads of one training
+    threads: Annotated[Count, Field(le=1024)] = 1  # CPU threads of one training, of all its `gpus`
     device: Device = "auto"
     # With torch.compile; results differ in low bits, as they do between devices.
     compile: StrictBool = False

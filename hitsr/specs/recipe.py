@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
+from hitsr.base.errors import SpecError
 from hitsr.base.names import FolderName, Name
 from hitsr.base.values import Count, Number, Steps, Value
 from hitsr.specs.network import Scale
@@ -84,6 +85,16 @@ class Recipe(Value):
                 f"parts: a batch of {self.batch} cannot be parted into {self.parts} equal parts"
             )
         return self
+
+
+def check_sharing(parts: int, processes: int, where: str = "") -> None:
+    """Raise SpecError, which begins with `where`, unless processes can share the parts equally."""
+    if parts % processes:
+        raise SpecError(
+            f"{where}gpus: {processes} does not divide the recipe's parts, {parts}, which the "
+            "processes share; write gpus that do, or, for other weights, a multiple of "
+            f"{processes} as parts"
+        )
 
 
 class Gate(Value):

@@ -273,6 +273,7 @@ class _Work:
         if self._processes.is_first:
             checkpoint = self._journal.checkpoint(self._step.state(), self.means())
             save_checkpoint(self._checkpoints, identity, checkpoint, kept)
+        self._processes.first_says(None)  # before any ends
 
 
 def _found(folder: Path, identity: Identity, tell: Callable[[str], None]) -> Checkpoint | None:

@@ -24,7 +24,7 @@ TINY: dict[str, Any] = {
     },
     "train": {
         "scales": [2], "seeds": [1], "start_from": {}, "device": "cpu", "compile": False,
-        "graph": "auto",
+        "graph": "auto", "gpus": 1,
         "recipe": {"steps": 2, "batch": 1, "patch": 8, "learning_rate": 1e-3},
     },
     "weights": None,

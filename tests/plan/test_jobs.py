@@ -6,7 +6,7 @@ import pytest
 
 from hitsr.base.errors import SpecError
 from hitsr.plan.batches import CONFIG
-from hitsr.plan.jobs import read_job
+from hitsr.plan.jobs import TrainJob, read_job
 
 
 def test_a_job_is_what_its_file_says(planned, tmp_path: Path):
@@ -35,7 +35,10 @@ def test_a_file_that_says_the_same_is_left_alone(planned, tmp_path: Path):
 def test_a_hash_leaves_out_paths_names_askers_and_where_a_training_runs(planned):
     before = planned()
     after = planned(
-        {"name": "elsewhere", "data.root": "/data", "train.device": "cuda", "train.graph": True}
+        {
+            **{"name": "elsewhere", "data.root": "/data", "train.device": "cuda"},
+            **{"train.graph": True, "train.gpus": "auto"},
+        }
     )
     assert [job.hash for job in before.jobs] == [job.hash for job in after.jobs]
     assert before.jobs[0].to_json() != after.jobs[0].to_json()
@@ -94,3 +97,38 @@ def test_a_job_for_another_verb_is_told(planned, tmp_path: Path):
     job.save(tmp_path / "job.json")
     with pytest.raises(SpecError, match="is a job for `hitsr quality`, not for `hitsr train`"):
         read_job(tmp_path / "job.json", "train")
+
+
+def training(planned, gpus: int | str, device: str = "cuda", parts: int = 6) -> TrainJob:
+    recipe = {"steps": 2, "batch": parts, "parts": parts, "patch": 8, "learning_rate": 1e-3}
+    changes = {"train.gpus": gpus, "train.device": device, "train.recipe": recipe}
+    job = planned(changes).find("results/tiny/weights/hit_sir-x2-s1/record.json")
+    assert isinstance(job, TrainJob)
+    return job
+
+
+@pytest.mark.parametrize(("there", "taken"), [(0, 1), (1, 1), (2, 2), (5, 3), (8, 6)])
+def test_a_training_takes_all_gpus_that_divide_its_parts(planned, there: int, taken: int):
+    assert training(planned, "auto").processes("cuda", there) == taken
+    assert training(planned, "auto", parts=1).processes("cuda", there) == 1
+
+
+def test_automatically_one_device_stays_one(planned):
+    for device in ("cpu", "mps", "cuda:1"):
+        kind = device.partition(":")[0]
+        assert training(planned, "auto", device).processes(kind, 4) == 1
+
+
+def test_gpus_that_are_asked_for_must_be_there(planned):
+    assert training(planned, 3).processes("cuda", 3) == 3
+    assert training(planned, 3, "cpu").processes("cpu", 0) == 3
+    with pytest.raises(
+        SpecError, match="hit_sir-x2-s1: gpus: 3, but torch finds 2; write gpus: au"
+    ):
+        training(planned, 3).processes("cuda", 2)
+    with pytest.raises(SpecError, match="gpus: 3, but device cuda:1 is one GPU; write gpus: 1, or"):
+        training(planned, 3, "cuda:1").processes("cuda", 4)
+    with pytest.raises(
+        SpecError, match=r"x2-s1: train\.gpus: 4 does not divide the recipe's parts, 6"
+    ):
+        training(planned, 4)

@@ -1,5 +1,6 @@
 """Steps alone and in a training; CUDA graphs are those of a stand-in for CPUs (`StandIn`)."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise, product
 from pathlib import Path
@@ -23,6 +24,7 @@ from hitsr.specs.zoo import NETWORKS
 from hitsr.training.journal import USUAL, Circumstances
 from hitsr.training.kernels import autocast_of
 from hitsr.training.loop import train
+from hitsr.training.processes import ALONE, Processes
 from hitsr.training.schedule import learning_rate
 from hitsr.training.step import TrainingStep
 
@@ -41,13 +43,14 @@ def _tiny(network: NetworkSpec) -> NetworkSpec:
 TINY = {name: _tiny(network) for name, network in NETWORKS.items()}
 
 
-def trained(
+def train_tiny(
     out: Path, *, model: nn.Module | None = None, network: NetworkSpec = TINY["hit_sir"],
     steps: int = 8, batch: int = 2, patch: int = 8, device: torch.device = CPU,
     said: list[str] | None = None, graph: Any = True, circumstances: Circumstances = USUAL,
+    processes: Processes = ALONE, at_validation: Callable[[], object] = lambda: None,
     **recipe: Any,
-) -> tuple[TrainingRecord, list[LogLine], bytes]:  # fmt: skip
-    """Train, with a validation that sees all weights: record, log without clock, weights file."""
+) -> TrainingRecord | None:  # fmt: skip
+    """Train, with a validation that sees all weights."""
     values = {"learning_rate": 3e-3, "milestones": (5,), "log_every": 1, "validate_every": 2}
     run = RunSpec(
         network=network, scale=2, seed=1, data="train", validation="test",
@@ -62,18 +65,30 @@ def trained(
         model = create(run.network, run.scale, autocast=autocast_of(run.recipe))
 
     def validate(model: nn.Module) -> float:
+        at_validation()
         with evaluating(model), torch.inference_mode():
             out: Tensor = model(torch.linspace(0, 1, 3 * 64).view(1, 3, 8, 8).to(device))
         return float(50 * out.double().abs().mean().clamp(max=2))
 
-    record = train(
+    return train(
         model, run, patches, validate, out, device, job_hash="0", graph=graph,
-        circumstances=circumstances,
+        circumstances=circumstances, processes=processes,
         tell=(said if said is not None else []).append, quiet=True,
     )  # fmt: skip
+
+
+def trained(out: Path, **options: Any) -> tuple[TrainingRecord, list[LogLine], bytes]:
+    """Record, log without clock and weights file of `train_tiny`."""
+    record = train_tiny(out, **options)
+    assert record is not None
+    return record, *results(out)
+
+
+def results(out: Path) -> tuple[list[LogLine], bytes]:
+    """Log without clock, and weights file."""
     clocks = {"seconds": 0, "device_seconds": 0}
     log = [line.model_copy(update=clocks) for line in read_log(out / "log.jsonl")]
-    return record, log, (out / "weights.safetensors").read_bytes()
+    return log, (out / "weights.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,14 @@
 """Train one run."""
 
+import os
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
+from torch import nn
 
 from hitsr.base.seeds import derive
 from hitsr.base.writers import sole_writer
@@ -19,24 +25,62 @@ from hitsr.training.compiled import compile_training
 from hitsr.training.guards import explained, lost_maps_told
 from hitsr.training.journal import Circumstances
 from hitsr.training.kernels import autocast_of
+from hitsr.training.processes import ALONE, Processes, is_member, joined
 from hitsr.training.recomputed import recompute_activations
+from hitsr.training.spawning import is_started_here, run_together, under_parent
 from hitsr.training.tensorboard import check_tensorboard
 from hitsr.training.validation import validator
 from hitsr.upscaling.inference import upscale
 
+_MAIN = "from hitsr.cli import main; main()"
 
-def train(job: TrainJob, threads: int) -> TrainingRecord:
+
+def train(job: TrainJob, threads: int) -> TrainingRecord | None:
     """Write weights, log and record into the folder of the job's output; return the record.
 
-    One process at a time trains into a folder. If this one had to wait for another that did the
-    same job, that one's results are kept.
+    One command at a time trains into a folder. If this one had to wait for another that did the
+    same job, that one's results are kept. With several `gpus` the work is done by processes of
+    their own, among which the threads are divided. In such a process, or one of torchrun's, does
+    its share; only the first returns the record.
     """
     assert job.output is not None
+    if is_member():
+        return _train_as_member(job, job.output.parent, threads)
+    device = pick_device(job.device)
+    count = job.processes(device.type, torch.cuda.device_count())
     with sole_writer(job.output.parent, say) as has_waited:
         if has_waited and (record := _trained_meanwhile(job, job.output)):
             say(f"{job.output}: the other process trained this run; its results are kept")
             return record
-        return _train(job, job.output.parent, threads)
+        if count == 1:
+            return _train(job, job.output.parent, device, threads, ALONE)
+        check_precision(job.run.recipe.precision, device)
+        _run_members(job, count, threads)
+        return TrainingRecord.load(job.output)
+
+
+def _run_members(job: TrainJob, count: int, threads: int) -> None:
+    with TemporaryDirectory(prefix="hitsr-") as folder:
+        file = Path(folder) / "job.json"
+        job.save(file)
+        arguments = ["train", "--job", str(file), "--threads", str(threads)]
+        status = run_together([sys.executable, "-P", "-c", _MAIN, *arguments], count)
+    if status:
+        sys.exit(status)  # the reason was shown
+
+
+def _train_as_member(job: TrainJob, out: Path, threads: int) -> TrainingRecord | None:
+    """Do this process's share, on the GPU of its number."""
+    device = pick_device(job.device)
+    if device.type == "cuda":
+        device = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
+        torch.cuda.set_device(device)
+    threads = max(1, threads // int(os.environ["LOCAL_WORLD_SIZE"]))
+    with under_parent(), joined(device) as processes:
+        # The command that has started this process holds the lock; torchrun holds none.
+        is_sole = is_started_here() or not processes.is_first
+        with nullcontext() if is_sole else sole_writer(out, None):
+            return _train(job, out, device, threads, processes)
 
 
 def _trained_meanwhile(job: TrainJob, output: Path) -> TrainingRecord | None:
@@ -46,21 +90,15 @@ def _trained_meanwhile(job: TrainJob, output: Path) -> TrainingRecord | None:
     return record if record.job_hash == job.hash else None
 
 
-def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
-    run, device = job.run, pick_device(job.device)
+def _train(
+    job: TrainJob, out: Path, device: torch.device, threads: int, processes: Processes
+) -> TrainingRecord | None:
+    run = job.run
     check_precision(run.recipe.precision, device)  # before pictures are decoded for minutes
     torch.set_num_threads(threads)
     check_tensorboard(job.tensorboard)
-    # First the smaller set: the training set may take minutes to decode.
-    packs = job.packs / run.data
-    validate = validator(job.data / run.validation, run.scale, job.packs / run.validation, upscale)
-    patches = Patches.from_folder(
-        job.data / run.data,
-        scale=run.scale,
-        patch=run.recipe.patch,
-        batch=run.recipe.batch,
-        seed=derive(run.seed, "patches"),
-        packs=packs,
+    patches, validate = processes.first_then_others(
+        lambda: _pictures(job, quiet=not processes.is_first)
     )
     torch.manual_seed(derive(run.seed, "weights"))
     model = create(run.network, run.scale, autocast=autocast_of(run.recipe))
@@ -68,8 +106,8 @@ def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
         recompute_activations(model)
     if job.compile:
         compile_training(model)
-    with explained(run, out, device), lost_maps_told(run, packs):
-        record = loop.train(
+    with explained(run, out, device, processes.count), lost_maps_told(run, job.packs / run.data):
+        return loop.train(
             model,
             run,
             patches,
@@ -85,9 +123,26 @@ def _train(job: TrainJob, out: Path, threads: int) -> TrainingRecord:
                 on_miss=job.on_miss,
                 tensorboard=job.tensorboard,
             ),
+            processes=processes,
             tell=say,
             start_from=job.inputs.get("start_from"),
             degradation=degradation_of(job.data / run.data, run.scale),
         )
-    assert record is not None
-    return record
+
+
+def _pictures(job: TrainJob, quiet: bool) -> tuple[Patches, Callable[[nn.Module], float]]:
+    """Training patches, and the function that validates; missing packs are made."""
+    run, packs = job.run, job.packs
+    # First the smaller set: the training set may take minutes to decode.
+    validation = job.data / run.validation
+    validate = validator(validation, run.scale, packs / run.validation, upscale, quiet=quiet)
+    patches = Patches.from_folder(
+        job.data / run.data,
+        scale=run.scale,
+        patch=run.recipe.patch,
+        batch=run.recipe.batch,
+        seed=derive(run.seed, "patches"),
+        packs=packs / run.data,
+        quiet=quiet,
+    )
+    return patches, validate
