@@ -23,12 +23,14 @@ from hitsr.plan.batches import LATENCY, cost_batches, rule_name
 from hitsr.plan.command_line import config_file
 from hitsr.plan.failures import MARK, failure_lines
 from hitsr.plan.fingerprint import code_of
-from hitsr.plan.jobs import MapJob
+from hitsr.plan.jobs import MapJob, device_kind
 from hitsr.plan.kept import publish_kept
 from hitsr.plan.layout import FILE_NAME, file_name
 from hitsr.plan.needs import (
+    available_gpus,
     missing_data,
     missing_devices,
+    missing_gpus,
     missing_tensorboard,
     missing_weights,
 )

@@ -1,6 +1,7 @@
 """Find out which device, pictures and released weights a config needs, and which are missing."""
 
 import ctypes
+import math
 import re
 import shlex
 import subprocess
@@ -9,15 +10,24 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
-from hitsr.base.errors import HitsrError
+from hitsr.base.errors import HitsrError, SpecError
 from hitsr.base.reading import read_csv
 from hitsr.base.shipped import not_shipped
 from hitsr.plan.archives import dataset_of
-from hitsr.plan.jobs import UsedDevice
+from hitsr.plan.jobs import Job, TrainJob, UsedDevice, device_kind
 from hitsr.plan.picture_sets import has_hr_pictures
 from hitsr.plan.subjects import find_weights, weight_names
 from hitsr.specs.config import PHOTOGRAPHS, Config, Device, scaled_networks
+
+
+class _Found(NamedTuple):
+    """The device that torch picks by a name, or why it cannot; and the number of GPUs."""
+
+    kind: UsedDevice
+    gpus: int = 0
+    reason: str = ""
 
 
 def available_device(asked: Device) -> UsedDevice:
@@ -28,14 +38,23 @@ def available_device(asked: Device) -> UsedDevice:
     return _picked() if asked == "auto" else asked
 
 
-@cache
+def available_gpus() -> int:
+    """How many GPUs torch finds on this machine, those of Apple aside; asked as for a device."""
+    return _auto().gpus
+
+
 def _picked() -> UsedDevice:
-    if not _may_have_gpu():
-        return "cpu"
-    kind, reason = _ask_torch("auto")
-    if reason:
-        raise HitsrError(f"device 'auto': torch cannot say what it stands for: {reason}; name one")
-    return kind
+    found = _auto()
+    if found.reason:
+        raise HitsrError(
+            f"device 'auto': torch cannot say what it stands for: {found.reason}; name one"
+        )
+    return found.kind
+
+
+@cache
+def _auto() -> _Found:
+    return _ask_torch("auto") if _may_have_gpu() else _Found("cpu")
 
 
 def missing_devices(names: Iterable[UsedDevice]) -> str | None:
@@ -43,19 +62,35 @@ def missing_devices(names: Iterable[UsedDevice]) -> str | None:
 
     Loads no torch: another process asks it, for seconds on a GPU, so not again for what `auto` is.
     """
-    known = {"cpu", *([_picked()] if _picked.cache_info().currsize else [])}
-    reasons = [_ask_torch(name)[1] for name in sorted({*names} - known)]
+    known = {"cpu", *([_picked()] if _auto.cache_info().currsize else [])}
+    reasons = [_ask_torch(name).reason for name in sorted({*names} - known)]
     return "\n".join(filter(None, reasons)) or None
 
 
-def _ask_torch(name: Device) -> tuple[UsedDevice, str]:
-    """The kind of the device that another process picks by this name; or why it cannot."""
+def missing_gpus(jobs: Iterable[Job]) -> str | None:
+    """A message about trainings that ask for more GPUs than torch finds here; None without any.
+
+    Says nothing where torch finds none: `missing_devices` does.
+    """
+    trainings = [job for job in jobs if isinstance(job, TrainJob) and job.gpus not in (1, "auto")]
+    reasons = []
+    for job in trainings:
+        try:
+            job.processes(device_kind(job.device), available_gpus() or math.inf)
+        except SpecError as error:
+            reasons.append(str(error))
+    return "\n".join(reasons) or None
+
+
+def _ask_torch(name: Device) -> _Found:
+    """What another process picks by this name."""
     code = "\n".join(
         [
             "import sys",
+            "import torch",
             "from hitsr.base.errors import SpecError",
             "from hitsr.runtime.devices import pick_device",
-            "try: print(pick_device(sys.argv[1]).type)",
+            "try: print(pick_device(sys.argv[1]).type, torch.cuda.device_count())",
             "except SpecError as error: sys.exit(str(error))",
         ]
     )
@@ -64,8 +99,10 @@ def _ask_torch(name: Device) -> tuple[UsedDevice, str]:
     )
     if asked.returncode:
         said = asked.stderr.strip().rpartition("\n")[2]
-        return "cpu", said or f"device {name!r}: torch ended with exit status {asked.returncode}"
-    return asked.stdout.split()[-1], ""
+        reason = said or f"device {name!r}: torch ended with exit status {asked.returncode}"
+        return _Found("cpu", reason=reason)
+    kind, gpus = asked.stdout.split()[-2:]
+    return _Found(kind, int(gpus))
 
 
 def _may_have_gpu() -> bool:

@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from hitsr.plan import needs
-from hitsr.plan.needs import available_device, missing_data, missing_devices, missing_weights
+from hitsr.plan.needs import (
+    available_device,
+    available_gpus,
+    missing_data,
+    missing_devices,
+    missing_gpus,
+    missing_weights,
+)
+from hitsr.plan.planning import Plan
 from hitsr.runtime.devices import pick_device
 from hitsr.specs.config import load_config
 
@@ -122,14 +130,15 @@ def torch_of(
             "class cuda:\n"
             f"    is_available = lambda: {has_gpu}\n"
             "    current_device = lambda: 0\n"
+            f"    device_count = lambda: {4 * has_gpu}\n"
         )
         found = spec_from_file_location("torch", folder / "__init__.py")
         monkeypatch.setattr(needs, "find_spec", {"torch": found}.__getitem__)
         monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
 
-    needs._picked.cache_clear()
+    needs._auto.cache_clear()
     yield put
-    needs._picked.cache_clear()
+    needs._auto.cache_clear()
 
 
 @pytest.mark.parametrize("has_gpu", [True, False])
@@ -138,6 +147,20 @@ def test_auto_is_what_torch_says_where_no_nvidia_driver_is(
 ) -> None:
     torch_of("cuda: Optional[str] = None\nhip: Optional[str] = '6.4.1'\n", has_gpu)
     assert available_device("auto") == ("cuda" if has_gpu else "cpu")
+    assert available_gpus() == 4 * has_gpu
+
+
+def test_trainings_that_ask_for_more_gpus_than_there_are_are_told(
+    torch_of: Callable[[str, bool], None], planned: Callable[..., Plan]
+) -> None:
+    torch_of("cuda: Optional[str] = None\nhip: Optional[str] = '6.4.1'\n", True)
+    recipe = {"steps": 2, "batch": 8, "parts": 8, "patch": 8, "learning_rate": 1e-3}
+    changes = {"train.device": "cuda", "train.recipe": recipe}
+    told = [
+        missing_gpus(planned({**changes, "train.gpus": gpus}).jobs) for gpus in (1, 4, "auto", 8)
+    ]
+    assert told[:3] == [None, None, None]
+    assert "gpus: 8, but torch finds 4; write gpus: auto" in (told[3] or "")
 
 
 def test_auto_asks_nobody_where_torch_is_built_for_cpus(
@@ -150,7 +173,7 @@ def test_auto_asks_nobody_where_torch_is_built_for_cpus(
 
 def test_auto_is_what_the_verbs_pick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(needs, "_may_have_gpu", lambda: True)
-    needs._picked.cache_clear()
+    needs._auto.cache_clear()
     assert available_device("auto") == pick_device("auto").type
 
 

@@ -198,6 +198,19 @@ def test_jobs_hold_a_gpu_exactly_where_they_use_one(copy: Path, device: str) -> 
     }
 
 
+def test_a_training_holds_the_gpus_and_cores_that_share_it(copy: Path) -> None:
+    config = copy.parent / f"{copy.name}-several.yaml"
+    recipe = {**TINY["train"]["recipe"], "batch": 2, "parts": 2}
+    train = {**TINY["train"], "device": "cuda", "gpus": 2, "recipe": recipe}
+    config.write_text(yaml.safe_dump({**TINY, "train": train, "name": "several"}))
+    run = "results/several/weights/hit_sir-x2-s1/record.json"
+    words = (run, "-n", "--quiet", "host", "--configfile", str(config))
+    for limit in (1, 4):  # with fewer than it takes, it runs alone
+        told = snakemake(copy, *words, "--resources", f"gpu={limit}").stdout
+        (job,) = (each for each in told.split("\n[") if "rule train:" in each)
+        assert re.findall(r"threads: (\d)|gpu=(\d)", job) == [("2", ""), ("", f"{min(2, limit)}")]
+
+
 def test_ablation_that_the_config_cannot_have_says_why(copy: Path) -> None:
     told = refused(copy, "-n", "ablation_heads")
     assert "ablations/heads.yaml: variants.heads_10: mixer.heads: 10 heads do not divide" in told

@@ -102,6 +102,14 @@ def gpus(kind):
     return lambda wildcards: int(job_of(kind, wildcards).device != "cpu")
 
 
+def processes(wildcards):
+    """How many processes share a training."""
+    job = job_of("train", wildcards)
+    if job.gpus != "auto":
+        return job.gpus
+    return job.processes(device_kind(job.device), available_gpus())
+
+
 def needed_jobs(rule):
     """Jobs of a rule that will run."""
     return [job for job in workflow.dag.needrun_jobs() if job.rule.name == rule]
@@ -169,6 +177,7 @@ onstart:
     }
     missing = [
         missing_devices(used) if workflow.local_exec else None,
+        missing_gpus(makers) if workflow.local_exec else None,
         missing_tensorboard(is_drawn),
         missing_data(CONFIG, sources, sets) if sets else None,
         missing_weights(CONFIG, sources) if needed_jobs("restore") else None,

@@ -26,9 +26,9 @@ rule train:
         LAYOUT.training_log("{name}"),
     log:
         LAYOUT.log("train", "{name}"),
-    threads: THREADS
+    threads: lambda wildcards: max(THREADS, processes(wildcards))
     resources:
-        gpu=gpus("train"),
+        gpu=lambda wildcards: gpus("train")(wildcards) * processes(wildcards),
     params:
         code=code_of("train"),
     shell:
