@@ -1,5 +1,6 @@
 """Training on a GPU: it repeats every bit, with a graph and without, and near float32 otherwise."""
 
+import sys
 from pathlib import Path
 from runpy import run_path
 from typing import Any
@@ -16,9 +17,11 @@ from hitsr.specs.zoo import NETWORKS
 from hitsr.training.feeding import fed
 from hitsr.training.kernels import autocast_of, kernels
 from hitsr.training.recomputed import recompute_activations
+from hitsr.training.spawning import run_together
 from hitsr.training.step import TrainingStep
 
-STEPS = run_path(str(Path(__file__).parents[1] / "training" / "test_step.py"))
+TESTS = Path(__file__).parents[1] / "training"
+STEPS = run_path(str(TESTS / "test_step.py"))
 PUBLISHED = {"batch": 4, "patch": 64, "learning_rate": 5e-4}
 
 
@@ -152,6 +155,18 @@ def _batch(gpu: torch.device, number: int) -> tuple[torch.Tensor, torch.Tensor]:
     random = torch.Generator().manual_seed(number)
     lr, hr = (torch.rand(4, 3, side, side, generator=random).to(gpu) for side in (32, 64))
     return lr, hr
+
+
+def test_two_gpus_give_the_bytes_of_one(tmp_path: Path, gpu: torch.device):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two NVIDIA GPUs")
+    member = str(TESTS / "member.py")
+    assert run_together([sys.executable, member, str(tmp_path), "cuda"], 2) == 0
+    by = run_path(member)
+    for name in by["TRAININGS"]:
+        by["work"](tmp_path / name, name, device=gpu, graph=True)
+        expected = STEPS["results"](tmp_path / name)
+        assert STEPS["results"](tmp_path / "2 processes" / name) == expected, name
 
 
 def test_batches_are_those_of_a_cpu_bit_for_bit(gpu: torch.device):
