@@ -241,11 +241,12 @@ def start(place: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def run() -> subprocess.Popen[str]:
-        pipeline = subprocess.Popen(
-            [TOOLS / "snakemake", "--cores", "2", *TRAIN],
-            cwd=place, env=environment(), start_new_session=True, text=True,
-            stdout=subprocess.DEVNULL, stderr=(place / "said").open("w"),
-        )  # fmt: skip
+        with (place / "said").open("w") as said:
+            pipeline = subprocess.Popen(
+                [TOOLS / "snakemake", "--cores", "2", *TRAIN],
+                cwd=place, env=environment(), start_new_session=True, text=True,
+                stdout=subprocess.DEVNULL, stderr=said,
+            )  # fmt: skip
         started.append(pipeline)
         return pipeline
 
