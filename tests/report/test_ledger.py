@@ -281,7 +281,7 @@ def test_the_lead_in_training_is_a_mean_over_validated_steps(finished, ruling):
 
 
 def test_a_lead_of_averaged_weights_over_weights_is_shown_and_not_judged(papers, averaged, ruling):
-    folder = papers(train__seeds=[1, 2])
+    folder = papers(train__recipe={"from": "hit_sr"}, train__seeds=[1, 2])
     for run in runs(folder.config).values():
         folder.training(run)
     unlike = SimpleNamespace(evidence=lambda: averaged(folder.evidence()))
@@ -295,7 +295,7 @@ def test_a_lead_of_averaged_weights_over_weights_is_shown_and_not_judged(papers,
 
 def test_one_seed_leaves_a_lead_open_and_equal_leads_of_several_do_not(papers, ruling):
     for seeds, verdict in (([1], "not_testable"), ([1, 2], "reproduced")):
-        folder = papers(train__seeds=seeds)
+        folder = papers(train__recipe={"from": "hit_sr"}, train__seeds=seeds)
         for run in runs(folder.config).values():
             folder.training(run)
         assert ruling(folder, "better_convergence", **PAIR).verdict == verdict
