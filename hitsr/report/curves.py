@@ -1,6 +1,6 @@
 """Curves of training: validation PSNR and loss, one panel per family on shared axes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Literal
 
@@ -47,7 +47,9 @@ _LINE = 13.0  # height of a label, in units of the SVG
 
 
 def curve_panels(evidence: Evidence, quantity: Logged, scale: Scale) -> list[Panel]:
-    """By steps, then by seconds, a panel for each family of which a training is finished.
+    """By steps, then by time, a panel for each family of which a training is finished.
+
+    Time is that of devices, where all logs have it; else seconds.
 
     PSNR has the level of bicubic, unless it is far below; by steps also early gates, and dots to
     where a conversion has caught up.
@@ -58,9 +60,9 @@ def curve_panels(evidence: Evidence, quantity: Logged, scale: Scale) -> list[Pan
     gates = gates_at(evidence, scale) if quantity != "loss" else []
     (name, axis_title, described), digits = _WORDS[quantity], QUANTITIES[quantity].digits
     panels = []
-    for against, (family, curves) in product(("steps", "seconds"), families):
+    for against, (family, curves) in product(("steps", clock_of(drawn)), families):
         title = " and ".join(label(network) for network in family.networks)
-        figure, axes = plot(title, axis_title, against, _FRAME)
+        figure, axes = plot(title, axis_title, against.replace("_", "-"), _FRAME)
         axes.set_xlim(0, max(getattr(curve, against)[-1] for curve in curves.values()) * 1.02)
         if quantity == "loss":
             _set_losses(axes, drawn)
@@ -78,10 +80,15 @@ def curve_panels(evidence: Evidence, quantity: Logged, scale: Scale) -> list[Pan
         name_ends(axes, ends, _FRAME.label_gap)
         _draw_gates(axes, met)
         finals = (f"{label(n)} {fixed(curve.mean[-1], digits)}" for n, curve in curves.items())
-        file = f"{name}-{against}-{family.key}-x{scale}"
+        file = f"{name}-{'steps' if against == 'steps' else 'seconds'}-{family.key}-x{scale}"
         words = "; ".join([", ".join(finals), *(gate.words for gate in met)])
         panels.append(to_panel(figure, file, f"{described}: {words}"))
     return panels
+
+
+def clock_of(curves: Iterable[Curve]) -> Literal["device_seconds", "seconds"]:
+    """The clock that all of these curves have: of devices, or of trainings."""
+    return "seconds" if any(each.device_hours is None for each in curves) else "device_seconds"
 
 
 def validation_control_db(evidence: Evidence, scale: Scale) -> float | None:

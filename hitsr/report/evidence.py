@@ -49,6 +49,12 @@ class Curve(NamedTuple):
     high: tuple[float, ...]
     validated: str = ""  # of validation PSNR: which weights it is of
 
+    @property
+    def device_seconds(self) -> tuple[float, ...] | None:
+        """Device-hours in seconds."""
+        hours = self.device_hours
+        return None if hours is None else tuple(each * 3600 for each in hours)
+
     def reached_at(self, target: float) -> int | None:
         """Position where the mean first reaches `target`."""
         return next((i for i, value in enumerate(self.mean) if value >= target), None)
@@ -192,6 +198,31 @@ class Estimates:
         )
         return seed_leads(before, after) if are_alike(before, after) else []
 
+    def leads_at_equal_time(self, family: Family, scale: Scale) -> list[float]:
+        """For each seed of both: the conversion's lead when the shorter training ends.
+
+        By device time; PSNR between two validations is interpolated. Empty where weights of one of
+        them are averaged, or device time was not logged.
+        """
+        sides = [self._by_device_time(network, scale) for network in family.networks]
+        rows = [row for side in sides for row in side.values()]
+        if not are_alike([psnr for psnr, _ in rows], []):
+            return []
+        leads = []
+        for seed in sorted(sides[0].keys() & sides[1].keys(), key=str):
+            (before, clock_before), (after, clock_after) = sides[0][seed], sides[1][seed]
+            end = min(clock_before.samples[-1], clock_after.samples[-1])
+            leads.append(_at(end, after, clock_after) - _at(end, before, clock_before))
+        return leads
+
+    def _by_device_time(self, network: str, scale: Scale) -> dict[int | None, tuple[Fact, Fact]]:
+        """Validation PSNR and the device-hours at its steps, by seed."""
+        psnr, clocks = (
+            {row.seed: row for row in self.facts.find(quantity, network, scale=scale)}
+            for quantity in ("validation_psnr_db", "validation_psnr_db_device_hours")
+        )
+        return {seed: (psnr[seed], clocks[seed]) for seed in psnr if seed in clocks}
+
     def _once(self, key: object, make: Callable[[], T]) -> T:
         if key not in self._memo:
             self._memo[key] = make()
@@ -291,6 +322,11 @@ def percent_change(before: Fact, after: Fact) -> float:
     if not (before.hindrance or after.hindrance):
         values = [round(value, QUANTITIES[before.quantity].digits) for value in values]
     return (values[1] / values[0] - 1) * 100
+
+
+def _at(hours: float, psnr: Fact, clock: Fact) -> float:
+    """PSNR at a device time, on straight lines between validations."""
+    return float(np.interp(hours, clock.samples, psnr.samples))
 
 
 def _scores(rows: Sequence[Fact]) -> Scores:

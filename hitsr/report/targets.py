@@ -76,9 +76,16 @@ def _clocks(curve: Curve, position: int) -> Clocks:
     )
 
 
+def _is_sooner(conversion: Clocks, baseline: Clocks) -> bool:
+    """By device time, where both logs have it: other work on a machine does not change it."""
+    if conversion.device_hours is None or baseline.device_hours is None:
+        return conversion.seconds < baseline.seconds
+    return conversion.device_hours < baseline.device_hours
+
+
 def target_finding(found: Sequence[Target]) -> str:
     reached = [target for target in found if target.conversion]
-    sooner = [t for t in reached if t.conversion and t.conversion.seconds < t.baseline.seconds]
+    sooner = [t for t in reached if t.conversion and _is_sooner(t.conversion, t.baseline)]
     if not reached:
         return "No conversion reaches its baseline’s final PSNR."
     if len(found) == 1:

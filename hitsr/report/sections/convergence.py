@@ -1,4 +1,4 @@
-"""Section: how PSNR and loss move over training, by steps and by seconds."""
+"""Section: how PSNR and loss move over training, by steps and by time."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,7 +9,8 @@ from hitsr.records.doubts import training_doubts
 from hitsr.report.budget import Budget
 from hitsr.report.cells import NOT_LOGGED, Cell, Column, Row, Table, here, listing, row
 from hitsr.report.courses import course_remarks
-from hitsr.report.curves import curve_panels, shown_bicubic_db, validation_control_db
+from hitsr.report.curves import clock_of, curve_panels, shown_bicubic_db, validation_control_db
+from hitsr.report.estimates import mean
 from hitsr.report.evidence import Evidence
 from hitsr.report.facts import QUANTITIES
 from hitsr.report.gates import MetGate, gate_finding, gate_table, gates_at
@@ -25,13 +26,13 @@ from hitsr.report.targets import (
     targets,
     unlike_pairs,
 )
-from hitsr.report.typeset import between, fixed, listed, sentence, share
+from hitsr.report.typeset import between, fixed, listed, sentence, share, signed
 from hitsr.specs.config import Train, runs
 from hitsr.specs.network import Scale
 
 
 class ScaleCurves(NamedTuple):
-    """Both quantities at one scale: panels by steps, then by seconds; empty if not run."""
+    """Both quantities at one scale: panels by steps, then by time; empty if not run."""
 
     scale: Scale
     finding: str
@@ -40,6 +41,7 @@ class ScaleCurves(NamedTuple):
     loss: list[Panel]
     has_bicubic: bool
     gates: list[MetGate]
+    clock: str  # what the panels by time are drawn against
 
 
 def convergence_section(evidence: Evidence, budget: Budget, train: Train) -> Section:
@@ -52,6 +54,7 @@ def convergence_section(evidence: Evidence, budget: Budget, train: Train) -> Sec
             loss=curve_panels(evidence, "loss", scale),
             has_bicubic=shown_bicubic_db(evidence, scale) is not None,
             gates=gates_at(evidence, scale),
+            clock=_clock_words(evidence, scale),
         )
         for scale in train.scales
     ]
@@ -103,12 +106,45 @@ def convergence_finding(evidence: Evidence, scale: Scale) -> str:
     return f"Steps of {last} to the baseline’s final PSNR: {listed(reached)}{exceptions}."
 
 
+def _clock_words(evidence: Evidence, scale: Scale) -> str:
+    curves = (evidence.curve("validation_psnr_db", n, scale) for n in evidence.networks)
+    if clock_of(filter(None, curves)) == "seconds":
+        return "seconds of training"
+    return "device-seconds, which are processor time on CPUs"
+
+
+def lead_remarks(evidence: Evidence, scale: Scale) -> list[str]:
+    """For each pair, the conversion's lead at the end, and at equal device time."""
+    words = []
+    for family in evidence.families:
+        leads = [
+            [lead[-1] for lead in evidence.lead(family, scale)],
+            evidence.leads_at_equal_time(family, scale),
+        ]
+        if all(leads):
+            ends, times = (_lead_words(each) for each in leads)
+            words.append(
+                f"{label(family.conversion)} beside {label(family.baseline)}: {ends} dB at the "
+                f"last common step, {times} dB at equal device time."
+            )
+    if words and len(leads[0]) > 1:
+        words.append("± is the 95 % interval over seeds.")
+    return words
+
+
+def _lead_words(leads: Sequence[float]) -> str:
+    """ "-0.14 ± 0.03": the mean over seeds and its interval."""
+    value, half = mean(leads)
+    digits = QUANTITIES["validation_psnr_db"].digits
+    return signed(value, digits) + ("" if half is None else f"\u00a0±\u00a0{fixed(half, digits)}")
+
+
 def psnr_remarks(evidence: Evidence, scale: Scale) -> list[str]:
     """On averaged weights, pairs that are not compared, gates, and bicubic where it is left out."""
     curves = {n: evidence.curve("validation_psnr_db", n, scale) for n in evidence.networks}
     of = {name: curve.validated for name, curve in curves.items() if curve}
     averaged = [label(name) for name, weights in of.items() if weights == "averaged weights"]
-    words = []
+    words = lead_remarks(evidence, scale)
     if averaged:
         which = "" if len(averaged) == len(of) else f" of {listed(averaged)}"
         words.append(f"PSNR{which} is that of averaged weights (EMA).")
