@@ -36,7 +36,7 @@ class Member(NamedTuple):
 
     name: str  # its path, with slashes
     size: int  # in bytes
-    open: Callable[[], IO[bytes]]
+    stream: Callable[[], IO[bytes]]  # opens it
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def opened(archive: Path) -> Iterator[list[Member]]:
                     yield _checked(archive, _in_zip(opened_zip))
             else:
                 file.seek(0)
-                with tarfile.open(fileobj=file, mode="r:") as opened_tar:
+                with tarfile.open(fileobj=file, mode="r:", encoding="utf-8") as opened_tar:
                     yield _checked(archive, _in_tar(opened_tar))
     except _DAMAGE as error:
         raise DataError(
@@ -94,7 +94,7 @@ def write_members(archive: Path, files: Mapping[Path, Member]) -> int:
     with Progress(f"unpack {archive.name}", len(missing), "picture", not missing) as progress:
         for path, member in missing.items():
             with replacing(path) as temporary:
-                with member.open() as source, temporary.open("wb") as file:
+                with member.stream() as source, temporary.open("wb") as file:
                     shutil.copyfileobj(source, file, _CHUNK)
                 if temporary.stat().st_size != member.size:
                     raise DataError(f"{archive}: {member.name} is cut off; fetch it again")
@@ -107,7 +107,7 @@ def _is_there(path: Path, member: Member) -> bool:
     if not path.exists():
         return False
     if path.stat().st_size == member.size:
-        with path.open("rb") as there, member.open() as here:
+        with path.open("rb") as there, member.stream() as here:
             if all(chunk == here.read(_CHUNK) for chunk in iter(lambda: there.read(_CHUNK), b"")):
                 return True
     raise DataError(
