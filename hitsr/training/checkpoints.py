@@ -120,7 +120,7 @@ def last_checkpoint(
             tell(f"{error}; it is set aside as {aside.name}")
             continue
         if found != identity:
-            aside = _set_aside(folder)
+            aside = set_aside(folder)
             tell(
                 f"{path}: of another training ({_difference(found, identity)}); it is kept in "
                 f"{aside}, and the training starts anew"
@@ -177,7 +177,8 @@ def _as_tensor(text: bytes) -> Tensor:
     return torch.from_numpy(np.frombuffer(text, np.uint8).copy())
 
 
-def _set_aside(folder: Path) -> Path:
+def set_aside(folder: Path) -> Path:
+    """Rename a folder of checkpoints, which no training goes on from; its new name."""
     number = 1
     while (aside := folder.with_name(f"{folder.name}.other-{number}")).exists():
         number += 1

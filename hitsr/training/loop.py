@@ -36,6 +36,7 @@ from hitsr.training.checkpoints import (
     folder_of,
     last_checkpoint,
     save_checkpoint,
+    set_aside,
 )
 from hitsr.training.feeding import fed
 from hitsr.training.journal import USUAL, Circumstances, Journal
@@ -282,7 +283,11 @@ def _found(folder: Path, identity: Identity, tell: Callable[[str], None]) -> Che
     if found is None or found.position.step < identity.run.recipe.steps:
         return found
     if found.position.sessions[-1].code != code_of("train"):
-        tell(f"{identity.run.name}: was trained by other code of hitsr, and is trained anew")
+        # Else the checkpoint of the last step would be found again before those of the new training.
+        tell(
+            f"{identity.run.name}: was trained by other code of hitsr, and is trained anew; its "
+            f"checkpoint is kept in {set_aside(folder)}"
+        )
         return None
     return found
 

@@ -156,6 +156,21 @@ def test_what_differs_from_the_session_before_is_told(
     assert said == ["hit_sir-x2-s1: goes on from step 5 of 6; before: threads 1, now 2"]
 
 
+def test_a_training_that_other_code_repeats_goes_on_too_if_it_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, trained: Callable[..., Results]
+) -> None:
+    before = trained("same")
+    monkeypatch.setattr("hitsr.training.loop.code_of", lambda _: "other")
+    stop_at(monkeypatch, 5)
+    said: list[str] = []
+    with pytest.raises(ToBeContinuedError):
+        trained("same", said=said)
+    assert "was trained by other code of hitsr, and is trained anew" in said[0]
+    again: list[str] = []
+    assert comparable(trained("same", said=again)) == comparable(before)
+    assert again == ["hit_sir-x2-s1: goes on from step 5 of 8"]
+
+
 def test_a_changed_recipe_starts_anew_with_a_word(
     monkeypatch: pytest.MonkeyPatch, trained: Callable[..., Results]
 ) -> None:
