@@ -9,7 +9,7 @@ interruption loses at most the packs in the making, and packs may be deleted at 
 import hashlib
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -73,6 +73,12 @@ def packed_pairs(folder: Path, scale: int, packs: Path, *, quiet: bool = False) 
         origins=read_origins(found[0].lr.parent),
     )
     return on_all_cores(f"pack {folder.name}", pack, found, quiet=quiet)
+
+
+def digest_of(packed: Iterable[PackedPair]) -> str:
+    """A hash of the names and the content of pictures."""
+    content = [(each.pair.name, each.sha256) for each in packed]
+    return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def _pack_path(picture: Path, folder: Path, packs: Path) -> Path:

@@ -6,7 +6,6 @@ no state of a random generator has to be saved.
 Shapes: b patches of a batch, p side of a patch in LR pixels, h height, w width.
 """
 
-import hashlib
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from hitsr.base.errors import DataError
 from hitsr.data.images import Picture
-from hitsr.data.packs import Packed, packed_pairs
+from hitsr.data.packs import Packed, digest_of, packed_pairs
 
 Batch: TypeAlias = NDArray[np.float32]
 Source: TypeAlias = Picture | Packed
@@ -80,11 +79,10 @@ class Patches:
         found = packed_pairs(folder, scale, packs, quiet=quiet)
         pictures = [(each.lr, each.hr) for each in found]
         names = [str(each.pair.lr) for each in found]
-        content = [(each.pair.name, each.sha256) for each in found]
-        digest = hashlib.sha256(repr(content).encode()).hexdigest()
         return cls(
-            pictures, scale=scale, patch=patch, batch=batch, seed=seed, names=names, digest=digest
-        )
+            pictures, scale=scale, patch=patch, batch=batch, seed=seed, names=names,
+            digest=digest_of(found),
+        )  # fmt: skip
 
     def only(self, places: range) -> Self:
         """The same batches, of which only the patches at these places are cut."""

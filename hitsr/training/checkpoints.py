@@ -31,7 +31,11 @@ KEPT = 2
 _NAME = re.compile(r"(\d+)-([0-9a-f]{16})\.safetensors")
 _LOG = "log"
 # What another hash in an Identity means.
-_HASHES = {"pictures": "other pictures", "start_sha256": "other weights to start from"}
+_HASHES = {
+    "pictures": "other pictures",
+    "validation": "other pictures to validate with",
+    "start_sha256": "other weights to start from",
+}
 _KEY = "hitsr"  # of the metadata: one, since safetensors writes several in random order
 
 
@@ -41,6 +45,7 @@ class Identity(Value):
     job_hash: str
     run: RunSpec
     pictures: str  # hash of the training pictures' names and content
+    validation: str = ""  # likewise, of those that the log's PSNR is of
     start_sha256: str | None = None  # of the file of weights that it starts from
 
 

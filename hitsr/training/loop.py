@@ -62,6 +62,7 @@ def train(
     device: torch.device,
     *,
     job_hash: str,
+    validation: str = "",
     start_from: Path | None = None,
     degradation: str = BICUBIC_LR,
     graph: Graph = "auto",
@@ -75,11 +76,12 @@ def train(
     `log.part.jsonl` grows during training, and checkpoints are written beside it. A training that
     was stopped goes on from its last checkpoint. At its end the log becomes `log.jsonl`, beside
     `weights.safetensors` and, last, `record.json`; until then the results of an earlier training
-    stay whole. `patches` must be seeded with `derive(run.seed, "patches")`. If the run starts from
-    weights (`run.start_from`), `start_from` is their file. Record and log carry `job_hash`; the
-    record also `degradation`: how the LR pictures were made. `graph`: whether to launch each step
-    as one CUDA graph, by default on every NVIDIA GPU; `tell` is called where that is impossible.
-    Of several `processes`, all call this, and only the first writes; the others return None.
+    stay whole. `patches` must be seeded with `derive(run.seed, "patches")`; `validation` changes
+    when the pictures of `validate` do. If the run starts from weights (`run.start_from`),
+    `start_from` is their file. Record and log carry `job_hash`; the record also `degradation`: how
+    the LR pictures were made. `graph`: whether to launch each step as one CUDA graph, by default on
+    every NVIDIA GPU; `tell` is called where that is impossible. Of several `processes`, all call
+    this, and only the first writes; the others return None.
 
     Raises ValueError if the patches do not match the run, SpecError if `start_from` is missing or
     superfluous or if the device has no kernels of the recipe's precision, WeightsError if weights
@@ -94,6 +96,7 @@ def train(
         job_hash=job_hash,
         run=run,
         pictures=patches.digest,
+        validation=validation,
         start_sha256=sha256(start_from) if start_from else None,
     )
     found = _found(folder_of(out), identity, say) if processes.is_first else None
@@ -283,7 +286,7 @@ def _found(folder: Path, identity: Identity, tell: Callable[[str], None]) -> Che
     if found is None or found.position.step < identity.run.recipe.steps:
         return found
     if found.position.sessions[-1].code != code_of("train"):
-        # Else the checkpoint of the last step would be found again before those of the new training.
+        # Else its last step would always be found before those of the new training.
         tell(
             f"{identity.run.name}: was trained by other code of hitsr, and is trained anew; its "
             f"checkpoint is kept in {set_aside(folder)}"

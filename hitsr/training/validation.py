@@ -1,27 +1,24 @@
 """Mean PSNR on whole pictures during training; it is logged, and selects no checkpoint."""
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from torch import nn
 
 from hitsr.data.images import Picture
-from hitsr.data.packs import packed_pairs
+from hitsr.data.packs import PackedPair
 from hitsr.measure.metrics import psnr
 
 Upscale = Callable[[nn.Module, Picture], Picture]  # (network, lr) -> sr, such as `hitsr.upscale`
 
 
 def validator(
-    folder: Path, scale: int, packs: Path, upscale: Upscale, *, quiet: bool = False
+    packed: Sequence[PackedPair], scale: int, upscale: Upscale
 ) -> Callable[[nn.Module], float]:
-    """A function that gives a network's mean PSNR in dB on a prepared folder.
+    """A function that gives a network's mean PSNR in dB on these pairs.
 
-    PSNR is on luma, `scale` pixels cut off each side. Packs are made first; raises DataError as
-    `packed_pairs` does.
+    PSNR is on luma, `scale` pixels cut off each side.
     """
-    packed = packed_pairs(folder, scale, packs, quiet=quiet)
 
     def validate(model: nn.Module) -> float:
         return fmean(

@@ -237,14 +237,22 @@ def test_pictures_and_packs_may_be_gone_while_a_training_runs(
     assert _results(job) == undisturbed
 
 
-def test_a_replaced_picture_is_told_when_a_training_goes_on(
-    job: TrainJob, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    hr = data / "train/HR/0.png"
+def _replace(folder: Path) -> None:
+    """Replace a picture of a set by another."""
+    hr = folder / "HR/0.png"
+    write_png(hr, np.random.default_rng(9).integers(0, 256, (32, 32, 3), np.uint8))
+    prepare({path.stem: path for path in hr.parent.iterdir()}, folder, (2,), print)
 
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("train", "other pictures"), ("val", "other pictures to validate with")]
+)
+def test_a_replaced_picture_is_told_when_a_training_goes_on(
+    job: TrainJob, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    name: str, words: str,
+):  # fmt: skip
     def replace() -> None:
-        write_png(hr, np.full((32, 32, 3), 9, np.uint8))
-        prepare({path.stem: path for path in hr.parent.iterdir()}, data / "train", (2,), print)
+        _replace(data / name)
 
     with monkeypatch.context() as patched:
         _at_step(5, replace, patched)
@@ -254,8 +262,19 @@ def test_a_replaced_picture_is_told_when_a_training_goes_on(
     assert _saved(job) == [4, 6]
     capsys.readouterr()
     record = _train(job)
-    assert re.search(r"of another training \(.*pictures.*starts anew", capsys.readouterr().err)
+    said = capsys.readouterr().err
+    assert re.search(rf"of another training \({words}\); .*starts anew", said)
     assert len(record.sessions) == 1
+
+
+def test_a_finished_training_is_repeated_for_other_pictures_to_validate_with(
+    job: TrainJob, data: Path
+):
+    before = _train(job)
+    _replace(data / "val")
+    record = _train(job)
+    assert record.final_validation_psnr_db != before.final_validation_psnr_db
+    assert record.weights_sha256 == before.weights_sha256
 
 
 def test_a_deleted_picture_is_told_before_a_training_goes_on(

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hitsr.data.images import write_png
+from hitsr.data.packs import packed_pairs
 from hitsr.measure.quality import score_folders
 from hitsr.training.validation import validator
 from hitsr.upscaling.inference import upscale
@@ -30,5 +31,5 @@ def test_validation_gives_the_score_of_the_restored_pictures(tmp_path: Path):
         write_png(tmp_path / "LR_bicubic" / "X2" / f"{name}x2.png", lr)
     restore(Nearest(), tmp_path, 2, tmp_path / "sr", quiet=True)
     scores = [s.psnr_db for s in score_folders(tmp_path / "sr", tmp_path / "HR", 2, quiet=True)]
-    validate = validator(tmp_path, 2, tmp_path / "packs", upscale, quiet=True)
+    validate = validator(packed_pairs(tmp_path, 2, tmp_path / "packs", quiet=True), 2, upscale)
     assert validate(Nearest()) == pytest.approx(sum(scores) / 2)

@@ -2,18 +2,17 @@
 
 import os
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from torch import nn
 
 from hitsr.base.seeds import derive
 from hitsr.base.writers import sole_writer
 from hitsr.cli.options import say
 from hitsr.data.origins import degradation_of
+from hitsr.data.packs import PackedPair, digest_of, packed_pairs
 from hitsr.data.patches import Patches
 from hitsr.models.backbone import create
 from hitsr.plan.jobs import TrainJob
@@ -97,7 +96,7 @@ def _train(
     check_precision(run.recipe.precision, device)  # before pictures are decoded for minutes
     torch.set_num_threads(threads)
     check_tensorboard(job.tensorboard)
-    patches, validate = processes.first_then_others(
+    patches, packed = processes.first_then_others(
         lambda: _pictures(job, quiet=not processes.is_first)
     )
     torch.manual_seed(derive(run.seed, "weights"))
@@ -111,10 +110,11 @@ def _train(
             model,
             run,
             patches,
-            validate,
+            validator(packed, run.scale, upscale),
             out,
             device,
             job_hash=job.hash,
+            validation=digest_of(packed),
             graph=False if job.compile else job.graph,
             circumstances=Circumstances(
                 checkpoint_every=job.checkpoint_every,
@@ -130,12 +130,12 @@ def _train(
         )
 
 
-def _pictures(job: TrainJob, quiet: bool) -> tuple[Patches, Callable[[nn.Module], float]]:
-    """Training patches, and the function that validates; missing packs are made."""
+def _pictures(job: TrainJob, quiet: bool) -> tuple[Patches, list[PackedPair]]:
+    """Training patches, and the pairs to validate with; missing packs are made."""
     run, packs = job.run, job.packs
     # First the smaller set: the training set may take minutes to decode.
-    validation = job.data / run.validation
-    validate = validator(validation, run.scale, packs / run.validation, upscale, quiet=quiet)
+    place = job.data / run.validation
+    validation = packed_pairs(place, run.scale, packs / run.validation, quiet=quiet)
     patches = Patches.from_folder(
         job.data / run.data,
         scale=run.scale,
@@ -145,4 +145,4 @@ def _pictures(job: TrainJob, quiet: bool) -> tuple[Patches, Callable[[nn.Module]
         packs=packs / run.data,
         quiet=quiet,
     )
-    return patches, validate
+    return patches, validation
