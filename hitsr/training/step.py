@@ -63,7 +63,6 @@ class TrainingStep:
         )
         self._scale = LossScale(device) if recipe.precision == "float16" else None
         self._optimizer = _adam(self._parameters, recipe, device, graph)
-        self._generator = _generator(device)
         self._graph, self._tell = graph, tell
         self._launched = 0  # steps since all that can be captured has been the same
         self._captured: Captured[Tensor] | None = None
@@ -177,8 +176,8 @@ class TrainingStep:
         return work(lr, hr)
 
     def _sow(self, part: int) -> None:
-        """Begin the random numbers of a part."""
-        self._generator.manual_seed(derive(self._seed, f"step {self.taken}, part {part}"))
+        """Begin the random numbers of a part, of all devices."""
+        torch.manual_seed(derive(self._seed, f"step {self.taken}, part {part}"))
 
     def _capture(self, work: Work, lr: Tensor, hr: Tensor, part: int) -> Tensor:
         """Do the work, and capture its kernels after it."""
@@ -277,10 +276,3 @@ def _adam(
         exact = torch.float32 if on_gpu else torch.float64  # as the kernels read it
         made.param_groups[0]["lr"] = torch.zeros((), dtype=exact, device=device)
     return made
-
-
-def _generator(device: torch.device) -> torch.Generator:
-    """The generator of random numbers on a device, such as those of stochastic depth."""
-    if device.type == "cuda":
-        return torch.cuda.default_generators[device.index or 0]
-    return torch.default_generator
