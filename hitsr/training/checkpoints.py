@@ -35,6 +35,7 @@ _HASHES = {
     "pictures": "other pictures",
     "validation": "other pictures to validate with",
     "start_sha256": "other weights to start from",
+    "job_hash": "other settings, such as `compile`",
 }
 _KEY = "hitsr"  # of the metadata: one, since safetensors writes several in random order
 
@@ -195,5 +196,7 @@ def _difference(found: Identity, wanted: Identity) -> str:
     """The first fields in which two trainings differ: "run.recipe.learning_rate was 0.1"."""
     before, after = (flat(each.model_dump(mode="json")) for each in (found, wanted))
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    if len(keys) > 1 and "job_hash" in keys:
+        keys.remove("job_hash")  # which is also of the fields of the run
     said = [_HASHES.get(key) or f"{key} was {before.get(key)}, is {after.get(key)}" for key in keys]
-    return "; ".join([text for text in said if not text.startswith("job_hash")][:4] or said)
+    return "; ".join(said[:4])

@@ -156,7 +156,8 @@ OTHERS = {
     ),
     "other pictures": IDENTITY.model_copy(update={"pictures": "b"}),
     "other weights to start from": IDENTITY.model_copy(update={"start_sha256": "c"}),
-    "job_hash was 0, is 1": IDENTITY.model_copy(update={"job_hash": "1"}),
+    "other pictures to validate with": IDENTITY.model_copy(update={"validation": "b"}),
+    "other settings, such as `compile`": IDENTITY.model_copy(update={"job_hash": "1"}),
 }
 
 
