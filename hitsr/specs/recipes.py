@@ -199,10 +199,7 @@ def published_recipe(network: str, scale: Scale) -> tuple[str, Recipe] | None:
 
 
 def gates_of(run: RunSpec) -> tuple[Gate, ...]:
-    """Gates of named recipes for this run: its network as published, scale, set and recipe.
-
-    A gate is left out where the run's validations pass over its step.
-    """
+    """Gates of named recipes for this run: its network as published, scale, set and recipe."""
     return tuple(
         gate
         for named in named_recipes().values()
@@ -210,7 +207,6 @@ def gates_of(run: RunSpec) -> tuple[Gate, ...]:
         for gate in named.gates
         if (gate.scale, gate.validation) == (run.scale, run.validation)
         and find(gate.network) == run.network
-        and gate.step % run.recipe.validate_every == 0
     )
 
 
