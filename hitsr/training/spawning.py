@@ -25,7 +25,7 @@ from hitsr.training.stopping import watched
 
 LOST = 76  # exit status of a process that another one has left: that one says why
 _PATIENCE_S = 20.0  # for the others, once one has failed
-_RUN_ID, _OURS = "TORCHELASTIC_RUN_ID", "hitsr"
+_RUN_ID, _OURS = "TORCHELASTIC_RUN_ID", "started by hitsr"  # no rendezvous of a user
 
 
 class _Started(NamedTuple):
