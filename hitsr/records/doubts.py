@@ -79,6 +79,9 @@ def _of_sessions(record: TrainingRecord) -> Iterator[str]:
         "ran with different versions of PyTorch": [
             (s.torch, s.torch or "unknown") for s in record.sessions
         ],
+        "had different numbers of threads": [
+            (str(s.threads), str(s.threads or "unknown")) for s in record.sessions
+        ],
     }
     for words, values in traits.items():
         names: dict[str | None, str] = {}

@@ -1,4 +1,4 @@
-"""How a network is trained: every value that changes the trained weights."""
+"""How a network is trained: every value that changes the trained weights, or the log."""
 
 from typing import Annotated, Any, Literal, Self
 

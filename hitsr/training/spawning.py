@@ -98,7 +98,7 @@ def _status(started: Sequence[_Started], found: Sequence[int | None], is_told: b
     rank = at_fault[0]
     status, said = found[rank], started[rank].said
     assert status is not None
-    if status < 0 and is_told:  # it had not begun
+    if status == -signal.SIGTERM and is_told:  # it had not begun
         return 128 + signal.SIGTERM
     if status < 0:
         raise HitsrError(

@@ -5,8 +5,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from hitsr.base.errors import ToBeContinuedError
+
 # What ^C, `kill`, a closed terminal and clusters send; Slurm warns with SIGUSR1 (`--signal`).
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+
+
+@contextmanager
+def ending_early(words: str) -> Iterator[None]:
+    """Inside the block a signal to end raises ToBeContinuedError, with these words.
+
+    Around what has nothing to save; `watched` inside it has steps finished and saved.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise ToBeContinuedError(words)
+
+    before = {number: signal.signal(number, end) for number in _numbers()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

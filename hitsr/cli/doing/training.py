@@ -27,6 +27,7 @@ from hitsr.training.kernels import autocast_of
 from hitsr.training.processes import ALONE, Processes, is_member, joined
 from hitsr.training.recomputed import recompute_activations
 from hitsr.training.spawning import is_started_here, run_together, under_parent
+from hitsr.training.stopping import ending_early
 from hitsr.training.tensorboard import check_tensorboard
 from hitsr.training.validation import validator
 from hitsr.upscaling.inference import upscale
@@ -90,6 +91,14 @@ def _trained_meanwhile(job: TrainJob, output: Path) -> TrainingRecord | None:
 
 
 def _train(
+    job: TrainJob, out: Path, device: torch.device, threads: int, processes: Processes
+) -> TrainingRecord | None:
+    words = f"{job.run.name}: was asked to end between its steps; the same command goes on"
+    with ending_early(words):
+        return _steps(job, out, device, threads, processes)
+
+
+def _steps(
     job: TrainJob, out: Path, device: torch.device, threads: int, processes: Processes
 ) -> TrainingRecord | None:
     run = job.run

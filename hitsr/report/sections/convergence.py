@@ -49,7 +49,7 @@ def convergence_section(evidence: Evidence, budget: Budget, train: Train) -> Sec
         ScaleCurves(
             scale,
             convergence_finding(evidence, scale),
-            psnr_remarks(evidence, scale),
+            lead_remarks(evidence, scale) + psnr_remarks(evidence, scale),
             psnr=curve_panels(evidence, "validation_psnr_db", scale),
             loss=curve_panels(evidence, "loss", scale),
             has_bicubic=shown_bicubic_db(evidence, scale) is not None,
@@ -144,7 +144,7 @@ def psnr_remarks(evidence: Evidence, scale: Scale) -> list[str]:
     curves = {n: evidence.curve("validation_psnr_db", n, scale) for n in evidence.networks}
     of = {name: curve.validated for name, curve in curves.items() if curve}
     averaged = [label(name) for name, weights in of.items() if weights == "averaged weights"]
-    words = lead_remarks(evidence, scale)
+    words = []
     if averaged:
         which = "" if len(averaged) == len(of) else f" of {listed(averaged)}"
         words.append(f"PSNR{which} is that of averaged weights (EMA).")
