@@ -142,7 +142,7 @@ def _check_strays(hr: Mapping[str, Path], lr: LrPictures, strays: Collection[str
             raise DataError(f"{path}: here the LR of {hr[stem]} is to be called {name}; rename it")
         missing = [name for name in hr if name not in lr.files]
         hint = did_you_mean(stem, [f"{name}{lr.ending}" for name in missing or hr])
-        raise DataError(f"{path}: no picture in {place} belongs to it; {hint}")
+        raise DataError(f"{path}: no picture in {place} belongs to it; {hint} (else delete it)")
 
 
 def read_pair(pair: Pair, scale: int) -> tuple[Picture, Picture]:

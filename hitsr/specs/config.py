@@ -49,7 +49,7 @@ def _auto_or_bool(value: Any) -> Any:
 
 
 def _auto_or_count(value: Any) -> Any:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool)):
+    if value == "auto" or (type(value) is int and value >= 1):
         return value
     raise ValueError("must be auto or a number of GPUs, such as 4")
 
@@ -405,7 +405,10 @@ def _became(name: str, users: list[RunSpec]) -> str:
         if gate.network in networks and gate.scale == first.scale and gate not in kept
     ]
     steps = f"without its gates at {', '.join(str(gate.step) for gate in left)}" if left else ""
-    said = "; ".join(filter(None, [", ".join(changed) or "as published", steps]))
+    if left and not changed:
+        sets = " and ".join({gate.validation: None for gate in left})
+        steps += f", which are of published networks, and of validations on {sets} at these steps"
+    said = "; ".join(filter(None, [", ".join(changed) or "unchanged", steps]))
     return f"x{first.scale} of {', '.join(networks)}: recipe {name}, {said}"
 
 

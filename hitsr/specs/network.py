@@ -268,7 +268,7 @@ def _misfits(network: NetworkSpec) -> Iterator[str]:
     width, sizes, context = network.width, network.windows.sizes, network.context
     for depth in network.depths:
         if depth != len(sizes):
-            yield f"depths: {depth} blocks, but windows.ratios has {len(sizes)}"
+            yield f"depths: {depth} blocks, but windows.ratios has {len(sizes)}; give one for each"
     if width % 2:
         yield f"width: {width} is odd; it must be even"
     yield from _mixer_misfits(network.mixer, width, sizes)

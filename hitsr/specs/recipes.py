@@ -150,7 +150,10 @@ def find_recipe(name: str, network: str, where: str) -> tuple[str, NamedRecipe]:
     found = [each for each, recipe in known.items() if network in recipe.networks]
     if len(found) != 1:
         said = f"{', '.join(found)} all say that they are" if found else "none is"
-        raise SpecError(f"{where}: own: of the recipes in {FOLDER}, {said} {network}'s own")
+        raise SpecError(
+            f"{where}: own: of the recipes in {FOLDER}, {said} {network}'s own; name it under "
+            "`networks` of one file"
+        )
     return found[0], known[found[0]]
 
 

@@ -370,6 +370,13 @@ def test_a_step_is_launched_in_one_way():
         _config(train__graph="yes")
 
 
+def test_a_number_of_gpus_that_cannot_be_is_refused_in_one_line():
+    for gpus in (0, -1, True, 2.0, "all"):
+        with pytest.raises(SpecError, match=r"train\.gpus: must be auto or a number") as caught:
+            _config(train__gpus=gpus)
+        assert len(str(caught.value).splitlines()) == 1
+
+
 def test_the_old_name_of_bfloat16_is_told():
     for old in (True, False):
         with pytest.raises(SpecError, match="autocast: was replaced by `precision`; write"):

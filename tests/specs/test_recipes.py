@@ -212,7 +212,7 @@ def test_no_recipe_is_called_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_what_became_of_a_recipe_is_told():
     assert recipe_words(_config(RECIPE)) == []
     first, *_ = recipe_words(_config("hit_sr", scales=[2, 3]))
-    assert first == f"x2 of {', '.join(NETWORKS)}: recipe hit_sr, as published"
+    assert first == f"x2 of {', '.join(NETWORKS)}: recipe hit_sr, unchanged"
     told = recipe_words(_config({"from": "own", "steps": 1000, "ema": None}, scales=[2, 3]))
     assert len(told) == 8
     assert told[0] == (
@@ -226,7 +226,10 @@ def test_what_became_of_a_recipe_is_told():
 
 def test_gates_that_are_left_out_for_another_reason_are_told_too():
     (told,) = recipe_words(_config("hit_sr", scales=[2], changes={"depths": [6]}))
-    assert told.endswith("recipe hit_sr, as published; without its gates at 50000, 100000, 200000")
+    assert told.endswith(
+        "recipe hit_sr, unchanged; without its gates at 50000, 100000, 200000, which are of "
+        "published networks, and of validations on Set5 at these steps"
+    )
 
 
 def test_resolve_tells_it_beside_the_names():
