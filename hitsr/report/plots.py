@@ -84,7 +84,9 @@ def plot(title: str, quantity: str, against: str, frame: Frame) -> tuple[Figure,
     axes.tick_params(axis="y", length=0, which="both")
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: fixed(value)))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: fixed(value, 0 if float(value).is_integer() else 2))
+    )
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: fixed(value, 1)))
     return figure, axes
 

@@ -10,7 +10,7 @@ from hitsr.report.bars import Bar, bars, cost_panels
 from hitsr.report.costs import Cost
 from hitsr.report.curves import curve_panels
 from hitsr.report.names import FAMILIES, Setup
-from hitsr.report.plots import apart
+from hitsr.report.plots import Frame, apart, plot
 from hitsr.report.svg import PALETTE, blank, inline, standalone, to_panel, to_pdf
 
 
@@ -140,3 +140,13 @@ def test_a_pdf_is_the_same_bytes_each_time_and_tells_no_date(full):
     assert pdf().startswith(b"%PDF")
     assert pdf() == pdf()
     assert b"Date" not in pdf()
+
+
+def test_ticks_of_less_than_a_second_differ():
+    _, axes = plot("", "", "seconds", Frame())
+    axes.set_xlim(0, 0.3)
+    ticks = axes.xaxis.get_major_ticks()
+    axes.figure.draw_without_rendering()
+    shown = [tick.label1.get_text() for tick in ticks]
+    assert shown[:3] == ["0", "0.08", "0.16"]
+    assert len(set(shown)) == len(shown)
