@@ -63,9 +63,10 @@ def prepare(
 
     `wheels` stands for photographs that are part of packages which hitsr depends on.
 
-    With --dataset, archives are downloaded into OUT/downloads, checked and unpacked first.
-    Archives that you put there yourself are used, and what is complete is not fetched again.
-    After an interruption, repeat the command: it goes on where it was.
+    With --dataset, archives are downloaded into OUT/downloads, checked and
+    unpacked first. Archives that you put there yourself are used, and what is
+    complete is not fetched again. After an interruption, repeat the command: it
+    goes on where it was.
     """
     jobs = from_files(context, job, PrepareJob)
     if dataset:
@@ -180,11 +181,13 @@ def train(
 ) -> None:
     """Train one run; run, machine and threads determine the weights to the last byte.
 
-    Repeat the command after it was stopped or killed: it goes on from its last checkpoint. Exit
-    status 75 says that a signal stopped it, and that a checkpoint holds it.
+    Repeat the command after it was stopped or killed: it goes on from its last
+    checkpoint. Exit status 75 says that a signal stopped it, and that a
+    checkpoint holds it.
 
-    With --compile weights differ in low bits, as they do between devices. They may differ in each
-    training if the recipe wants the fastest kernels (`deterministic: false`).
+    With --compile weights differ in low bits, as they do between devices. They
+    may differ in each training if the recipe wants the fastest kernels
+    (`deterministic: false`).
     """
     jobs, share = from_files(context, job, TrainJob), options.gpus_of(gpus)
     if not jobs:
