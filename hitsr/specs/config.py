@@ -39,6 +39,7 @@ Device = Annotated[str, AfterValidator(check_device)]
 Side = Annotated[Count, Field(ge=4)]  # of an output in pixels: one LR pixel at every scale
 Over = Literal["window", "picture"]  # what a cost grows with
 PHOTOGRAPHS = ("train", "test")  # sets of photographs in installed packages
+_LITTLE = 0.01  # of initial weights in an average at the end, which does no harm
 _NETWORK = "{network}"  # in the name of a file: the name of each network
 
 
@@ -408,8 +409,20 @@ def _became(name: str, users: list[RunSpec]) -> str:
     if left and not changed:
         sets = " and ".join({gate.validation: None for gate in left})
         steps += f", which are of published networks, and of validations on {sets} at these steps"
-    said = "; ".join(filter(None, [", ".join(changed) or "unchanged", steps]))
+    said = "; ".join(
+        filter(None, [", ".join(changed) or "unchanged", steps, _average_words(first.recipe)])
+    )
     return f"x{first.scale} of {', '.join(networks)}: recipe {name}, {said}"
+
+
+def _average_words(recipe: Recipe) -> str:
+    """A warning where an average still holds much of the initial weights; else empty."""
+    if recipe.ema is None or (rest := recipe.ema**recipe.steps) < _LITTLE:
+        return ""
+    return (
+        f"after {recipe.steps} steps its average still holds {rest:.0%} of the initial weights, "
+        "which ruins the result: change `ema`, or set it to null"
+    )
 
 
 def _written(value: Any) -> str:

@@ -274,3 +274,12 @@ def test_a_config_says_again_what_it_was_told(recipe: Any):
     data = _config(recipe).model_dump(mode="json")
     assert data["train"]["recipe"] == recipe
     assert Config.parse(data, "again") == _config(recipe)
+
+
+def test_an_average_that_is_too_slow_for_the_steps_is_told():
+    short = {"from": "swinir_light", "steps": 600}
+    words, *_ = recipe_words(_config(short))
+    assert "after 600 steps its average still holds 55% of the initial weights" in words
+    for change in ({"steps": 10_000}, {"ema": 0.9}, {"ema": None}):
+        words, *_ = recipe_words(_config(short | change))
+        assert "initial weights" not in words
