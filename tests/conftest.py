@@ -5,6 +5,7 @@ Here too: weights and outputs of the published networks (tests/golden/README.md)
 
 import json
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -26,6 +27,10 @@ if "HITSR_CACHE" not in os.environ:  # workers of xdist have it from the first p
     os.environ["HITSR_CACHE"] = _CACHE.name
 if not Path("/dev/nvidiactl").exists():
     os.environ["TRITON_INTERPRET"] = "1"  # kernels run on the CPU; read as Triton is imported
+# Tests, and the processes that they start, get signals that their shell ignores: `pytest &`, nohup.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 FOLDER = Path(__file__).parent / "golden"
 
 
