@@ -303,7 +303,6 @@ KILLS: dict[str, Callable[[Pipeline], None]] = {
 # After which the training is saved.
 REQUESTS: dict[str, Callable[[Pipeline], None]] = {
     "termination": lambda pipeline: pipeline.terminate(),
-    "termination of all": lambda pipeline: os.killpg(pipeline.pid, signal.SIGTERM),
     "interrupt": lambda pipeline: os.killpg(pipeline.pid, signal.SIGINT),
     "closed terminal": lambda pipeline: os.killpg(pipeline.pid, signal.SIGHUP),
     "warning to the training": lambda pipeline: trainings(pipeline)[0].send_signal(signal.SIGUSR1),
@@ -330,7 +329,6 @@ def results(place: Path) -> tuple[bytes, list[LogLine]]:
 @pytest.mark.parametrize(
     ("moment", "kill"),
     [
-        (has_begun, "kill of the pipeline alone"),
         (has_begun, "kill of all"),
         *((is_training, kill) for kill in KILLS | REQUESTS),
     ],
