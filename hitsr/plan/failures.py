@@ -60,9 +60,8 @@ def failures(plan: Plan, jobs: Collection[Job]) -> dict[Path, Failure]:
 
 
 def reason_in(log: Path, name: str = "", neighbours: Sequence[str] = ()) -> str | None:
-    """Why the job with this log failed; None if the log does not say that it did.
+    """Why the job with this log failed; None if the log does not say so, or it is to be continued.
 
-    None, too, if it is to be continued.
     Where jobs share a log, `neighbours` are their names, and `name` is that of the one in question.
     """
     said, status = _end(log)

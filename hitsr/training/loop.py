@@ -215,11 +215,8 @@ class _Work:
                 if number % checkpoint_every == 0 or is_last:
                     self._save(identity, kept=1 if is_last else KEPT)
                     is_saved = True
-                ends = is_asked_to_end()
-                if processes.count == 1 or number % _ASKED_EVERY == 0:
-                    ends = processes.any(ends, self._device)
-                else:
-                    ends = False
+                agree = processes.count == 1 or number % _ASKED_EVERY == 0
+                ends = agree and processes.any(is_asked_to_end(), self._device)
                 if (ends or self._journal.why_stop) and not is_last:
                     if not is_saved:
                         self._save(identity)

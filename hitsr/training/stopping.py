@@ -21,12 +21,8 @@ def ending_early(words: str) -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         raise ToBeContinuedError(words)
 
-    before = {number: signal.signal(number, end) for number in _numbers()}
-    try:
+    with _handled(end):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -43,14 +39,18 @@ def watched() -> Iterator[Callable[[], bool]]:
             signal.default_int_handler(number, frame)
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in _numbers()}
-    try:
+    with _handled(note):
         yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
-def _numbers() -> list[signal.Signals]:
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Inside the block the handler gets all signals to end that are not ignored."""
     known = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
-    return [number for number in known if signal.getsignal(number) != signal.SIG_IGN]
+    heard = [number for number in known if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heard}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -39,7 +39,7 @@ def test_what_was_asked_to_end_after_its_first_step_is_saved_and_loses_no_step(
     lives: list[dict[str, Any]],
 ) -> None:
     ended = [each for each in lives if each["first"] == TO_BE_CONTINUED]
-    saved = [each for each in ended if "asked to end between its steps" not in each["said"]]
+    saved = [each for each in ended if "asked to end outside its steps" not in each["said"]]
     assert len(saved) >= 3
     for each in saved:
         assert "is saved; the same command goes on from there\n" in each["said"]

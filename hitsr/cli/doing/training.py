@@ -93,7 +93,7 @@ def _trained_meanwhile(job: TrainJob, output: Path) -> TrainingRecord | None:
 def _train(
     job: TrainJob, out: Path, device: torch.device, threads: int, processes: Processes
 ) -> TrainingRecord | None:
-    words = f"{job.run.name}: was asked to end between its steps; the same command goes on"
+    words = f"{job.run.name}: was asked to end outside its steps; the same command goes on"
     with ending_early(words):
         return _steps(job, out, device, threads, processes)
 
