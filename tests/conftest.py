@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from runpy import run_path
@@ -27,10 +27,6 @@ if "HITSR_CACHE" not in os.environ:  # workers of xdist have it from the first p
     os.environ["HITSR_CACHE"] = _CACHE.name
 if not Path("/dev/nvidiactl").exists():
     os.environ["TRITON_INTERPRET"] = "1"  # kernels run on the CPU; read as Triton is imported
-# Tests, and the processes that they start, get signals that their shell ignores: `pytest &`, nohup.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-if hasattr(signal, "SIGHUP"):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 FOLDER = Path(__file__).parent / "golden"
 
 
@@ -98,3 +94,14 @@ def graphs_on_cpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     stand_in = run_path(str(Path(__file__).with_name("graph_stand_in.py")))["StandIn"]()
     monkeypatch.setattr(graphs, "cuda", stand_in)
     return stand_in
+
+
+@pytest.fixture(scope="module")
+def _heard_signals() -> Iterator[None]:
+    """Tests of a module, and what they start, get signals that the shell ignores (nohup)."""
+    usual = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+    numbers = {getattr(signal, name): usual[name] for name in usual if hasattr(signal, name)}
+    before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -10,6 +10,8 @@ import pytest
 
 from hitsr.base.errors import TO_BE_CONTINUED
 
+pytestmark = pytest.mark.usefixtures("_heard_signals")
+
 PROGRAM = Path(__file__).with_name("killed.py")
 SEED, KILLS = 2026, 27
 STEPS, EVERY = 10, 3  # as the program has them

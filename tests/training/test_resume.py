@@ -16,6 +16,8 @@ from hitsr.records import LogLine, TrainingRecord
 from hitsr.training.journal import Circumstances, Journal
 from hitsr.training.stopping import watched
 
+pytestmark = pytest.mark.usefixtures("_heard_signals")
+
 STEPS = run_path(str(Path(__file__).with_name("test_step.py")))
 TINY = STEPS["TINY"]
 OFTEN = Circumstances(checkpoint_every=2)

@@ -12,6 +12,8 @@ import pytest
 from hitsr.base.errors import HitsrError
 from hitsr.training.spawning import run_together
 
+pytestmark = pytest.mark.usefixtures("_heard_signals")
+
 DEADLINE_S = 600  # far above what any process here takes: it only ends what hangs
 BEGIN = """
 import os, signal, sys, time

@@ -9,6 +9,8 @@ import pytest
 from hitsr.base.errors import ToBeContinuedError
 from hitsr.training.stopping import ending_early, watched
 
+pytestmark = pytest.mark.usefixtures("_heard_signals")
+
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 
 

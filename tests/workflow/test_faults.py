@@ -19,6 +19,8 @@ import yaml
 from hitsr.plan.failures import reason_in
 from hitsr.records import LogLine, TrainingRecord, read_log
 
+pytestmark = pytest.mark.usefixtures("_heard_signals")
+
 REPOSITORY = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
 DEADLINE_S = 1800  # far above what any step takes: it only ends what hangs
