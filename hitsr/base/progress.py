@@ -59,9 +59,16 @@ class Progress:
         self._done += count
         self._bar.update(count)
         if self._plain and time.monotonic() - self._printed >= PLAIN_INTERVAL_S:
-            more = max(0, self.total - self._done)  # a total may be only the least
-            left = (time.monotonic() - self._start) / (self._done - self._first) * more
-            self._print(f"{tqdm.format_interval(left)} left")
+            self._print(self._left())
+
+    def _left(self) -> str:
+        """The time left, at the pace so far; empty before there is one."""
+        now = self._done - self._first
+        if not now:
+            return ""
+        more = max(0, self.total - self._done)  # a total may be only the least
+        left = (time.monotonic() - self._start) / now * more
+        return f"{tqdm.format_interval(left)} left"
 
     def _print(self, state: str) -> None:
         self._printed = time.monotonic()

@@ -37,6 +37,16 @@ def test_what_was_done_before_tells_nothing_of_the_rate(
     assert last == "train a: 70/100 step, 00:40 spent, 0.5 step/s, done"
 
 
+def test_before_the_first_unit_is_done_no_time_left_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(progress, "PLAIN_INTERVAL_S", 0.0)
+    with Progress("set.zip", 900, "MB", done=300) as bar:
+        bar.advance(0)  # less than a MB came
+    first, _ = capsys.readouterr().err.splitlines()
+    assert first == "set.zip: 300/900 MB, 00:00 spent"
+
+
 def test_after_an_error_the_last_line_says_stopped(capsys: pytest.CaptureFixture[str]):
     def fail() -> None:
         with Progress("train a", 3, "step") as bar:
