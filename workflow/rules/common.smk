@@ -1,7 +1,7 @@
 # Load the config and its plan, and find the job that a rule carries out.
 
-REPORTS = Path(workflow.basedir) / "reports"
-ABLATIONS = Path(workflow.basedir) / "ablations"
+# Those of the folder that Snakemake runs in; else hitsr's.
+REPORTS, ABLATIONS = shipped(Path("reports")), shipped(Path("ablations"))
 
 
 def _load():
