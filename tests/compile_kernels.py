@@ -3,8 +3,9 @@
 `compiled` has Triton launch kernels as on a GPU, but for its driver: it compiles them, and runs
 nothing. What a launch writes stays as it was, so results mean nothing.
 
-`python tests/compile_kernels.py float32 swinir_light hit_srf` prints a line of JSON for each kernel
-that these networks launch with features of a type, in forwards and in training.
+`python tests/compile_kernels.py float32 80,90 swinir_light hit_srf` prints a line of JSON for each
+kernel that these networks launch with features of a type, in forwards and in training, on GPUs of
+compute capability 8.0 and 9.0.
 """
 
 import json
@@ -13,7 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,7 +94,7 @@ class _Driver:
 
 
 @contextmanager
-def compiled(capabilities: tuple[int, ...] = (80, 90)) -> Iterator[list[Compiled]]:
+def compiled(capabilities: Sequence[int] = (80, 90)) -> Iterator[list[Compiled]]:
     """Have launches compile inside the block; the list has what this process had not compiled.
 
     Afterwards Triton runs nothing in this process either.
@@ -135,15 +136,17 @@ def _file(kernel: Any) -> str:
     return str(kernel.fn.__module__).rpartition(".")[2]
 
 
-def launched_by(networks: list[str], dtype: torch.dtype) -> list[Compiled]:
-    """What the networks launch for features of a type, as on a GPU.
+def launched_by(
+    networks: list[str], dtype: torch.dtype, capabilities: Sequence[int]
+) -> list[Compiled]:
+    """What the networks launch for features of a type, as on GPUs of these compute capabilities.
 
     Forwards of a small picture and of one with more pixels than any kernel's choice of tiles
     depends on; and a step of training, which is in float32, or in bfloat16 by autocast. All groups
     are alike, and so are blocks of equal windows and shift. Of conversions' windows the smallest,
     the base and the largest stand for all: compiling for each would take minutes.
     """
-    with compiled() as found, forced("cuda"), only("kernel"):
+    with compiled(capabilities) as found, forced("cuda"), only("kernel"):
         for name in networks:
             network = zoo.find(name)
             ratios = [0.5, 1, 8] if network.mixer.kind == "correlation" else [1, 1]
@@ -160,5 +163,7 @@ def launched_by(networks: list[str], dtype: torch.dtype) -> list[Compiled]:
 
 
 if __name__ == "__main__":
-    for each in launched_by(sys.argv[2:], getattr(torch, sys.argv[1])):
+    _, dtype, capabilities, *networks = sys.argv
+    wanted = [int(each) for each in capabilities.split(",")]
+    for each in launched_by(networks, getattr(torch, dtype), wanted):
         print(json.dumps(each._asdict(), default=str))

@@ -44,8 +44,8 @@ def _words(data: Path, out: Path, parts: int = 2) -> list[str]:
         network=NETWORKS["swinir_light"].patch(CHANGES), scale=2, seed=1, data="mine",
         validation="mine",
         recipe=Recipe(
-            steps=400, batch=2, parts=parts, patch=8, learning_rate=1e-3, log_every=1,
-            validate_every=400,
+            steps=150, batch=2, parts=parts, patch=8, learning_rate=1e-3, log_every=1,
+            validate_every=150,
         ),
     )  # fmt: skip
     (data / "run.json").write_text(run.to_json())
@@ -86,7 +86,7 @@ def test_after_a_kill_and_a_signal_torchrun_ends_in_the_bytes_of_one_process(
 
     status, said = _ended(together, out, lambda command: command.send_signal(signal.SIGTERM))
     assert status == 75
-    assert said.count(" of 400 is saved; the same command goes on from there") == 1
+    assert said.count(" of 150 is saved; the same command goes on from there") == 1
     assert said.count("train swinir_light-x2-s1: ") == 1  # progress
 
     done = subprocess.run(
@@ -96,7 +96,7 @@ def test_after_a_kill_and_a_signal_torchrun_ends_in_the_bytes_of_one_process(
     assert done.stderr.count("swinir_light-x2-s1: goes on from step ") == 1
     record = TrainingRecord.load(out / "record.json")
     assert [session.devices for session in record.sessions] == [2, 2]
-    assert len(read_log(out / "log.jsonl")) == 400
+    assert len(read_log(out / "log.jsonl")) == 150
     assert (out / "weights.safetensors").read_bytes() == (
         alone / "weights.safetensors"
     ).read_bytes()
