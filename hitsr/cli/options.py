@@ -14,6 +14,7 @@ from hitsr.base.shipped import shipped
 from hitsr.plan.jobs import BaseJob, read_job
 from hitsr.plan.subjects import OwnNetwork
 from hitsr.records import Record
+from hitsr.specs.ablation import FOLDER
 from hitsr.specs.config import check_device
 from hitsr.specs.network import Formulation, Scale
 
@@ -66,9 +67,12 @@ Tile = Annotated[str, Option(metavar="auto|N", help=_TILE)]
 SelfEnsemble = Annotated[
     bool, Option("--self-ensemble", help="average over eight rotations and reflections")
 ]
-ABLATIONS, REPORTS = Path("ablations"), Path("reports")
+ABLATIONS, REPORTS = FOLDER, Path("reports")
+ConfigArgument = Annotated[
+    Path, Argument(help="a YAML file, or the name of one in configs/ here or of hitsr's: demo")
+]
 Ablations = Annotated[
-    Path, Option(help="folder of ablation files; default: here, else hitsr's", callback=shipped)
+    Path, Option(help="folder of ablation files alone; default: hitsr's and those in ablations/")
 ]
 Reports = Annotated[
     Path,

@@ -19,7 +19,7 @@ from hitsr.specs.network import ScaledNetwork
 
 
 def resolve(
-    config: Annotated[Path, Argument(help="a YAML file such as configs/demo.yaml")],
+    config: options.ConfigArgument,
     name: Annotated[
         str | None, Argument(help="a network: hit_sir-x2, or a run: hit_sir-x2-s1")
     ] = None,
@@ -44,7 +44,7 @@ def resolve(
 
 def doctor(
     config: Annotated[
-        Path | None, Argument(help="also check this config's data and weights")
+        Path | None, Argument(help="also check the data and weights of this config, file or name")
     ] = None,
     reports: options.Reports = options.REPORTS,
     ablations: options.Ablations = options.ABLATIONS,

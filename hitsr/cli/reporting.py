@@ -41,7 +41,7 @@ def collect(
 
 
 def report(
-    config: Annotated[Path, Argument(help="the config that made the results")],
+    config: options.ConfigArgument,
     reports: options.Reports = options.REPORTS,
     ablations: options.Ablations = options.ABLATIONS,
     only: Annotated[str | None, Option(help="write only the page of this ablation")] = None,

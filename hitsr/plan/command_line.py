@@ -10,9 +10,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hitsr.base.errors import HitsrError, SpecError
-from hitsr.specs.config import load_config
+from hitsr.specs.config import find_config, load_config
 
-_DEFAULT = Path("configs/demo.yaml")
+DEFAULT = "demo"
 
 
 def check(arguments: Sequence[str]) -> None:
@@ -38,4 +38,4 @@ def config_file(files: Sequence[Path], values: Collection[str]) -> Path:
             "settings come from one config file: copy one in configs/, change it, and pass it with "
             "--configfile FILE, after the targets; leave out --config and other files"
         )
-    return files[0] if files else _DEFAULT
+    return files[0] if files else find_config(Path(DEFAULT))

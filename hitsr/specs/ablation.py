@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from hitsr.base.changes import flat
 from hitsr.base.errors import SpecError, did_you_mean, shortened
 from hitsr.base.names import LONGEST_NAME, Name, cut_name
-from hitsr.base.shipped import not_shipped
+from hitsr.base.shipped import everywhere, not_shipped
 from hitsr.base.values import Several, Value
 from hitsr.specs.config import Config, Train, fresh_run, runs
 from hitsr.specs.network import NetworkSpec, Scale, ScaledNetwork
@@ -26,6 +26,7 @@ from hitsr.specs.recipes import fitted
 from hitsr.specs.run import RunSpec
 from hitsr.specs.zoo import NETWORKS, OTHERS, find
 
+FOLDER = Path("ablations")
 ZOO = {**NETWORKS, **OTHERS}
 
 # What a change may name besides fields of the network: a recipe by its name, its fields, a set.
@@ -102,13 +103,22 @@ class AblationRow(NamedTuple):
         return [ScaledNetwork(network=self.network.network, scale=scale) for scale in scales]
 
 
-def read_ablations(folder: Path) -> dict[str, Ablation]:
-    """Read all ablations of a folder, by file name; SpecError names the file, key and rule."""
+def read_ablations(folder: Path = FOLDER) -> dict[str, Ablation]:
+    """Read all ablations of a folder, by file name; SpecError names the file, key and rule.
+
+    Without a folder, all that hitsr ships and all of ablations/ here; of two with one name, that is
+    used which is here.
+    """
     if folder.exists() and not folder.is_dir():
         raise SpecError(f"{folder}: not a folder; name the folder of ablations")
-    if not folder.exists():
+    folders = everywhere(folder) if folder == FOLDER else [folder]
+    if not any(each.is_dir() for each in folders):
         raise not_shipped(folder, "--ablations")
-    return Ablation.read_all(folder, "ablations")
+    return {
+        name: found
+        for each in folders
+        for name, found in Ablation.read_all(each, "ablations").items()
+    }
 
 
 def pick(names: Iterable[str], known: dict[str, Ablation], where: str) -> dict[str, Ablation]:

@@ -16,8 +16,9 @@ from pydantic import (
 )
 
 from hitsr.base.errors import SpecError, did_you_mean, shortened
-from hitsr.base.files import sha256
+from hitsr.base.files import sha256, visible
 from hitsr.base.names import FolderName, Name, UserPath
+from hitsr.base.shipped import everywhere
 from hitsr.base.values import Count, CountOrNone, Distinct, Several, Steps, Value
 from hitsr.specs.network import Formulation, Scale, ScaledNetwork
 from hitsr.specs.recipe import Recipe
@@ -26,6 +27,8 @@ from hitsr.specs.run import RunSpec, Seed, StartWeights
 from hitsr.specs.source import read_source
 from hitsr.specs.steps import Launch, Precision
 from hitsr.specs.zoo import NETWORKS, find
+
+FOLDER = Path("configs")
 
 
 def check_device(name: str) -> str:
@@ -432,8 +435,25 @@ def _written(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else shortened(value).strip("'")
 
 
-def load_config(path: Path) -> Config:
+def find_config(given: Path) -> Path:
+    """The config of that path, or of that name: of configs/ here, else of those that hitsr ships.
+
+    SpecError if there is none, with the nearest name.
+    """
+    if given.exists() and not given.is_dir():
+        return given
+    files = {file.stem: file for folder in everywhere(FOLDER) for file in visible(folder, "*.yaml")}
+    if str(given) in files:
+        return files[str(given)]
+    raise SpecError(
+        f"{given}: no such file in {Path.cwd()}, nor a config's name; "
+        f"{did_you_mean(given.stem, files)}"
+    )
+
+
+def load_config(given: Path) -> Config:
     """Read and check a config, its runs included; SpecError names the key and the rule."""
+    path = find_config(given)
     config = Config.read(path)
     try:
         runs(config)

@@ -9,11 +9,11 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from hitsr.base.errors import DataError
-from hitsr.base.shipped import CHECKOUT
+from hitsr.base.shipped import SHIPPED
 from hitsr.upscaling.tasks import Tell, UpscaleTask, shown
 from hitsr.upscaling.user_pictures import FileFormat, UserPicture, decode, encode
 
-TEMPLATES = CHECKOUT / "reports" / "templates"
+TEMPLATES = SHIPPED / "reports" / "templates"
 _SHOWN: tuple[FileFormat, ...] = ("png", "jpeg", "webp")  # formats that browsers display
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from hitsr.base.seeds import derive
-from hitsr.base.shipped import CHECKOUT
+from hitsr.base.shipped import SHIPPED
 from hitsr.cli import app
 from hitsr.data.images import write_png
 from hitsr.models.backbone import create
@@ -23,7 +23,7 @@ from hitsr.specs.run import RunSpec
 from hitsr.specs.zoo import NETWORKS
 
 Weights = dict[str, torch.Tensor]
-STUDY = Ablation.read(CHECKOUT / "ablations" / "recipe.yaml")
+STUDY = Ablation.read(SHIPPED / "ablations" / "recipe.yaml")
 PAIRS = {
     "hit_sr": "hit_sr_ema",
     "swinir_light_no_ema": "swinir_light",

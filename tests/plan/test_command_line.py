@@ -52,5 +52,11 @@ def test_a_wrong_config_is_told_as_everywhere(tmp_path: Path):
         assert said.value.code == f"hitsr: {told.value}"
 
 
-def test_without_a_config_it_is_the_demo():
-    assert config_file([], {}) == Path("configs/demo.yaml")
+def test_without_a_config_it_is_the_demo_here_else_hitsr_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert config_file([], {}) == Path(DEMO)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "demo.yaml").touch()
+    assert config_file([], {}) == tmp_path / "configs" / "demo.yaml"

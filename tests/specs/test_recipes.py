@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hitsr.base.errors import SpecError
-from hitsr.base.shipped import CHECKOUT
+from hitsr.base.shipped import SHIPPED
 from hitsr.cli import app
 from hitsr.plan.planning import make_plan
 from hitsr.specs.ablation import read_ablations
@@ -19,7 +19,7 @@ from hitsr.specs.recipes import FOLDER, NamedRecipe, find_recipe, gates_of, name
 from hitsr.specs.run import RunSpec, StartWeights
 from hitsr.specs.zoo import NETWORKS
 
-PAPER = CHECKOUT / "configs" / "paper.yaml"
+PAPER = SHIPPED / "configs" / "paper.yaml"
 GATED = "hit_srf-x2-s1226"
 RECIPE = {"steps": 100, "batch": 4, "patch": 24, "learning_rate": 2e-3}
 
@@ -176,7 +176,7 @@ def test_the_gates_are_in_the_job_of_the_run_that_they_fit_and_not_in_its_hash()
 def test_training_pictures_are_as_large_as_the_patches_that_are_cut(networks: list[str]):
     data = _config({"from": "own", "patch": 32}).model_dump() | {"networks": networks}
     config = Config.parse(data | {"ablations": ["recipe"]}, "mine.yaml")
-    jobs = make_plan(config, {"recipe": read_ablations(CHECKOUT / "ablations")["recipe"]}).jobs
+    jobs = make_plan(config, {"recipe": read_ablations(SHIPPED / "ablations")["recipe"]}).jobs
     prepared = {job.dataset: job.patch for job in jobs if job.kind == "prepare"}
     assert {name for name, patch in prepared.items() if patch} == {"DIV2K"}
     assert prepared["DIV2K"] == 32
@@ -189,7 +189,7 @@ def test_recipes_are_found_from_anywhere_and_ones_of_the_users_own_too(
     theirs = named_recipes()
     assert "hit_sr" in theirs
     (tmp_path / FOLDER).mkdir(parents=True)
-    shutil.copy(CHECKOUT / FOLDER / "hit_sr.yaml", tmp_path / FOLDER / "mine.yaml")
+    shutil.copy(SHIPPED / FOLDER / "hit_sr.yaml", tmp_path / FOLDER / "mine.yaml")
     assert named_recipes() == {**theirs, "mine": theirs["hit_sr"]}
     with pytest.raises(
         SpecError, match="recipes, hit_sr, mine all say that they are hit_sir's own"
@@ -204,7 +204,7 @@ def test_recipes_are_found_from_anywhere_and_ones_of_the_users_own_too(
 def test_no_recipe_is_called_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / FOLDER).mkdir(parents=True)
-    shutil.copy(CHECKOUT / FOLDER / "hit_sr.yaml", tmp_path / FOLDER / "own.yaml")
+    shutil.copy(SHIPPED / FOLDER / "hit_sr.yaml", tmp_path / FOLDER / "own.yaml")
     with pytest.raises(SpecError, match="a recipe called own, which stands for each network's"):
         named_recipes()
 

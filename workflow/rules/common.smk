@@ -1,14 +1,13 @@
 # Load the config and its plan, and find the job that a rule carries out.
 
-# Those of the folder that Snakemake runs in; else hitsr's.
-REPORTS, ABLATIONS = shipped(Path("reports")), shipped(Path("ablations"))
+REPORTS = shipped(Path("reports"))
 
 
 def _load():
     """The config's file, the checked config, all ablations, and the plan."""
     try:
         file = config_file(workflow.configfiles, workflow.config_settings.config)
-        loaded, known = load_config(file), read_ablations(ABLATIONS)
+        loaded, known = load_config(file), read_ablations()
         return file, loaded, known, make_plan(loaded, known)
     except HitsrError as error:
         sys.exit(f"hitsr: {error}")

@@ -30,7 +30,7 @@ rule report:
         # Results that hitsr advises to delete are made anew, though the page is there.
         lost=LOST[LAYOUT.report / "index.html"],
     shell:
-        "hitsr report {CONFIG_FILE:q} --reports {REPORTS:q} --ablations {ABLATIONS:q}"
+        "hitsr report {CONFIG_FILE:q}"
         + TO_LOG
         + " && cat {log:q}"
 
@@ -58,7 +58,7 @@ rule ablation_page:
         templates=TEMPLATES,
         lost=lambda wildcards: LOST[LAYOUT.ablation_page(wildcards.name)],
     shell:
-        "hitsr report {CONFIG_FILE:q} --reports {REPORTS:q} --ablations {ABLATIONS:q}"
+        "hitsr report {CONFIG_FILE:q}"
         " --only {wildcards.name:q}" + TO_LOG + " && cat {log:q}"
 
 
