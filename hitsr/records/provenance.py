@@ -1,5 +1,6 @@
 """Collect the provenance of a record: code, machine, versions, command. Loads no heavy package."""
 
+import json
 import os
 import platform
 import shlex
@@ -8,6 +9,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from hitsr.base.shipped import SHIPPED
 from hitsr.records import Provenance
 
 # Packages that numbers depend on; the lock file lists all others.
@@ -31,11 +33,16 @@ def provenance(device: str, seconds: float, seed: int | None = None) -> Provenan
 
 
 def _checkout() -> tuple[str | None, bool | None]:
-    """Commit of the checkout that holds this package, and whether the package differs from it.
+    """Commit of this package, and whether its code differs from it.
 
-    (None, None) without git, outside a checkout, and for an installed copy that lies in the
+    A wheel holds what was so when it was made (hatch_build.py); a checkout asks git. (None, None)
+    for a wheel that was made without git, without git, and for an installed copy that lies in the
     checkout of another project.
     """
+    made = SHIPPED / "commit.json"
+    if made.is_file():
+        of_wheel = json.loads(made.read_text(encoding="utf-8"))
+        return of_wheel["commit"], of_wheel["dirty"]
     folder = Path(__file__).parents[1]
     if _git(folder, "ls-files", "--error-unmatch", __file__) is None:
         return None, None
