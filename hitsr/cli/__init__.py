@@ -23,6 +23,7 @@ from hitsr.cli import (
     pipeline,
     planning,
     reporting,
+    running,
     upscaling,
 )
 from hitsr.plan.jobs import KINDS
@@ -62,6 +63,8 @@ for verb in (
     planning.doctor,
 ):
     app.command()(verb)
+# Its options but --profile are Snakemake's.
+app.command(context_settings={"ignore_unknown_options": True})(running.run)
 
 
 def _print_versions(asked: bool) -> None:
