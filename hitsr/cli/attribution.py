@@ -10,6 +10,7 @@ from typer import Argument, Option
 from hitsr.base.errors import RecordError, SpecError
 from hitsr.cli import options, tables
 from hitsr.cli.options import deliver, from_files, given
+from hitsr.cli.pinning import take_gpus
 from hitsr.cli.sharing import make_folder
 from hitsr.cli.subject import filled
 from hitsr.plan.jobs import MapJob
@@ -54,6 +55,7 @@ def lam(
     as_json: options.Json = False,
     job: options.JobFile = None,
     along: options.Along = None,
+    lease: options.Lease = None,
 ) -> None:
     """Map which pixels a window depends on (LAM): maps, diffusion index, completeness error.
 
@@ -85,6 +87,7 @@ def lam(
                 device=device,
             )
         ]
+    take_gpus(jobs[0].device, lease)
     memory_bytes = None if memory_gib is None else round(memory_gib * _GIB)
 
     def work(each: MapJob) -> None:

@@ -12,6 +12,7 @@ from hitsr.base.errors import SpecError
 from hitsr.cli import options, tables
 from hitsr.cli.measuring import Outcomes, measure, one_by_one
 from hitsr.cli.options import from_files, given
+from hitsr.cli.pinning import take_gpus
 from hitsr.cli.subject import built, scaled
 from hitsr.plan.batches import time_name
 from hitsr.plan.jobs import CountJob, GrowthJob, TimeGrowthJob, TimeJob, UsedDevice, device_kind
@@ -186,6 +187,7 @@ def latency(
     as_json: options.Json = False,
     job: options.JobFiles = None,
     along: options.Along = None,
+    lease: options.Lease = None,
 ) -> None:
     """Time single forwards, keep every sample, and measure peak memory above that at rest.
 
@@ -236,6 +238,8 @@ def latency(
             file = out_dir / f"{called}.json" if out_dir else out
             jobs.append(made.model_copy(update={"name": called, "output": file}))
 
+    take_gpus(jobs[0].device, lease)
+
     def work(those: Sequence[TimeJob]) -> Outcomes[LatencyRecord]:
         from hitsr.cli.doing import timing
 
@@ -267,6 +271,7 @@ def scaling_time(
     as_json: options.Json = False,
     job: options.JobFiles = None,
     along: options.Along = None,
+    lease: options.Lease = None,
 ) -> None:
     """Fit how time grows with the tokens of a window or of the picture; keep every sample.
 
@@ -288,6 +293,8 @@ def scaling_time(
                 samples=samples,
             )
         ]
+
+    take_gpus(jobs[0].device, lease)
 
     def work(those: Sequence[TimeGrowthJob]) -> Outcomes[ScalingTimeRecord]:
         from hitsr.cli.doing import timing

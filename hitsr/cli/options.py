@@ -108,9 +108,17 @@ Along = Annotated[
     Path | None,
     Option(help="with --job: the pipeline's list of jobs, of which similar ones are done ahead"),
 ]
+Lease = Annotated[
+    str | None,
+    Option(
+        metavar="PLACES/EACH",
+        help="with --job: wait for so many places on GPUs that have EACH, and use no other GPUs; 1/1: "
+        "a whole one",
+    ),
+]
 
 # Options that may accompany --job: they change how a job runs, not what it measures.
-_BESIDE_A_JOB = ("job", "along", "threads", "as_json")
+_BESIDE_A_JOB = ("job", "along", "lease", "threads", "as_json")
 
 
 def from_files(

@@ -10,6 +10,7 @@ from typer import Argument, Option
 from hitsr.base.errors import SpecError, did_you_mean
 from hitsr.cli import options, tables
 from hitsr.cli.options import check_scale, deliver, from_files, given, leave_out, say
+from hitsr.cli.pinning import take_gpus
 from hitsr.cli.sharing import make_folder
 from hitsr.cli.subject import scored, upscaler
 from hitsr.plan.archives import DATASETS
@@ -178,6 +179,7 @@ def train(
         ),
     ] = "1",
     job: options.JobFile = None,
+    lease: options.Lease = None,
 ) -> None:
     """Train one run; run, machine and threads determine the weights to the last byte.
 
@@ -216,6 +218,7 @@ def train(
                 gpus=share,
             )
         ]
+    take_gpus(jobs[0].device, lease)
     from hitsr.cli.doing import training
 
     training.train(jobs[0], threads)
@@ -234,6 +237,7 @@ def restore(
     threads: options.Threads = 1,
     job: options.JobFile = None,
     along: options.Along = None,
+    lease: options.Lease = None,
 ) -> None:
     """Upscale the LR pictures of a set into files, which `hitsr quality` can score.
 
@@ -257,6 +261,7 @@ def restore(
                 device=device,
             )
         ]
+    take_gpus(jobs[0].device, lease)
     from hitsr.cli.doing import restoring
 
     if job:

@@ -3,6 +3,12 @@
 REPORTS = shipped(Path("reports"))
 
 
+# Jobs of this run share this machine's GPUs; a cluster gives each job its own.
+IS_HERE = workflow.is_main_process and workflow.local_exec
+if IS_HERE and gpu_names():
+    os.environ[VISIBLE] = ",".join(gpu_names())  # every process numbers them alike
+
+
 def _load():
     """The config's file, the checked config, all ablations, and the plan."""
     try:
@@ -19,6 +25,9 @@ LAYOUT = PLAN.layout
 # Threads of one training, and of restoring and mapping; without training, all cores.
 THREADS = CONFIG.train.threads if CONFIG.train else workflow.cores
 
+# Places on each GPU, as the profile says; jobs count them, and their commands lease them.
+EACH = int(getattr(workflow.global_resources.get("places_per_gpu"), "value", 1))
+LEASED = " --lease {resources.gpu_places}/{EACH}"
 # The end of a command that also does similar jobs ahead of their turn.
 ALONG = " --along {LAYOUT.wanted:q}"
 # A shell that was asked to end waits until its command has ended, which saves itself meanwhile.
@@ -101,12 +110,22 @@ def gpus(kind):
     return lambda wildcards: int(job_of(kind, wildcards).device != "cpu")
 
 
+def place(kind):
+    """How many places on GPUs a job takes that needs no whole one: one, or none."""
+    return lambda wildcards: IS_HERE * gpus(kind)(wildcards)
+
+
 def processes(wildcards):
     """How many processes share a training."""
     job = job_of("train", wildcards)
     if job.gpus != "auto":
         return job.gpus
     return job.processes(device_kind(job.device), available_gpus())
+
+
+def shared_by(wildcards):
+    """How many GPUs share a training."""
+    return gpus("train")(wildcards) * processes(wildcards)
 
 
 def needed_jobs(rule):

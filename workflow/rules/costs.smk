@@ -56,12 +56,14 @@ for batch, verb, jobs in batches("latency", "scaling_time"):
         threads: workflow.cores  # all cores, so that no other job runs beside a timing
         resources:
             gpu=int(jobs[0].device != "cpu"),
+            gpu_places=IS_HERE * EACH * int(jobs[0].device != "cpu"),
         params:
             verb=verb,
             jobs=job_flags,
             code=code_of(jobs[0].kind),
         shell:
             "hitsr {params.verb} {params.jobs:q} --threads {threads}"
+            + LEASED
             + ALONG
             + TO_LOG_AND_SCREEN
 

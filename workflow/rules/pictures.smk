@@ -28,12 +28,14 @@ rule train:
         LAYOUT.log("train", "{name}"),
     threads: lambda wildcards: max(THREADS, processes(wildcards))
     resources:
-        gpu=lambda wildcards: gpus("train")(wildcards) * processes(wildcards),
+        gpu=shared_by,
+        gpu_places=lambda wildcards: IS_HERE * EACH * shared_by(wildcards),
     params:
         code=code_of("train"),
     shell:
         PATIENT
         + "hitsr train --job {input.job:q} --threads {threads}"
+        + LEASED
         + TO_LOG_AND_SCREEN
 
 
@@ -47,11 +49,15 @@ rule restore:
     threads: THREADS
     resources:
         gpu=gpus("restore"),
+        gpu_places=place("restore"),
     params:
         code=code_of("restore"),
         given=given("restore"),
     shell:
-        "hitsr restore --job {input.job:q} --threads {threads}" + ALONG + TO_LOG
+        "hitsr restore --job {input.job:q} --threads {threads}"
+        + LEASED
+        + ALONG
+        + TO_LOG
 
 
 rule quality:
@@ -77,11 +83,12 @@ rule lam:
     threads: THREADS
     resources:
         gpu=gpus("lam"),
+        gpu_places=place("lam"),
     params:
         code=code_of("lam"),
         given=given("lam"),
     shell:
-        "hitsr lam --job {input.job:q} --threads {threads}" + ALONG + TO_LOG
+        "hitsr lam --job {input.job:q} --threads {threads}" + LEASED + ALONG + TO_LOG
 
 
 def mapped(wildcards):
