@@ -5,19 +5,25 @@ time: networks with random weights, two sets of small pictures, counts, timings 
 in which every job has a process of its own alternate with runs in which processes do jobs ahead. A
 process's start is what passes until hitsr's command line is imported, and what importing torch and
 opening a GPU takes; the rest of its time is work, as is the server that measures memory on a CPU.
-`--config FILE` counts processes that a config starts on a GPU, from its plan, without running it.
+The overhead is the share of the time in which no process is at work.
+
+`--run FILE` runs the report of a config once, on all cores, as `make report` does, in a folder that
+is deleted. `--config FILE` runs nothing: it counts processes that a config starts on a GPU, from
+its plan, and takes the time of `snakemake -n`.
 """
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -55,15 +61,18 @@ VERB = """#!{python}
 import builtins, json, os, sys, time
 import psutil
 begun, plain = psutil.Process().create_time(), builtins.__import__
-spent = {{"torch": 0.0, "gpu": 0.0}}
-now = time.process_time if {clock!r} == "cpu" else lambda: time.time() - begun
+starts = {{}}  # name -> when it began and ended, and processor time
+
+def processors():
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
 
 def timed(name, function, *arguments):
-    start = now()
+    start, spent = time.time(), processors()
     try:
         return function(*arguments)
     finally:
-        spent[name] = now() - start
+        starts[name] = [start, time.time(), processors() - spent]
 
 def importing(name, *more, **named):
     if name.partition(".")[0] != "torch":
@@ -85,33 +94,57 @@ if os.environ.get("ALONE") and "--along" in sys.argv:
 def verb():
     from hitsr.cli import main
 
-    spent["python"] = now()
+    starts["python"] = [begun, time.time(), processors()]
     try:
         main()
     finally:
-        spent.update({{"verb": sys.argv[1], "seconds": now()}})
+        said = {{"span": [begun, time.time(), processors()], "starts": starts}}
         with open({log!r}, "a", encoding="utf-8") as file:
-            print(json.dumps(spent), file=file)
+            print(json.dumps(said), file=file)
 
 if __name__ == "__main__":  # and not in the processes that measure memory
     verb()
 """
+Span = tuple[float, float, float]  # when it began and ended, s; processor time, s
+
+
+class Started(NamedTuple):
+    """One process of the pipeline, and the parts of its start, by name."""
+
+    span: Span
+    starts: dict[str, Span]
+
+    def work(self) -> Iterator[tuple[float, float]]:
+        """When it was at work, from and to."""
+        at = self.span[0]
+        for begin, end, _ in sorted(self.starts.values()):
+            yield at, begin
+            at = end
+        yield at, self.span[1]
 
 
 class Run(NamedTuple):
     """One run of the pipeline: seconds, and its processes."""
 
     total: float
-    work: float  # of processes, without their starts
-    starts: float  # of processes
+    work: float  # in which a process was at work; in processor time, of all
+    starts: float  # of processes, added up
     processes: int
     with_torch: int
     with_gpu: int
+    driver_mb: float  # largest memory of Snakemake's own process
 
     @property
     def overhead(self) -> float:
         """The share of the time that is not the work of jobs."""
         return 1 - self.work / self.total
+
+
+class DryRun(NamedTuple):
+    """A run of `snakemake -n`."""
+
+    seconds: float  # processor time
+    memory_mb: float  # at most
 
 
 class Starts(NamedTuple):
@@ -133,45 +166,118 @@ def main(
     config: Annotated[
         list[Path] | None, typer.Option(help="Count processes of this config; repeatable.")
     ] = None,
+    run: Annotated[
+        list[Path] | None, typer.Option(help="Run the report of this config; repeatable.")
+    ] = None,
 ) -> None:
-    """Run the pipeline in both ways in turns, count processes, and write tables."""
+    """Run the pipeline in both ways in turns, run configs, count processes, and write tables."""
     networks = network or [*hitsr.NETWORKS]
     runs: dict[str, list[Run]] = {"alone": [], "shared": []}
     for _ in range(repeats):
         for way, found in runs.items():
-            found.append(_run(networks, clock, alone=way == "alone"))
+            found.append(_small(networks, clock, alone=way == "alone"))
             print(way, found[-1], f"overhead {found[-1].overhead:.0%}", file=sys.stderr, flush=True)
+    whole = {file.stem: [_whole(file, clock)] for file in run or ()}
     files = config or [ROOT / "configs" / f"{name}.yaml" for name in ("demo", "official", "paper")]
-    out.write_text("\n".join([*_table(runs, networks, clock), *_counted(files)]), encoding="utf-8")
+    small = f"{', '.join(networks)}, {len(SETS)} sets, {clock} time"
+    lines = [*_table(runs, small), *_table(whole, f"Reports on all cores, {clock} time")]
+    out.write_text("\n".join([*lines, *_counted(files)]), encoding="utf-8")
 
 
-def _run(networks: list[str], clock: Clock, alone: bool) -> Run:
+def _small(networks: list[str], clock: Clock, alone: bool) -> Run:
     with TemporaryDirectory() as name:
         folder = Path(name)
+        _copy(folder)
         _lay_out(folder, networks)
-        tools, log = folder / "tools", folder / "processes.jsonl"
-        tools.mkdir()
-        verb = VERB.format(python=sys.executable, log=str(log), clock=str(clock))
-        (tools / "hitsr").write_text(verb, encoding="utf-8")
-        (tools / "hitsr").chmod(0o755)
-        paths = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
-        environment = {**os.environ, "PATH": paths, "ALONE": "1" if alone else ""}
-        start = _now(clock)
-        subprocess.run(
-            ["snakemake", "--cores", "1", "--configfile", "config.yaml"],
-            cwd=folder, env=environment, check=True, capture_output=True,
+        arguments = ["--cores", "1", "--configfile", "config.yaml"]
+        return _run(folder, arguments, clock, ALONE="1" if alone else "")
+
+
+def _whole(file: Path, clock: Clock) -> Run:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        _copy(folder)
+        shutil.copy(file, folder / "config.yaml")
+        for shared in ("data", "weights"):
+            if (ROOT / shared).is_dir():
+                (folder / shared).symlink_to(ROOT / shared)
+        return _run(folder, ["--configfile", "config.yaml"], clock, ALONE="")
+
+
+def _run(folder: Path, arguments: Sequence[str], clock: Clock, **more: str) -> Run:
+    tools, log = folder / "tools", folder / "processes.jsonl"
+    tools.mkdir()
+    verb = VERB.format(python=sys.executable, log=str(log))
+    (tools / "hitsr").write_text(verb, encoding="utf-8")
+    (tools / "hitsr").chmod(0o755)
+    paths = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
+    start, memory = _now(clock), 0.0
+    with TemporaryFile() as said:
+        driver = subprocess.Popen(
+            ["snakemake", *arguments], cwd=folder, stdout=said, stderr=said,
+            env={**os.environ, "PATH": paths, **more},
         )  # fmt: skip
-        total = _now(clock) - start
-        processes = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    starts = sum(each["python"] + each["torch"] + each["gpu"] for each in processes)
+        while driver.poll() is None:
+            memory = max(memory, _memory_mb(driver.pid))
+            time.sleep(0.2)
+        if driver.returncode:
+            said.seek(0)
+            sys.exit(said.read().decode(errors="replace"))
+    total = _now(clock) - start
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return _summed([Started(**json.loads(line)) for line in lines], total, clock, memory)
+
+
+def _summed(processes: Sequence[Started], total: float, clock: Clock, memory_mb: float) -> Run:
+    starts = [span for each in processes for span in each.starts.values()]
+    if clock is Clock.wall:
+        started = sum(end - begin for begin, end, _ in starts)
+        work = covered([span for each in processes for span in each.work()])
+    else:
+        started = sum(spent for *_, spent in starts)
+        work = sum(each.span[2] for each in processes) - started
     return Run(
         total,
-        sum(each["seconds"] for each in processes) - starts,
-        starts,
+        work,
+        started,
         len(processes),
-        sum(each["torch"] > 0 for each in processes),
-        sum(each["gpu"] > 0 for each in processes),
+        sum("torch" in each.starts for each in processes),
+        sum("gpu" in each.starts for each in processes),
+        memory_mb,
     )
+
+
+def covered(spans: Iterable[tuple[float, float]]) -> float:
+    """The length of what spans cover, which may overlap."""
+    found, until = 0.0, -inf
+    for begin, end in sorted(spans):
+        found += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return found
+
+
+def _memory_mb(process: int) -> float:
+    """The largest resident set that a process has had; 0 once it has ended."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0.0
+    found = re.search(r"^VmHWM:\s*(\d+) kB", status, re.M)
+    return int(found[1]) / 1000 if found else 0.0
+
+
+def dry_run(file: Path) -> DryRun:
+    """Take the time of `snakemake -n` for the report of a config."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        _copy(folder)
+        shutil.copy(file, folder / "config.yaml")
+        command = [Path(sys.executable).parent / "snakemake", "-n", "--configfile", "config.yaml"]
+        driver = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(driver.pid, 0)
+        if status:
+            sys.exit(f"snakemake -n --configfile {file}: ended with status {status}")
+    return DryRun(used.ru_utime + used.ru_stime, used.ru_maxrss / 1000)
 
 
 def _now(clock: Clock) -> float:
@@ -182,12 +288,16 @@ def _now(clock: Clock) -> float:
     return times.children_user + times.children_system
 
 
-def _lay_out(folder: Path, networks: list[str]) -> None:
-    """The workflow's files, the config, sets of noise and random weights."""
+def _copy(folder: Path) -> None:
+    """The workflow's files."""
     for name in ("workflow", "reports", "ablations"):
         shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / "Snakefile", folder)
     (folder / "profiles").symlink_to("workflow/profiles")
+
+
+def _lay_out(folder: Path, networks: list[str]) -> None:
+    """The small config, sets of noise and random weights."""
     config = yaml.safe_dump({**CONFIG, "networks": networks})
     (folder / "config.yaml").write_text(config, encoding="utf-8")
     noise = np.random.default_rng(0)
@@ -226,42 +336,41 @@ def _waits_for(job: Job) -> Iterator[Path]:
         yield job.inputs["weights"]
 
 
-def _table(
-    runs: Mapping[str, Sequence[Run]], networks: Sequence[str], clock: Clock
-) -> Iterator[str]:
+def _table(runs: Mapping[str, Sequence[Run]], what: str) -> Iterator[str]:
     shown = {way: found for way, found in runs.items() if found}
     if not shown:
         return
     names = {"alone": "a process for each job", "shared": "jobs done ahead"}
-    yield f"{', '.join(networks)}, {len(SETS)} sets, {clock} time; {machine()}."
+    yield f"{what}; {machine()}."
     yield ""
     yield (
-        "| way | overhead | middle half | run, s | work, s | starts, s | Snakemake, s | "
-        "processes | with torch | with a GPU |"
+        "| run | overhead | middle half | all, s | work, s | starts, s | processes | with torch | "
+        "with a GPU | Snakemake, MB |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for way, found in shown.items():
         low, high = quartiles([run.overhead for run in found])
-        middle = [median(each) for each in zip(*found, strict=True)]
-        total, work, starts, *counts = middle
-        rest = median(run.total - run.work - run.starts for run in found)
         overhead = median(run.overhead for run in found)
-        yield (
-            f"| {names[way]} | {overhead:.0%} | {low:.0%} to {high:.0%} | {total:.0f} | {work:.0f} "
-            f"| {starts:.0f} | {rest:.0f} | {' | '.join(f'{each:.0f}' for each in counts)} |"
-        )
+        middle = " | ".join(f"{median(each):.0f}" for each in zip(*found, strict=True))
+        yield f"| {names.get(way, way)} | {overhead:.0%} | {low:.0%} to {high:.0%} | {middle} |"
     yield ""
 
 
 def _counted(files: Iterable[Path]) -> Iterator[str]:
-    yield "Processes that open the GPU, counted from the plan of a report:"
+    yield "Processes that open the GPU, counted from the plan of a report, and `snakemake -n`:"
     yield ""
-    yield "| config | trainings | besides, a process for each job | besides, jobs done ahead |"
-    yield "|---|---|---|---|"
+    yield (
+        "| config | trainings | besides, a process for each job | besides, jobs done ahead | "
+        "dry run, processor s | MB |"
+    )
+    yield "|---|---|---|---|---|---|"
     for file in files:
-        found = count(file)
+        found, dry = count(file), dry_run(file)
         shared = f"{found.early} to {found.late}" if found.late > found.early else found.late
-        yield f"| {file.stem} | {found.trainings} | {found.alone} | {shared} |"
+        yield (
+            f"| {file.stem} | {found.trainings} | {found.alone} | {shared} | {dry.seconds:.1f} | "
+            f"{dry.memory_mb:.0f} |"
+        )
     yield ""
 
 

@@ -112,8 +112,8 @@ Lease = Annotated[
     str | None,
     Option(
         metavar="PLACES/EACH",
-        help="with --job: wait for so many places on GPUs that have EACH, and use no other GPUs; 1/1: "
-        "a whole one",
+        help="with --job: wait for so many places on GPUs that have EACH, and use no other GPUs; "
+        "1/1: a whole one",
     ),
 ]
 
