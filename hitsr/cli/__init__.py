@@ -19,6 +19,7 @@ from hitsr.cli import (
     challenge,
     costing,
     exporting,
+    keeping,
     networks,
     pipeline,
     planning,
@@ -60,6 +61,8 @@ for verb in (
     reporting.report,
     reporting.index,
     reporting.compare,
+    keeping.verify,
+    keeping.archive,
     planning.doctor,
 ):
     app.command()(verb)

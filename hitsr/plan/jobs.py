@@ -6,8 +6,9 @@ file is rewritten only if the job has changed.
 
 import hashlib
 import json
+import os
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StrictBool
 
@@ -55,9 +56,48 @@ class BaseJob(Value):
         return path.is_file() and path.read_text(encoding="utf-8") == self.to_json()
 
     def save(self, path: Path) -> None:
-        """Write the job file; an equal file is left alone, which keeps its time stamp."""
-        if not self.is_saved(path):
-            write_text(path, self.to_json())
+        """Write the job file; an equal file is left alone, which keeps its time stamp.
+
+        The stamp also stays where the results folder got another name: what was made of the job
+        would be older than its file, and be made again.
+        """
+        if self.is_saved(path):
+            return
+        before = path.stat() if self._was_moved(path) else None
+        write_text(path, self.to_json())
+        if before:
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def _was_moved(self, path: Path) -> bool:
+        """Whether the file holds this job, of a results folder of another name."""
+        results = path.parents[2] if path.parent.parent.name == "jobs" else None
+        if not (results and self.output and self.output.is_relative_to(results)):
+            return False
+        try:
+            old = read_job(path)
+        except SpecError:
+            return False
+        end = self.output.relative_to(results).parts
+        if old.output is None or old.output.parts[-len(end) :] != end:
+            return False
+        before = Path(*old.output.parts[: -len(end)])
+        return old.moved(before, results).to_json() == self.to_json()
+
+    def moved(self, before: Path, now: Path) -> Self:
+        """The job, with paths in the folder `before` as paths in the folder `now`."""
+
+        def new(path: Path) -> Path:
+            return now / path.relative_to(before) if path.is_relative_to(before) else path
+
+        own = {
+            name: new(path) for name in ("output", "seen") if (path := getattr(self, name, None))
+        }
+        return self.model_copy(
+            update={
+                "inputs": {role: new(path) for role, path in self.inputs.items()},
+                **{name: new(path) for name, path in own.items() if path},
+            }
+        )
 
 
 class PrepareJob(BaseJob):

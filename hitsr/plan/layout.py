@@ -69,6 +69,16 @@ class Layout(NamedTuple):
         """The processes that the last run of the pipeline was to start (`plan.ahead`)."""
         return self.results / "jobs" / "wanted.json"
 
+    @property
+    def manifest(self) -> Path:
+        """SHA-256 of all files of the folder (`plan.manifest`)."""
+        return self.results / "SHA256SUMS"
+
+    @property
+    def config(self) -> Path:
+        """A copy of the config that the last run of the pipeline was given."""
+        return self.results / "config.yaml"
+
     def weights(self, run: str) -> Path:
         return self.results / "weights" / run / "weights.safetensors"
 

@@ -54,7 +54,7 @@ def see(job: PrepareJob, hr: Mapping[Path, str], lr: Mapping[Path, str], since_n
     found |= {path: (sha256(path), False) for path in others}
     files = {}
     for path, (known, is_hr) in found.items():
-        stamp = _stamp(path.stat())
+        stamp = stamp_of(path.stat())
         is_sure = stamp[2] < since_ns or not is_hr
         files[path.relative_to(job.folder).as_posix()] = SeenFile(
             stamp=stamp if is_sure else None, sha256=known, is_hr=is_hr
@@ -120,7 +120,7 @@ def _any_other(job: PrepareJob, files: Mapping[str, SeenFile], touched: Sequence
     with Progress(label, len(touched), "picture", quiet=not touched) as progress:
         for name in touched:
             path = job.folder / name
-            if _hash(path, _stamp(path.stat())) != files[name].sha256:
+            if _hash(path, stamp_of(path.stat())) != files[name].sha256:
                 return True
             progress.advance()
     return False
@@ -143,13 +143,14 @@ def _stamps(root: Path, folder: Path) -> dict[str, Stamp]:
     place = "" if place == "." else f"{place}/"
     with os.scandir(folder) as entries:
         return {
-            f"{place}{entry.name}": _stamp(entry.stat())
+            f"{place}{entry.name}": stamp_of(entry.stat())
             for entry in entries
             if is_picture(entry.name)
         }
 
 
-def _stamp(stat: os.stat_result) -> Stamp:
+def stamp_of(stat: os.stat_result) -> Stamp:
+    """Size and times of a file."""
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 

@@ -77,10 +77,12 @@ def _asked(job: Job, record: Record) -> dict[str, Any]:
     return asked
 
 
-def replaced_files(layout: Layout, job: Job, record: Record) -> str:
+def replaced_files(
+    layout: Layout, job: Job, record: Record, digest: Callable[[Path], str] = sha256
+) -> str:
     """Which files beside a record are not those that it was made with; files may be absent.
 
-    Maps may not: the page shows them.
+    Maps may not: the page shows them. `digest` tells a file's SHA-256.
     """
     expected: list[tuple[Path, str | None]] = []
     if isinstance(record, TrainingRecord):
@@ -98,7 +100,7 @@ def replaced_files(layout: Layout, job: Job, record: Record) -> str:
                 return f"its map {path.name} is not there{_ANEW}"
     there = [(path, known) for path, known in expected if known and path.is_file()]
     with ThreadPoolExecutor() as pool:  # hashing leaves Python free
-        found = pool.map(sha256, (path for path, _ in there))
+        found = pool.map(digest, (path for path, _ in there))
         changed = [path for (path, known), hashed in zip(there, found) if hashed != known]
     if not changed:
         return ""

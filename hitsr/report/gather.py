@@ -1,14 +1,14 @@
 """Read the records that jobs name; say why absent, damaged and swapped ones are not used."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from hitsr.base.errors import RecordError, SpecError
-from hitsr.base.files import visible
+from hitsr.base.files import sha256, visible
 from hitsr.plan.batches import LATENCY
 from hitsr.plan.failures import failures
 from hitsr.plan.jobs import Job, TimeGrowthJob, TimeJob, TrainJob, device_kind, read_job
@@ -144,11 +144,14 @@ def gather(plan: Plan) -> Results:
     )
 
 
-def gather_folder(folder: Path) -> Results:
-    """Read the records of every job whose file lies in a results folder such as results/demo."""
+def gather_folder(folder: Path, digest: Callable[[Path], str] = sha256) -> Results:
+    """Read the records of every job whose file lies in a results folder such as results/demo.
+
+    `digest` tells the SHA-256 of a file, for those that were hashed already.
+    """
     layout = Layout(folder)
     jobs, strays = _job_files(layout)
-    return replace(_read(layout, jobs), strays=(*strays, *_without_job(layout, jobs)))
+    return replace(_read(layout, jobs, digest), strays=(*strays, *_without_job(layout, jobs)))
 
 
 def _job_files(layout: Layout) -> tuple[list[Job], list[str]]:
@@ -186,7 +189,7 @@ def _but_for_device(job: Job) -> object:
     return job.output
 
 
-def _read(layout: Layout, jobs: Iterable[Job]) -> Results:
+def _read(layout: Layout, jobs: Iterable[Job], digest: Callable[[Path], str] = sha256) -> Results:
     found, missing = list[Result](), list[Job]()
     reasons: dict[Path, str] = {}
     for job in jobs:
@@ -200,7 +203,7 @@ def _read(layout: Layout, jobs: Iterable[Job]) -> Results:
                 missing.append(job)
                 reasons[job.output] = str(error)
     done = []
-    doubts = _doubts(layout, found)
+    doubts = _doubts(layout, found, digest)
     for result in found:
         output = result.job.output
         assert output is not None
@@ -232,14 +235,16 @@ def _result(layout: Layout, job: Job) -> Result:
     return Result(job, record, tuple(read_log(layout.training_log(job.name), record)))
 
 
-def _doubts(layout: Layout, found: Sequence[Result]) -> dict[Path | None, str]:
+def _doubts(
+    layout: Layout, found: Sequence[Result], digest: Callable[[Path], str]
+) -> dict[Path | None, str]:
     """By output: why a record is not used, although it can be read."""
     sets = {
         (record.subject, record.scale): record
         for _, record, _ in found
         if isinstance(record, DatasetRecord)
     }
-    changed = {job.output: replaced_files(layout, job, record) for job, record, _ in found}
+    changed = {job.output: replaced_files(layout, job, record, digest) for job, record, _ in found}
     trained = {
         job.name: None if changed[job.output] else record.weights_sha256
         for job, record, _ in found

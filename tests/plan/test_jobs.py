@@ -7,6 +7,7 @@ import pytest
 from hitsr.base.errors import SpecError
 from hitsr.plan.batches import CONFIG
 from hitsr.plan.jobs import TrainJob, read_job
+from hitsr.plan.planning import make_plan
 
 
 def test_a_job_is_what_its_file_says(planned, tmp_path: Path):
@@ -132,3 +133,27 @@ def test_gpus_that_are_asked_for_must_be_there(planned):
         SpecError, match=r"x2-s1: train\.gpus: 4 does not divide the recipe's parts, 6"
     ):
         training(planned, 4)
+
+
+def test_a_file_keeps_its_stamp_where_only_the_results_folder_has_another_name(
+    planned, tmp_path: Path
+):
+    def saved(changes: dict, results: Path) -> dict[str, int]:
+        """When the job files say that they were written."""
+        plan = make_plan(planned({"ablations": [], **changes}).config, {}, results)
+        files = {job: plan.layout.job(job.kind, job.name) for job in plan.jobs}
+        for job, file in files.items():
+            job.save(file)
+            assert job.is_saved(file)
+        return {f"{job.kind} {job.name}": at.stat().st_mtime_ns for job, at in files.items()}
+
+    before = saved({}, tmp_path / "first")
+    (tmp_path / "first").rename(tmp_path / "second")
+    assert saved({}, tmp_path / "second") == before
+    for changes, kind in (
+        ({"train.recipe.learning_rate": 2e-3}, "train"),
+        ({"data.root": "elsewhere"}, "prepare"),
+    ):
+        after = saved(changes, tmp_path / "second")
+        assert {name.split()[0] for name in before if before[name] != after[name]} >= {kind}
+    assert before["complexity hit_sir-x2"] == after["complexity hit_sir-x2"]

@@ -24,6 +24,9 @@ CONFIG_FILE, CONFIG, KNOWN_ABLATIONS, PLAN = _load()
 LAYOUT = PLAN.layout
 # Threads of one training, and of restoring and mapping; without training, all cores.
 THREADS = CONFIG.train.threads if CONFIG.train else workflow.cores
+# What their commands are told. Snakemake cuts {threads} down to the cores that it was given, and
+# another number changes low bits of weights; fewer cores only make them slower.
+TOLD_THREADS = str(CONFIG.train.threads) if CONFIG.train else "{threads}"
 
 # Places on each GPU, as the profile says; jobs count them, and their commands lease them.
 EACH = int(getattr(workflow.global_resources.get("places_per_gpu"), "value", 1))
@@ -179,6 +182,7 @@ onstart:
         raise WorkflowError(
             f"{LAYOUT.results}: another pipeline changed job files meanwhile; repeat the command"
         )
+    write_bytes(LAYOUT.config, CONFIG_FILE.read_bytes())
     # Jobs that a cluster runs may be on different machines, so each is left to its own process.
     write_wanted(LAYOUT.wanted, wanted() if workflow.local_exec else [])
     end_trainings_on(signal.SIGTERM)
@@ -215,6 +219,18 @@ def write_late_pages(failed):
             subprocess.run(["bash", "-c", job.shellcmd])
 
 
+def list_files():
+    """Write the manifest of all results; what the jobs made stands without it."""
+    try:
+        write_manifest(LAYOUT)
+    except OSError as error:
+        print(f"hitsr: {LAYOUT.manifest}: not written: {error}", file=sys.stderr)
+
+
+onsuccess:
+    list_files()
+
+
 onerror:
     failed = workflow.scheduler.failed
     if failed:  # not if a user stopped the pipeline
@@ -225,4 +241,5 @@ onerror:
         said = failure_lines(
             PLAN, [(job.name, job.log, job.output) for job in failed]
         )
+        list_files()
         print(*said, sep="\n", file=sys.stderr)

@@ -34,7 +34,7 @@ rule train:
         code=code_of("train"),
     shell:
         PATIENT
-        + "hitsr train --job {input.job:q} --threads {threads}"
+        + f"hitsr train --job {{input.job:q}} --threads {TOLD_THREADS}"
         + LEASED
         + TO_LOG_AND_SCREEN
 
@@ -54,7 +54,7 @@ rule restore:
         code=code_of("restore"),
         given=given("restore"),
     shell:
-        "hitsr restore --job {input.job:q} --threads {threads}"
+        f"hitsr restore --job {{input.job:q}} --threads {TOLD_THREADS}"
         + LEASED
         + ALONG
         + TO_LOG
@@ -88,7 +88,10 @@ rule lam:
         code=code_of("lam"),
         given=given("lam"),
     shell:
-        "hitsr lam --job {input.job:q} --threads {threads}" + LEASED + ALONG + TO_LOG
+        f"hitsr lam --job {{input.job:q}} --threads {TOLD_THREADS}"
+        + LEASED
+        + ALONG
+        + TO_LOG
 
 
 def mapped(wildcards):

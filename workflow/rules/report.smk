@@ -30,9 +30,7 @@ rule report:
         # Results that hitsr advises to delete are made anew, though the page is there.
         lost=LOST[LAYOUT.report / "index.html"],
     shell:
-        "hitsr report {CONFIG_FILE:q}"
-        + TO_LOG
-        + " && cat {log:q}"
+        "hitsr report {CONFIG_FILE:q}" + TO_LOG + " && cat {log:q}"
 
 
 def ablation_inputs(wildcards):
