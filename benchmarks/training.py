@@ -32,12 +32,11 @@ import hitsr
 from benchmarks.machine import Clock, machine, seconds
 from hitsr.base.seeds import derive
 from hitsr.data.patches import Patches
+from hitsr.records.checkpoint import Identity, folder_of
 from hitsr.runtime.memory import watching
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec
 from hitsr.training.checkpoints import (
-    Identity,
-    folder_of,
     last_checkpoint,
     save_checkpoint,
 )

@@ -7,28 +7,31 @@ from which its results can be written again: Snakemake deletes them if it was ki
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, StrictBool
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from hitsr.base.changes import flat
-from hitsr.base.errors import RecordError, SpecError
-from hitsr.base.files import sha256, sweep, sync_folder, visible, write_bytes
-from hitsr.base.reading import parse_json
-from hitsr.base.values import Value
-from hitsr.records import GateResult, Session
-from hitsr.specs.run import RunSpec
+from hitsr.base.errors import RecordError
+from hitsr.base.files import sha256, sweep, sync_folder, write_bytes
+from hitsr.records.checkpoint import (
+    CHECKPOINT_NAME,
+    KEY,
+    CheckpointHeader,
+    Identity,
+    Position,
+    newest_first,
+    read_header,
+    step_of,
+)
 
 KEPT = 2
-_NAME = re.compile(r"(\d+)-([0-9a-f]{16})\.safetensors")
 _LOG = "log"
 # What another hash in an Identity means.
 _HASHES = {
@@ -37,45 +40,6 @@ _HASHES = {
     "start_sha256": "other weights to start from",
     "job_hash": "other settings, such as `compile`",
 }
-_KEY = "hitsr"  # of the metadata: one, since safetensors writes several in random order
-
-
-class Identity(Value):
-    """What a training is of; a checkpoint of another one is never continued."""
-
-    job_hash: str
-    run: RunSpec
-    pictures: str  # hash of the training pictures' names and content
-    validation: str = ""  # likewise, of those that the log's PSNR is of
-    start_sha256: str | None = None  # of the file of weights that it starts from
-
-
-class Means(Value):
-    """With what steps were computed, as the record says it."""
-
-    settings: dict[str, str]
-    graph: StrictBool
-    no_graph: str | None
-
-
-class Position(Value):
-    """How far a training is, and what its log and record will say of the steps so far."""
-
-    step: PositiveInt
-    seconds: NonNegativeFloat
-    device_seconds: NonNegativeFloat
-    sessions: tuple[Session, ...]
-    skipped: tuple[PositiveInt, ...]
-    in_a_row: NonNegativeInt  # skipped steps at the end
-    gates: tuple[GateResult, ...]
-    losses: tuple[NonNegativeFloat, ...]  # of steps since the last line of the log
-    last_loss: NonNegativeFloat | None  # in that line
-    means: Means
-
-
-class _Metadata(Value):
-    identity: Identity
-    position: Position
 
 
 class Checkpoint(NamedTuple):
@@ -86,11 +50,6 @@ class Checkpoint(NamedTuple):
     tensors: Mapping[str, Tensor]
 
 
-def folder_of(training: Path) -> Path:
-    """Where a training in this folder keeps its checkpoints."""
-    return training / "checkpoints"
-
-
 def save_checkpoint(
     folder: Path, identity: Identity, checkpoint: Checkpoint, kept: int = KEPT
 ) -> None:
@@ -98,13 +57,13 @@ def save_checkpoint(
 
     Raises OSError, naming the file, if it cannot be written; older ones are then kept.
     """
-    metadata = _Metadata(identity=identity, position=checkpoint.position)
+    metadata = CheckpointHeader(identity=identity, position=checkpoint.position)
     tensors = {**checkpoint.tensors, _LOG: _as_tensor(checkpoint.log)}
-    content = save(tensors, {_KEY: metadata.model_dump_json()})
+    content = save(tensors, {KEY: metadata.model_dump_json()})
     digest = hashlib.sha256(content).hexdigest()[:16]
     write_bytes(folder / f"{checkpoint.position.step:08d}-{digest}.safetensors", content)
     sync_folder(folder.parent)  # which holds this one, perhaps since now
-    for path in _newest_first(folder)[kept:]:
+    for path in newest_first(folder)[kept:]:
         path.unlink(missing_ok=True)
 
 
@@ -116,7 +75,7 @@ def last_checkpoint(
     A damaged one is renamed, `tell` is told of it, and the one before is taken. If checkpoints are
     of another training, `tell` is told what differs, and they are put into a folder of their own.
     """
-    all_of_them = _newest_first(folder)
+    all_of_them = newest_first(folder)
     for path in all_of_them:
         try:
             found, checkpoint = _read(path)
@@ -147,36 +106,22 @@ def delete_damaged(folder: Path) -> None:
 
 def last_saved_step(folder: Path) -> int | None:
     """Step of the newest checkpoint in a folder; None if there is none."""
-    return next(map(_step_of, _newest_first(folder)), None)
-
-
-def _newest_first(folder: Path) -> list[Path]:
-    found = (path for path in visible(folder, "*.safetensors") if _NAME.fullmatch(path.name))
-    return sorted(found, key=_step_of, reverse=True)
-
-
-def _step_of(path: Path) -> int:
-    matched = _NAME.fullmatch(path.name)
-    assert matched
-    return int(matched[1])
+    return next(map(step_of, newest_first(folder)), None)
 
 
 def _read(path: Path) -> tuple[Identity, Checkpoint]:
     """A checkpoint and what it is of; RecordError if it is damaged or of another version."""
-    matched = _NAME.fullmatch(path.name)
+    matched = CHECKPOINT_NAME.fullmatch(path.name)
     assert matched
     if sha256(path)[:16] != matched[2]:
         raise RecordError(f"{path}: damaged checkpoint: its content has another hash than its name")
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = _Metadata.parse(parse_json((file.metadata() or {})[_KEY]), str(path))
-            # Copies: what is read from the file later would change or end with it.
-            names = file.keys()
-            tensors = {name: file.get_tensor(name).clone() for name in names}
-    except (SafetensorError, SpecError, ValueError, KeyError) as error:
-        raise RecordError(f"{path}: not a checkpoint of this version of hitsr ({error})") from None
+    header = read_header(path)
+    with safe_open(path, "pt") as file:
+        # Copies: what is read from the file later would change or end with it.
+        names = file.keys()
+        tensors = {name: file.get_tensor(name).clone() for name in names}
     log = tensors.pop(_LOG).numpy().tobytes()
-    return metadata.identity, Checkpoint(metadata.position, log, tensors)
+    return header.identity, Checkpoint(header.position, log, tensors)
 
 
 def _as_tensor(text: bytes) -> Tensor:

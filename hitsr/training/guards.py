@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 
 from hitsr.base.errors import HitsrError
+from hitsr.records.checkpoint import folder_of
 from hitsr.runtime.free_memory import is_out_of_memory
 from hitsr.specs.run import RunSpec
-from hitsr.training.checkpoints import folder_of, last_saved_step
+from hitsr.training.checkpoints import last_saved_step
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_int)

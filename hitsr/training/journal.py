@@ -14,10 +14,11 @@ from hitsr.base.errors import HitsrError
 from hitsr.base.files import naming
 from hitsr.data.patches import Patches
 from hitsr.records import GateResult, LogLine, Session
+from hitsr.records.checkpoint import Means, Position
 from hitsr.specs.config import OnMiss
 from hitsr.specs.recipe import Gate
 from hitsr.specs.run import RunSpec
-from hitsr.training.checkpoints import Checkpoint, Means, Position
+from hitsr.training.checkpoints import Checkpoint
 from hitsr.training.loss_scale import HALVINGS
 from hitsr.training.schedule import learning_rate
 from hitsr.training.tensorboard import Curves

@@ -22,6 +22,7 @@ from hitsr.data.patches import Patches
 from hitsr.models.checkpoints import metadata_of, save_weights
 from hitsr.plan.fingerprint import code_of
 from hitsr.records import BICUBIC_LR, LogLine, Session, TrainingRecord
+from hitsr.records.checkpoint import Identity, Means, folder_of
 from hitsr.records.provenance import provenance
 from hitsr.runtime.trials import chosen
 from hitsr.specs.config import Graph
@@ -30,10 +31,7 @@ from hitsr.specs.run import RunSpec
 from hitsr.training.checkpoints import (
     KEPT,
     Checkpoint,
-    Identity,
-    Means,
     delete_damaged,
-    folder_of,
     last_checkpoint,
     save_checkpoint,
     set_aside,

@@ -12,17 +12,14 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from hitsr.records.checkpoint import Identity, Means, Position, folder_of
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec
 from hitsr.specs.zoo import NETWORKS
 from hitsr.training.checkpoints import (
     KEPT,
     Checkpoint,
-    Identity,
-    Means,
-    Position,
     delete_damaged,
-    folder_of,
     last_checkpoint,
     save_checkpoint,
 )
