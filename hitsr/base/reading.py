@@ -32,18 +32,21 @@ def read_yaml(path: Path) -> Any:
     Raises SpecError with the file, the line and what to write instead if the file is missing or
     malformed, or could be misread.
     """
-    if path.suffix == ".json":
-        return read_json(path)
+    return read_json(path) if path.suffix == ".json" else parse_yaml(_text(path), str(path))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The plain data in YAML text; SpecError as `read_yaml`, which begins with `where`."""
     try:
-        return yaml.load(_text(path), _Loader)
+        return yaml.load(text, _Loader)
     except RecursionError:
-        raise SpecError(f"{path}: not YAML: {_TOO_DEEP}") from None
+        raise SpecError(f"{where}: not YAML: {_TOO_DEEP}") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f" (line {mark.line + 1})" if mark else ""
-        raise SpecError(f"{path}: not YAML: {error.problem}{line}") from None
+        raise SpecError(f"{where}: not YAML: {error.problem}{line}") from None
     except yaml.YAMLError as error:  # a character that no YAML file may hold
-        raise SpecError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+        raise SpecError(f"{where}: not YAML: {str(error).splitlines()[0]}") from None
 
 
 def read_json(path: Path) -> Any:

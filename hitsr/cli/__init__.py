@@ -21,6 +21,7 @@ from hitsr.cli import (
     exporting,
     keeping,
     networks,
+    outlook,
     pipeline,
     planning,
     reporting,
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 for verb in (
     planning.resolve,
+    outlook.plan,
     pipeline.prepare,
     pipeline.train,
     pipeline.restore,

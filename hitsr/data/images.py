@@ -109,6 +109,20 @@ def open_picture(data: bytes, where: str) -> Iterator[ImageFile.ImageFile]:
         raise DataError(f"{where}: truncated or damaged ({error}); fetch it again") from error
 
 
+def size_in_header(path: Path) -> tuple[int, int] | None:
+    """Width and height as a picture file's header has them; None if it cannot be read.
+
+    No samples are read, so a damaged picture is not noticed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            with Image.open(path) as image:
+                return image.size
+    except (OSError, Image.DecompressionBombError, *_DAMAGE):
+        return None
+
+
 def orientation_of(image: ImageFile.ImageFile) -> int:
     """The EXIF orientation of an opened file, 1 to 8; 1 if damaged EXIF gives none.
 

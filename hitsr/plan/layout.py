@@ -78,6 +78,9 @@ class Layout(NamedTuple):
     def config(self) -> Path:
         """A copy of the config that the last run of the pipeline was given."""
         return self.results / "config.yaml"
+    def rates(self) -> Path:
+        """Times of training steps that were measured to plan with (`plan.rates`)."""
+        return self.results / "rates"
 
     def weights(self, run: str) -> Path:
         return self.results / "weights" / run / "weights.safetensors"

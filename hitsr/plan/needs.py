@@ -19,6 +19,7 @@ from hitsr.plan.archives import dataset_of
 from hitsr.plan.jobs import Job, TrainJob, UsedDevice, device_kind
 from hitsr.plan.picture_sets import has_hr_pictures
 from hitsr.plan.subjects import find_weights, weight_names
+from hitsr.records.provenance import cpu_name
 from hitsr.specs.config import PHOTOGRAPHS, Config, Device, scaled_networks
 
 
@@ -209,3 +210,19 @@ def _offers(row: dict[str, str], dataset: str) -> bool:
     """Whether a source offers the HR pictures of a set; the note of a source may list sets."""
     listed = re.search(rf"\b{re.escape(dataset)}[,:]", row["note"]) is not None
     return listed or (row["name"].startswith(dataset) and "_LR_" not in row["name"])
+
+
+def model_of(device: UsedDevice) -> str:
+    """Model of a device, as records name it; HitsrError if torch does not find it.
+
+    Loads no torch: where a GPU is asked for, another process asks it.
+    """
+    if device_kind(device) != "cuda":
+        return cpu_name()
+    code = "import sys, torch; print(torch.cuda.get_device_name(sys.argv[1]))"
+    asked = subprocess.run(
+        [sys.executable, "-c", code, device], capture_output=True, text=True, encoding="utf-8"
+    )
+    if asked.returncode:
+        raise HitsrError(f"device {device!r}: {asked.stderr.strip().rpartition(chr(10))[2]}")
+    return asked.stdout.strip().rpartition("\n")[2]

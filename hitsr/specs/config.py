@@ -454,9 +454,13 @@ def find_config(given: Path) -> Path:
 def load_config(given: Path) -> Config:
     """Read and check a config, its runs included; SpecError names the key and the rule."""
     path = find_config(given)
-    config = Config.read(path)
+    return checked(Config.read(path), str(path))
+
+
+def checked(config: Config, where: str) -> Config:
+    """The config, whose runs are possible; SpecError, which begins with `where`, if not."""
     try:
         runs(config)
     except SpecError as error:
-        raise SpecError(f"{path}: {error}") from None
+        raise SpecError(f"{where}: {error}") from None
     return config
