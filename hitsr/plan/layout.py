@@ -78,6 +78,8 @@ class Layout(NamedTuple):
     def config(self) -> Path:
         """A copy of the config that the last run of the pipeline was given."""
         return self.results / "config.yaml"
+
+    @property
     def rates(self) -> Path:
         """Times of training steps that were measured to plan with (`plan.rates`)."""
         return self.results / "rates"

@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 from hitsr.base.errors import HitsrError
 from hitsr.base.files import write_text
-from hitsr.base.shipped import CHECKOUT
+from hitsr.base.shipped import SHIPPED
 
-_SNAKEFILE = CHECKOUT / "workflow/Snakefile"
+_SNAKEFILE = SHIPPED / "workflow/Snakefile"
 _STATE = Path(".snakemake")  # what Snakemake keeps of each file that it made
 # Snakemake compares the content of smaller inputs that have a newer time stamp.
 _COMPARED = 1_000_000  # bytes
