@@ -31,11 +31,11 @@ def check(arguments: Sequence[str]) -> None:
         sys.exit(f"hitsr: {error}")
 
 
-def config_file(files: Sequence[Path], values: Collection[str]) -> Path:
+def config_file(files: Sequence[Path | str], values: Collection[str]) -> Path:
     """The config that Snakemake is given; SpecError for several, and for `values` of --config."""
     if len(files) > 1 or values:
         raise SpecError(
             "settings come from one config file: copy one in configs/, change it, and pass it with "
             "--configfile FILE, after the targets; leave out --config and other files"
         )
-    return files[0] if files else find_config(Path(DEFAULT))
+    return Path(files[0]) if files else find_config(Path(DEFAULT))

@@ -14,12 +14,17 @@ def _load():
     try:
         file = config_file(workflow.configfiles, workflow.config_settings.config)
         loaded, known = load_config(file), read_ablations()
+        # A workflow that uses this one as a module could pass anything.
+        if config and config != load_configfile(file):
+            raise SpecError(
+                f"{file}: a workflow that uses hitsr's as a module gives it other settings; name "
+                "the file there with `configfile:`, and pass all of it: `config: config`"
+            )
         return file, loaded, known, make_plan(loaded, known)
     except HitsrError as error:
         sys.exit(f"hitsr: {error}")
 
 
-# The file is used in commands, not in params, so that moving it reruns nothing.
 CONFIG_FILE, CONFIG, KNOWN_ABLATIONS, PLAN = _load()
 LAYOUT = PLAN.layout
 # Threads of one training, and of restoring and mapping; without training, all cores.
@@ -30,9 +35,9 @@ TOLD_THREADS = str(CONFIG.train.threads) if CONFIG.train else "{threads}"
 
 # Places on each GPU, as the profile says; jobs count them, and their commands lease them.
 EACH = int(getattr(workflow.global_resources.get("places_per_gpu"), "value", 1))
-LEASED = " --lease {resources.gpu_places}/{EACH}"
+LEASED = " --lease {params.lease}"
 # The end of a command that also does similar jobs ahead of their turn.
-ALONG = " --along {LAYOUT.wanted:q}"
+ALONG = " --along {params.wanted:q}"
 # A shell that was asked to end waits until its command has ended, which saves itself meanwhile.
 # What shows and keeps the command's words ends with them.
 PATIENT, DEAF = (f"trap {what} HUP INT TERM USR1; " for what in (":", "''"))
@@ -43,6 +48,7 @@ FAILED = (
     f'[ $status = 0 ] || echo "{MARK}$status" >> {{log:q}}; '
 )
 TO_LOG = f" > {{log:q}} 2>&1 || {FAILED} tail -n 20 {{log:q}} >&2; exit $status; }}}}"
+TO_LOG_THEN_SCREEN = f"{TO_LOG} && cat {{log:q}}"
 TO_LOG_AND_SCREEN = (
     f" 2>&1 | ({DEAF} exec tee {{log:q}}) || {FAILED} exit $status; }}}}"
 )
@@ -72,6 +78,11 @@ wildcard_constraints:
 MADE = {job.output for job in PLAN.jobs} | {
     LAYOUT.weights(job.name) for job in PLAN.jobs if job.kind == "train"
 }
+
+
+def own_environment(wildcards):
+    """No conda environment for a job but Snakemake's own: hitsr plans it there, and so does it."""
+    return None
 
 
 def outputs(jobs):
@@ -129,6 +140,72 @@ def processes(wildcards):
 def shared_by(wildcards):
     """How many GPUs share a training."""
     return gpus("train")(wildcards) * processes(wildcards)
+
+
+def lease(wildcards, resources):
+    """Places of a job on GPUs, and of each GPU; no other profile reruns what asks for resources."""
+    return f"{resources.gpu_places}/{EACH}"
+
+
+def batches(*kinds):
+    """Yield (rule name, verb, jobs) for each batch of these kinds of jobs."""
+    for name, jobs in cost_batches(PLAN.jobs).items():
+        if jobs[0].kind in kinds:
+            yield rule_name(name), jobs[0].kind.replace("_", "-"), jobs
+
+
+def batch_inputs(jobs):
+    """Input function of a batch: its job files, and the files that the jobs read."""
+
+    def inputs(wildcards):
+        found = [inputs_of(job) for job in jobs]
+        read = [path for each in found for role, path in each.items() if role != "job"]
+        return {"jobs": [each["job"] for each in found], "read": sorted({*read})}
+
+    return inputs
+
+
+def job_flags(wildcards, input):
+    return [word for file in input.jobs for word in ("--job", file)]
+
+
+def mapped(wildcards):
+    """Records of all attribution maps of a set at a scale."""
+    cell = (wildcards.dataset, wildcards.scale)
+    found = [
+        job
+        for job in PLAN.jobs
+        if isinstance(job, MapJob)
+        and (file_name(job.dataset), str(job.subject.scale)) == cell
+    ]
+    if not found:
+        raise WorkflowError(
+            f"{CONFIG.name}: no maps of {wildcards.dataset} at x{wildcards.scale}; "
+            "add both in the config's `lam`"
+        )
+    return outputs(found)
+
+
+TEMPLATES = [sha256(path) for path in visible(REPORTS, "**/*") if path.is_file()]
+REPORT_PAGE = LAYOUT.report / "index.html"
+ABLATION_PAGE = LAYOUT.ablation_page("{name}")
+PAGE_RULES = ("report", "ablation_page")
+# Of each page, a text that changes when results that it shows were deleted.
+LOST = {
+    page: lost(LAYOUT, page, shown) if workflow.is_main_process else ""
+    for page, shown in (
+        (REPORT_PAGE, PLAN.reported),
+        *((LAYOUT.ablation_page(name), PLAN.asked_by(name)) for name in PLAN.ablations),
+    )
+}
+
+
+def ablation_inputs(wildcards):
+    """Inputs of an ablation's page; an impossible ablation is an error that says why."""
+    name = wildcards.name
+    if name in PLAN.impossible:
+        raise WorkflowError(PLAN.impossible[name])
+    return outputs(PLAN.asked_by(name))
 
 
 def needed_jobs(rule):

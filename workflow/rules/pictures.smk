@@ -10,6 +10,8 @@ rule prepare:
         LAYOUT.log("prepare", "{name}"),
     priority: 10  # missing pictures should fail early
     localrule: True
+    conda:
+        own_environment
     threads: workflow.cores
     params:
         code=code_of("prepare"),
@@ -26,12 +28,15 @@ rule train:
         LAYOUT.training_log("{name}"),
     log:
         LAYOUT.log("train", "{name}"),
+    conda:
+        own_environment
     threads: lambda wildcards: max(THREADS, processes(wildcards))
     resources:
         gpu=shared_by,
         gpu_places=lambda wildcards: IS_HERE * EACH * shared_by(wildcards),
     params:
         code=code_of("train"),
+        lease=lease,
     shell:
         PATIENT
         + f"hitsr train --job {{input.job:q}} --threads {TOLD_THREADS}"
@@ -46,13 +51,17 @@ rule restore:
         directory(LAYOUT.output("restore", "{name}")),
     log:
         LAYOUT.log("restore", "{name}"),
+    conda:
+        own_environment
     threads: THREADS
     resources:
         gpu=gpus("restore"),
         gpu_places=place("restore"),
     params:
         code=code_of("restore"),
+        lease=lease,
         given=given("restore"),
+        wanted=LAYOUT.wanted,
     shell:
         f"hitsr restore --job {{input.job:q}} --threads {TOLD_THREADS}"
         + LEASED
@@ -67,6 +76,8 @@ rule quality:
         LAYOUT.output("quality", "{name}"),
     log:
         LAYOUT.log("quality", "{name}"),
+    conda:
+        own_environment
     params:
         code=code_of("quality"),
     shell:
@@ -80,35 +91,22 @@ rule lam:
         LAYOUT.output("lam", "{name}"),
     log:
         LAYOUT.log("lam", "{name}"),
+    conda:
+        own_environment
     threads: THREADS
     resources:
         gpu=gpus("lam"),
         gpu_places=place("lam"),
     params:
         code=code_of("lam"),
+        lease=lease,
         given=given("lam"),
+        wanted=LAYOUT.wanted,
     shell:
         f"hitsr lam --job {{input.job:q}} --threads {TOLD_THREADS}"
         + LEASED
         + ALONG
         + TO_LOG
-
-
-def mapped(wildcards):
-    """Records of all attribution maps of a set at a scale."""
-    cell = (wildcards.dataset, wildcards.scale)
-    found = [
-        job
-        for job in PLAN.jobs
-        if isinstance(job, MapJob)
-        and (file_name(job.dataset), str(job.subject.scale)) == cell
-    ]
-    if not found:
-        raise WorkflowError(
-            f"{CONFIG.name}: no maps of {wildcards.dataset} at x{wildcards.scale}; "
-            "add both in the config's `lam`"
-        )
-    return outputs(found)
 
 
 rule lam_sheet:
@@ -119,6 +117,8 @@ rule lam_sheet:
     log:
         LAYOUT.log("lam", "{dataset}-x{scale}.sheet"),
     localrule: True
+    conda:
+        own_environment
     params:
         code=code_of("lam_sheet"),
     shell:

@@ -1,44 +1,28 @@
 # Write the page of a config, and pages of single ablations, from records.
 
-TEMPLATES = [sha256(path) for path in visible(REPORTS, "**/*") if path.is_file()]
-ABLATION_PAGE = LAYOUT.ablation_page("{name}")
-PAGE_RULES = ("report", "ablation_page")
-# Of each page, a text that changes when results that it shows were deleted.
-LOST = {
-    page: lost(LAYOUT, page, shown) if workflow.is_main_process else ""
-    for page, shown in (
-        (LAYOUT.report / "index.html", PLAN.reported),
-        *((LAYOUT.ablation_page(name), PLAN.asked_by(name)) for name in PLAN.ablations),
-    )
-}
-
 
 rule report:
     input:
         lambda wildcards: outputs(PLAN.reported),
     output:
-        LAYOUT.report / "index.html",
+        REPORT_PAGE,
     log:
         LAYOUT.log("report", "index"),
     localrule: True
+    conda:
+        own_environment
     params:
         # The page shows values of the config, so a changed config rewrites it.
         config=CONFIG.hash,
+        # A function of the input, so that moving the file reruns nothing.
+        config_file=lambda wildcards, input: CONFIG_FILE,
         ablations=[KNOWN_ABLATIONS[name].hash for name in CONFIG.ablations],
         code=code_of("report"),
         templates=TEMPLATES,
         # Results that hitsr advises to delete are made anew, though the page is there.
-        lost=LOST[LAYOUT.report / "index.html"],
+        lost=LOST[REPORT_PAGE],
     shell:
-        "hitsr report {CONFIG_FILE:q}" + TO_LOG + " && cat {log:q}"
-
-
-def ablation_inputs(wildcards):
-    """Inputs of an ablation's page; an impossible ablation is an error that says why."""
-    name = wildcards.name
-    if name in PLAN.impossible:
-        raise WorkflowError(PLAN.impossible[name])
-    return outputs(PLAN.asked_by(name))
+        "hitsr report {params.config_file:q}" + TO_LOG_THEN_SCREEN
 
 
 rule ablation_page:
@@ -49,15 +33,19 @@ rule ablation_page:
     log:
         LAYOUT.log("report", "{name}"),
     localrule: True
+    conda:
+        own_environment
     params:
         config=CONFIG.hash,
+        # A function of the input, so that moving the file reruns nothing.
+        config_file=lambda wildcards, input: CONFIG_FILE,
         ablation=lambda wildcards: KNOWN_ABLATIONS[wildcards.name].hash,
         code=code_of("report"),
         templates=TEMPLATES,
         lost=lambda wildcards: LOST[LAYOUT.ablation_page(wildcards.name)],
     shell:
-        "hitsr report {CONFIG_FILE:q}"
-        " --only {wildcards.name:q}" + TO_LOG + " && cat {log:q}"
+        "hitsr report {params.config_file:q} --only {wildcards.name:q}"
+        + TO_LOG_THEN_SCREEN
 
 
 # `snakemake ablation_<name>`, for every file of ablations/, runs its jobs and writes its page.
