@@ -33,8 +33,8 @@ THREADS = CONFIG.train.threads if CONFIG.train else workflow.cores
 # another number changes low bits of weights; fewer cores only make them slower.
 TOLD_THREADS = str(CONFIG.train.threads) if CONFIG.train else "{threads}"
 
-# Places on each GPU, as the profile says; jobs count them, and their commands lease them.
-EACH = int(getattr(workflow.global_resources.get("places_per_gpu"), "value", 1))
+# Places on each GPU, as the profile says, else 1; jobs count them, and their commands lease them.
+EACH = int(getattr(workflow.global_resources.get("places_per_gpu"), "value", 0) or 1)
 LEASED = " --lease {params.lease}"
 # The end of a command that also does similar jobs ahead of their turn.
 ALONG = " --along {params.wanted:q}"
