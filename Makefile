@@ -26,6 +26,7 @@ lint: setup
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check Snakefile workflow
 	$(RUN) mypy
+	$(RUN) snakemake --lint
 
 latency: setup ## x2, x3, x4 in the formulations of CONFIG, then the report anew
 	@$(RUN) snakemake latency_all --configfile "$$CONFIG" || status=1; \
