@@ -27,6 +27,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import psutil
 import torch
 import typer
 import yaml
@@ -132,7 +133,8 @@ class Run(NamedTuple):
     processes: int
     with_torch: int
     with_gpu: int
-    driver_mb: float  # largest memory of Snakemake's own process
+    driver: float  # processor time of Snakemake's own process
+    driver_mb: float  # its memory, at most
 
     @property
     def overhead(self) -> float:
@@ -140,11 +142,11 @@ class Run(NamedTuple):
         return 1 - self.work / self.total
 
 
-class DryRun(NamedTuple):
-    """A run of `snakemake -n`."""
+class Driver(NamedTuple):
+    """Snakemake's own process."""
 
-    seconds: float  # processor time
-    memory_mb: float  # at most
+    seconds: float = 0.0  # processor time
+    memory_mb: float = 0.0  # at most
 
 
 class Starts(NamedTuple):
@@ -211,24 +213,42 @@ def _run(folder: Path, arguments: Sequence[str], clock: Clock, **more: str) -> R
     (tools / "hitsr").write_text(verb, encoding="utf-8")
     (tools / "hitsr").chmod(0o755)
     paths = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
-    start, memory = _now(clock), 0.0
+    start = _now(clock)
+    driver = _snakemake(folder, arguments, {"PATH": paths, **more})
+    total = _now(clock) - start
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return _summed([Started(**json.loads(line)) for line in lines], total, clock, driver)
+
+
+def _snakemake(folder: Path, arguments: Sequence[str], environment: dict[str, str]) -> Driver:
+    """Run Snakemake, which ends this program if it fails."""
+    seen = Driver()
     with TemporaryFile() as said:
         driver = subprocess.Popen(
-            ["snakemake", *arguments], cwd=folder, stdout=said, stderr=said,
-            env={**os.environ, "PATH": paths, **more},
+            [Path(sys.executable).parent / "snakemake", *arguments],
+            cwd=folder, stdout=said, stderr=said, env={**os.environ, **environment},
         )  # fmt: skip
         while driver.poll() is None:
-            memory = max(memory, _memory_mb(driver.pid))
-            time.sleep(0.2)
+            seen = _look(driver.pid) or seen
+            time.sleep(0.05)
         if driver.returncode:
             said.seek(0)
             sys.exit(said.read().decode(errors="replace"))
-    total = _now(clock) - start
-    lines = log.read_text(encoding="utf-8").splitlines()
-    return _summed([Started(**json.loads(line)) for line in lines], total, clock, memory)
+    return seen
 
 
-def _summed(processes: Sequence[Started], total: float, clock: Clock, memory_mb: float) -> Run:
+def _look(process: int) -> Driver | None:
+    """What a process has taken so far; None if it has ended."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+        user, system, *_ = psutil.Process(process).cpu_times()
+    except (OSError, psutil.Error):
+        return None
+    found = re.search(r"^VmHWM:\s*(\d+) kB", status, re.M)
+    return Driver(user + system, int(found[1]) / 1000) if found else None
+
+
+def _summed(processes: Sequence[Started], total: float, clock: Clock, driver: Driver) -> Run:
     starts = [span for each in processes for span in each.starts.values()]
     if clock is Clock.wall:
         started = sum(end - begin for begin, end, _ in starts)
@@ -243,7 +263,7 @@ def _summed(processes: Sequence[Started], total: float, clock: Clock, memory_mb:
         len(processes),
         sum("torch" in each.starts for each in processes),
         sum("gpu" in each.starts for each in processes),
-        memory_mb,
+        *driver,
     )
 
 
@@ -256,28 +276,13 @@ def covered(spans: Iterable[tuple[float, float]]) -> float:
     return found
 
 
-def _memory_mb(process: int) -> float:
-    """The largest resident set that a process has had; 0 once it has ended."""
-    try:
-        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
-    except OSError:
-        return 0.0
-    found = re.search(r"^VmHWM:\s*(\d+) kB", status, re.M)
-    return int(found[1]) / 1000 if found else 0.0
-
-
-def dry_run(file: Path) -> DryRun:
+def dry_run(file: Path) -> Driver:
     """Take the time of `snakemake -n` for the report of a config."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         _copy(folder)
         shutil.copy(file, folder / "config.yaml")
-        command = [Path(sys.executable).parent / "snakemake", "-n", "--configfile", "config.yaml"]
-        driver = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
-        _, status, used = os.wait4(driver.pid, 0)
-        if status:
-            sys.exit(f"snakemake -n --configfile {file}: ended with status {status}")
-    return DryRun(used.ru_utime + used.ru_stime, used.ru_maxrss / 1000)
+        return _snakemake(folder, ["-n", "--configfile", "config.yaml"], {})
 
 
 def _now(clock: Clock) -> float:
@@ -345,9 +350,9 @@ def _table(runs: Mapping[str, Sequence[Run]], what: str) -> Iterator[str]:
     yield ""
     yield (
         "| run | overhead | middle half | all, s | work, s | starts, s | processes | with torch | "
-        "with a GPU | Snakemake, MB |"
+        "with a GPU | Snakemake, processor s | MB |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for way, found in shown.items():
         low, high = quartiles([run.overhead for run in found])
         overhead = median(run.overhead for run in found)

@@ -12,7 +12,7 @@ import typer
 from hitsr.base.errors import HitsrError
 from hitsr.base.writers import sole_writer
 from hitsr.cli.options import say, to_json
-from hitsr.cli.sharing import do_ahead
+from hitsr.cli.sharing import do_ahead, do_others_meanwhile
 from hitsr.plan.ahead import is_of_this_run
 from hitsr.plan.batches import CostJob
 from hitsr.plan.kept import forget_kept, is_kept, kept_file
@@ -54,6 +54,8 @@ def measure(
                     outcome.save(kept_file(waiting[name]))
 
     output = jobs[0].output if resumes else None
+    if output and not threads:
+        do_others_meanwhile(jobs, ahead, along)
     with _alone(output), _timing_alone(output if threads else None):
         if resumes:
             records = _left(jobs, kind, threads, along)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from hitsr.base.writers import sole_writer
+from hitsr.base.writers import has_user, sole_writer
 from hitsr.cli.options import say
 from hitsr.plan.ahead import ready
 from hitsr.plan.batches import CostJob
@@ -22,7 +22,8 @@ def make_folder(job: F, work: Callable[[F], None], along: Path | None) -> None:
     """Do a job whose result is a folder, unless it was done ahead; then publish the folder.
 
     `work` writes into the folder of its job's output, and may find files there that it wrote
-    before it was killed. Others of the list `along` are done ahead.
+    before it was killed. Others of the list `along` are done ahead; while another process does this
+    job ahead of its turn, before it.
     """
 
     def make(jobs: Sequence[F]) -> None:
@@ -30,6 +31,7 @@ def make_folder(job: F, work: Callable[[F], None], along: Path | None) -> None:
         work(begin(each))
         finish(each)
 
+    do_others_meanwhile([job], make, along)
     with sole_writer(result_of(job), say):
         if is_kept(job):
             say(f"{job.name}: was done ahead of its turn; the result is taken")
@@ -37,6 +39,17 @@ def make_folder(job: F, work: Callable[[F], None], along: Path | None) -> None:
             make([job])
             do_ahead([job], make, along)
         publish_kept([job])
+
+
+def do_others_meanwhile(
+    jobs: Sequence[J], work: Callable[[Sequence[J]], None], along: Path | None
+) -> None:
+    """While another process does these jobs ahead of their turn, do what is ready besides.
+
+    The device of this process would idle if it only waited.
+    """
+    if has_user(result_of(jobs[0])):
+        do_ahead(jobs, work, along)
 
 
 def do_ahead(jobs: Sequence[J], work: Callable[[Sequence[J]], None], along: Path | None) -> None:

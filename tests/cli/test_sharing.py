@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from hitsr.base.files import sha256
+from hitsr.base.writers import sole_writer
 from hitsr.data.images import write_png
 from hitsr.models.backbone import create
 from hitsr.plan.ahead import Wanted, sort_of, write_wanted
 from hitsr.plan.batches import cost_batches
 from hitsr.plan.jobs import Job
-from hitsr.plan.kept import is_kept, kept_file
+from hitsr.plan.kept import is_kept, kept_file, result_of
 from hitsr.plan.planning import Plan, make_plan
 from hitsr.records import ComplexityRecord, LatencyRecord
 from hitsr.specs.config import Config
@@ -136,6 +137,19 @@ def test_what_is_ready_is_done_ahead_and_taken_in_its_turn_without_torch(
     ahead = contents(folder)
     assert "with torch" in done(plan, second)  # as alone
     assert contents(folder) == ahead != {}
+
+
+def test_a_process_whose_job_another_does_ahead_does_others_meanwhile(plan: Plan) -> None:
+    first, second = of_kind(plan, "restore")
+    want(plan, [first], [second])
+    with sole_writer(result_of(first), None):
+        process = start(plan, first, along=True)
+        wait_until(lambda: is_kept(second) or process.poll() is not None)
+        assert process.poll() is None
+        assert not is_kept(first)
+    assert "exit status 0" in said(process)
+    assert first.output
+    assert first.output.exists()
 
 
 def test_a_control_needs_no_torch(plan: Plan) -> None:
