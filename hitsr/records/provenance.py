@@ -25,6 +25,7 @@ def provenance(device: str, seconds: float, seed: int | None = None) -> Provenan
         versions=versions(),
         device=device,
         device_name=_device_name(device),
+        device_uuid=_device_uuid(device),
         threads=_threads(),
         command=_command(sys.argv),
         seed=seed,
@@ -79,6 +80,15 @@ def _device_name(device: str) -> str:
 
         return torch.cuda.get_device_name(device)
     return cpu_name()
+
+
+def _device_uuid(device: str) -> str | None:
+    """What tells a GPU from others of its model; None for other devices."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return str(torch.cuda.get_device_properties(device).uuid)
 
 
 def cpu_name() -> str:

@@ -24,6 +24,7 @@ class Provenance(Value):
     versions: dict[str, str]  # package -> version; python among them
     device: str  # "cpu", "cuda:0"
     device_name: str
+    device_uuid: str | None = None  # of a GPU, without "GPU-"
     threads: PositiveInt
     command: str
     seed: int | None = None

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,6 +22,16 @@ def test_states_code_machine_and_cost(monkeypatch: pytest.MonkeyPatch):
         facts.versions["torch"] == torch.__version__.partition("+")[0] or "+" in torch.__version__
     )
     assert facts.device_name
+
+
+def test_a_gpu_is_told_from_others_of_its_model(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a GPU")
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid=f"of {device}")
+    )
+    facts = provenance("cuda:1", 0)
+    assert (facts.device_name, facts.device_uuid) == ("a GPU", "of cuda:1")
+    assert provenance("cpu", 0).device_uuid is None
 
 
 def _git(folder: Path, *arguments: str) -> None:

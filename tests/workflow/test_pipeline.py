@@ -187,14 +187,14 @@ def test_jobs_hold_a_gpu_exactly_where_they_use_one(copy: Path, device: str) -> 
     config.write_text(yaml.safe_dump({**TINY, **changes, "name": "devices"}))
     told = snakemake(copy, "-n", "--quiet", "host", "--configfile", str(config))
     held = {
-        (re.sub(r"_x2.*|_hit.*", "", rule), "name=bicubic" in job or "name=hr" in job, int(gpus))
+        (re.sub(r"_x2.*|_hit.*", "", rule), "name=bicubic" in job or "name=hr" in job, *counts)
         for job in told.stdout.split("\n[")
-        for rule, gpus in re.findall(r"rule (\w+):.*gpu=(\d)", job, re.DOTALL)
+        for rule, *counts in re.findall(r"rule (\w+):.*gpu=(\d), gpu_places=(\d)", job, re.DOTALL)
     }
-    used = int(device != "cpu")
+    used = ["0", "0"] if device == "cpu" else ["1", "1"]
     assert held == {
-        ("restore", True, 0),  # a control: no network makes its pictures
-        *((kind, False, used) for kind in ("train", "restore", "lam", "latency")),
+        ("restore", True, "0", "0"),  # a control: no network makes its pictures
+        *((kind, False, *used) for kind in ("train", "restore", "lam", "latency")),
     }
 
 
@@ -209,6 +209,8 @@ def test_a_training_holds_the_gpus_and_cores_that_share_it(copy: Path) -> None:
         told = snakemake(copy, *words, "--resources", f"gpu={limit}").stdout
         (job,) = (each for each in told.split("\n[") if "rule train:" in each)
         assert re.findall(r"threads: (\d)|gpu=(\d)", job) == [("2", ""), ("", f"{min(2, limit)}")]
+        assert "gpu_places=2" in job
+        assert "priority: 5" in job  # short trainings go first
 
 
 def test_ablation_that_the_config_cannot_have_says_why(copy: Path) -> None:

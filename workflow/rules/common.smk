@@ -33,6 +33,10 @@ THREADS = CONFIG.train.threads if CONFIG.train else workflow.cores
 # another number changes low bits of weights; fewer cores only make them slower.
 TOLD_THREADS = str(CONFIG.train.threads) if CONFIG.train else "{threads}"
 
+# Trainings of minutes go first, so that one process makes the pictures of all. Scores of trainings
+# of hours should not wait for the last of them.
+STEPS = [job.run.recipe.steps for job in PLAN.jobs if job.kind == "train"]
+TRAIN_FIRST = 5 if max(STEPS, default=0) <= 2000 else 0
 # Places on each GPU, as the profile says, else 1; jobs count them, and their commands lease them.
 EACH = int(getattr(workflow.global_resources.get("places_per_gpu"), "value", 0) or 1)
 LEASED = " --lease {params.lease}"

@@ -30,6 +30,7 @@ rule train:
         LAYOUT.log("train", "{name}"),
     conda:
         own_environment
+    priority: TRAIN_FIRST
     threads: lambda wildcards: max(THREADS, processes(wildcards))
     resources:
         gpu=shared_by,
