@@ -26,6 +26,7 @@ from hitsr.training.journal import Circumstances
 from hitsr.training.kernels import autocast_of
 from hitsr.training.processes import ALONE, Processes, is_member, joined
 from hitsr.training.recomputed import recompute_activations
+from hitsr.training.requeueing import requeued
 from hitsr.training.spawning import is_started_here, run_together, under_parent
 from hitsr.training.stopping import ending_early
 from hitsr.training.tensorboard import check_tensorboard
@@ -48,12 +49,13 @@ def train(job: TrainJob, threads: int) -> TrainingRecord | None:
         return _train_as_member(job, job.output.parent, threads)
     device = pick_device(job.device)
     count = job.processes(device.type, torch.cuda.device_count())
-    with sole_writer(job.output.parent, say) as has_waited:
+    out = job.output.parent
+    with requeued(out, say), sole_writer(out, say) as has_waited:
         if has_waited and (record := _trained_meanwhile(job, job.output)):
             say(f"{job.output}: the other process trained this run; its results are kept")
             return record
         if count == 1:
-            return _train(job, job.output.parent, device, threads, ALONE)
+            return _train(job, out, device, threads, ALONE)
         check_precision(job.run.recipe.precision, device)
         _run_members(job, count, threads)
         return TrainingRecord.load(job.output)
