@@ -1,12 +1,14 @@
 """The one config of a run of Snakemake, checked before Snakemake reads it.
 
 Snakemake reads configs by a loader of its own, before the Snakefile, and prints a traceback for
-what it cannot read. The profile in workflow/profiles is loaded earlier still, and calls `check`.
+what it cannot read. Profiles in workflow/profiles are loaded earlier still, and call `check`.
 """
 
+import hashlib
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from hitsr.base.errors import HitsrError, SpecError
@@ -17,18 +19,49 @@ DEFAULT = "demo"
 
 def check(arguments: Sequence[str]) -> None:
     """End the process with a sentence if Snakemake's arguments name several or invalid configs."""
-    parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument(
-        "--configfile", "--configfiles", type=Path, nargs="*", action="extend", default=[]
-    )
-    parser.add_argument("--config", "-C", nargs="*", action="extend", default=[])
-    given, _ = parser.parse_known_args(arguments)
+    given = _given(arguments)
     try:
         file = config_file(given.configfile, given.config)
         if given.configfile:  # otherwise the Snakefile reads the default, and Snakemake nothing
             load_config(file)
     except HitsrError as error:
         sys.exit(f"hitsr: {error}")
+
+
+def job_prefix(arguments: Sequence[str]) -> str:
+    """How names of a cluster's jobs begin, one for each results folder: "hitsr_1f0a93bc".
+
+    By it `plan.queued` finds what an earlier pipeline has left. The arguments are checked.
+    """
+    given = _given(arguments)
+    name = load_config(config_file(given.configfile, given.config)).name
+    return f"hitsr_{hashlib.sha256(str(Path.cwd() / name).encode()).hexdigest()[:8]}"
+
+
+def _given(arguments: Sequence[str]) -> Namespace:
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(
+        "--configfile", "--configfiles", type=Path, nargs="*", action="extend", default=[]
+    )
+    parser.add_argument("--config", "-C", nargs="*", action="extend", default=[])
+    return parser.parse_known_args(arguments)[0]
+
+
+def share_disk(executor: str) -> None:
+    """Let an executor of Snakemake, such as "aws-batch", work in a folder that all machines see.
+
+    Those of clouds say of themselves that machines share no disk: Snakemake would then copy files
+    to a store and back, which it knows of, while records and pictures are found by their paths.
+    Ends the process with a sentence if the executor is not installed.
+    """
+    package = f"snakemake-executor-plugin-{executor}"
+    try:
+        settings = import_module(package.replace("-", "_")).common_settings
+    except ModuleNotFoundError:
+        sys.exit(f"hitsr: executor {executor}: is not installed; `pip install {package}`")
+    settings.implies_no_shared_fs = False
+    settings.job_deploy_sources = False  # the folder holds them
+    settings.auto_deploy_default_storage_provider = False
 
 
 def config_file(files: Sequence[Path | str], values: Collection[str]) -> Path:

@@ -83,6 +83,25 @@ def missing_gpus(jobs: Iterable[Job]) -> str | None:
     return "\n".join(reasons) or None
 
 
+def left_to_this_machine(config: Config) -> str | None:
+    """A message about what `auto` would ask this machine, where jobs run on others; None without.
+
+    Each of them would find devices of its own, and so other jobs than the pipeline has planned.
+    """
+    used = {
+        "train.device": config.train.device if config.train else None,
+        "train.gpus": config.train.gpus if config.train else None,
+        "efficiency.latency.device": config.efficiency.latency.device,
+    }
+    left = [name for name, value in used.items() if value == "auto"]
+    if not left:
+        return None
+    return (
+        f"{config.name}: {', '.join(left)}: auto stands for what this machine has, but jobs run on "
+        "others: name the device of their machines, cuda or cpu, and a number of gpus"
+    )
+
+
 def _ask_torch(name: Device) -> _Found:
     """What another process picks by this name."""
     code = "\n".join(

@@ -1,9 +1,10 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from hitsr.base.errors import SpecError
-from hitsr.plan.command_line import check, config_file
+from hitsr.plan.command_line import check, config_file, job_prefix, share_disk
 from hitsr.specs.config import load_config
 
 ROOT = Path(__file__).parents[2]
@@ -60,3 +61,20 @@ def test_without_a_config_it_is_the_demo_here_else_hitsr_s(
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "demo.yaml").touch()
     assert config_file([], {}) == tmp_path / "configs" / "demo.yaml"
+
+
+def test_jobs_of_each_results_folder_have_names_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lite = str(ROOT / "configs" / "lite.yaml")
+    here = job_prefix(["--configfile", DEMO])
+    assert re.fullmatch(r"hitsr_[0-9a-f]{8}", here)
+    assert job_prefix(["-n", f"--configfile={DEMO}"]) == here
+    assert job_prefix(["--configfile", lite]) != here
+    monkeypatch.chdir(tmp_path)
+    assert job_prefix(["--configfile", DEMO]) != here
+
+
+def test_an_executor_that_is_missing_is_told() -> None:
+    with pytest.raises(SystemExit, match=r"hitsr: executor no-such: .*-executor-plugin-no-such`"):
+        share_disk("no-such")

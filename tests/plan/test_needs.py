@@ -12,6 +12,7 @@ from hitsr.plan import needs
 from hitsr.plan.needs import (
     available_device,
     available_gpus,
+    left_to_this_machine,
     missing_data,
     missing_devices,
     missing_gpus,
@@ -191,3 +192,14 @@ def test_devices_that_are_missing_are_told_before_any_is_used() -> None:
 def test_the_cpu_is_never_missing_and_torch_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(needs.subprocess, "run", None)
     assert missing_devices(["cpu", "cpu"]) is None
+
+
+def test_auto_is_told_where_jobs_run_on_other_machines() -> None:
+    config = load_config(ROOT / "configs" / "demo.yaml")
+    told = left_to_this_machine(config) or ""
+    assert told.startswith("demo: train.device, efficiency.latency.device: auto stands for what")
+    train = config.train and config.train.model_copy(update={"device": "cuda", "gpus": 2})
+    latency = config.efficiency.latency.model_copy(update={"device": "cuda"})
+    efficiency = config.efficiency.model_copy(update={"latency": latency})
+    named = config.model_copy(update={"train": train, "efficiency": efficiency})
+    assert left_to_this_machine(named) is None

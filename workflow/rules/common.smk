@@ -3,8 +3,9 @@
 REPORTS = shipped(Path("reports"))
 
 
-# Jobs of this run share this machine's GPUs; a cluster gives each job its own.
-IS_HERE = workflow.is_main_process and workflow.local_exec
+# Jobs of this run share this machine's GPUs; a cluster gives each job its own. Which executor there
+# is, is not known yet; but only those of clusters are given a number of jobs.
+IS_HERE = workflow.is_main_process and workflow.nodes is None
 if IS_HERE and gpu_names():
     os.environ[VISIBLE] = ",".join(gpu_names())  # every process numbers them alike
 
@@ -252,6 +253,12 @@ def end_trainings_on(number):
 
 is_asked_to_end = threading.Event()
 
+if workflow.remote_exec:
+    # A job of a cluster does nothing but its training, which may so be put back into the queue. The
+    # signal that asks for it reaches all processes of the job: this one waits for the training.
+    os.environ["HITSR_REQUEUE"] = "1"
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+
 
 onstart:
     # Only now is it known that this is no dry run. The lock ends with this process: what a killed
@@ -279,9 +286,13 @@ onstart:
     sets = {
         job_of("prepare", job.wildcards).dataset for job in needed_jobs("prepare")
     }
+    is_here = workflow.local_exec
+    # Only the executor of Slurm has this setting.
+    prefix = getattr(workflow.executor_settings, "jobname_prefix", None)
     missing = [
-        missing_devices(used) if workflow.local_exec else None,
-        missing_gpus(makers) if workflow.local_exec else None,
+        missing_devices(used) if is_here else left_to_this_machine(CONFIG),
+        missing_gpus(makers) if is_here else None,
+        left_in_queue(prefix) if prefix else None,
         missing_tensorboard(is_drawn),
         missing_data(CONFIG, sources, sets) if sets else None,
         missing_weights(CONFIG, sources) if needed_jobs("restore") else None,
@@ -309,11 +320,24 @@ def list_files():
         print(f"hitsr: {LAYOUT.manifest}: not written: {error}", file=sys.stderr)
 
 
+def say_sessions():
+    """Say which trainings were saved and went on, as of a cluster nobody sees it happen."""
+    for job in needed_jobs("train"):
+        record = Path(job.output[0])
+        sessions = read_json(record)["sessions"] if record.is_file() else []
+        if len(sessions) > 1:
+            begins = ", ".join(str(session["first_step"]) for session in sessions)
+            words = f"train {job.wildcards.name}: {len(sessions)} sessions, from steps"
+            print(words, begins, file=sys.stderr)
+
+
 onsuccess:
+    say_sessions()
     list_files()
 
 
 onerror:
+    say_sessions()
     failed = workflow.scheduler.failed
     if failed:  # not if a user stopped the pipeline
         for job in failed:
