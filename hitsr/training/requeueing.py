@@ -53,7 +53,8 @@ def _put_back(
     """Put a running job back into the queue, and wait until Slurm ends this process."""
     state = _answer("squeue", "--noheader", "--job", job, "--format", "%T")
     if state != "RUNNING":
-        say(f"job {job} of Slurm: {state.lower()}, so it is not put back into the queue here")
+        words = state.lower() or "not in the queue"
+        say(f"job {job} of Slurm: {words}, so it is not put back into the queue here")
         return
     if not has_progress:
         raise HitsrError(

@@ -286,12 +286,11 @@ onstart:
     sets = {
         job_of("prepare", job.wildcards).dataset for job in needed_jobs("prepare")
     }
-    is_here = workflow.local_exec
     # Only the executor of Slurm has this setting.
     prefix = getattr(workflow.executor_settings, "jobname_prefix", None)
     missing = [
-        missing_devices(used) if is_here else left_to_this_machine(CONFIG),
-        missing_gpus(makers) if is_here else None,
+        missing_devices(used) if IS_HERE else left_to_this_machine(CONFIG),
+        missing_gpus(makers) if IS_HERE else None,
         left_in_queue(prefix) if prefix else None,
         missing_tensorboard(is_drawn),
         missing_data(CONFIG, sources, sets) if sets else None,
