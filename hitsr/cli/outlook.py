@@ -2,32 +2,35 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 import yaml
-from typer import Argument, Option
+from typer import Option
 
 from hitsr.base.errors import SpecError
 from hitsr.base.files import sha256, visible
 from hitsr.base.reading import parse_yaml, read_yaml
+from hitsr.base.shipped import shipped
 from hitsr.cli import options
 from hitsr.cli.options import say
 from hitsr.cli.outlook_text import to_text
 from hitsr.plan.durations import Machine, recorded_times
 from hitsr.plan.fingerprint import code_of
+from hitsr.plan.gpus import gpu_names
 from hitsr.plan.jobs import PrepareJob, TrainJob, device_kind
-from hitsr.plan.needs import available_device, available_gpus, model_of
+from hitsr.plan.needs import available_device, model_of
 from hitsr.plan.outlook import Known, outlook
 from hitsr.plan.picture_sets import hr_folder, is_picture
 from hitsr.plan.planning import Plan, make_plan
 from hitsr.plan.rates import measured_rates, table_rates
-from hitsr.plan.reasons import Step, steps_of
+from hitsr.plan.reasons import Step, config_words, steps_of
 from hitsr.plan.room import known_parameters
 from hitsr.plan.standing import standings
 from hitsr.records.provenance import cpu_name
 from hitsr.specs.ablation import Ablation, read_ablations
-from hitsr.specs.config import Config, checked
+from hitsr.specs.config import Config, checked, find_config
 
 if TYPE_CHECKING:
     from hitsr.data.photographs import Split
@@ -51,7 +54,7 @@ class Asked(NamedTuple):
 
 
 def plan(
-    config: Annotated[Path, Argument(help="a YAML file such as configs/demo.yaml")],
+    config: options.ConfigArgument,
     changes: Set = None,
     against: Annotated[
         Path | None,
@@ -67,23 +70,22 @@ def plan(
     ] = None,
     gpus: Annotated[int | None, Option(min=1, help="default: those that there are")] = None,
     cores: Annotated[int | None, Option(min=1, help="default: those that there are")] = None,
-    reports: options.Reports = options.REPORTS,
-    ablations: options.Ablations = options.ABLATIONS,
     as_json: options.Json = False,
 ) -> None:
     """Print what a config will take: jobs, device-hours, disk, order; what is done, and what the
     pipeline would do now and why. Nothing is written, except by --measure.
     """
-    asked = planned_config(config, changes or [], against)
-    known_ablations = read_ablations(ablations)
+    file, reports, known_ablations = find_config(config), shipped(options.REPORTS), read_ablations()
+    asked = planned_config(file, changes or [], against)
     made = make_plan(_on_gpu(asked.config) if on else asked.config, known_ablations)
     machine = _machine(made, on, gpus, cores)
     results, threads = made.layout.results, _threads(made, machine)
     standing = None
     if results.is_dir():
         say("asking Snakemake what it would do ...")
-        standing = standings(asked.text or config, results)
-    steps = steps_of(made, standing, _pages(asked.config, known_ablations, reports))
+        standing = standings(asked.text or file, results)
+    pages = _pages(asked.config, known_ablations, reports, made.layout.config)
+    steps = steps_of(made, standing, pages)
     if measure:
         if on:
             raise SpecError("--measure: measures on this machine; leave out --on")
@@ -99,11 +101,15 @@ def plan(
 
 
 def _pages(
-    config: Config, known: Mapping[str, Ablation], reports: Path
+    config: Config, known: Mapping[str, Ablation], reports: Path, before: Path
 ) -> dict[str, Sequence[str]]:
     """What the pipeline notes of a page beside the results that it shows, by what changed."""
+    words = ""
+    with suppress(SpecError):  # without the copy of the config that was run last
+        old, new = (each.model_dump(mode="json") for each in (Config.read(before), config))
+        words = config_words(old, new)
     return {
-        "the title or other settings of its config changed": [config.hash],
+        words or "the title or other settings of its config changed": [config.hash],
         "an ablation’s file changed": [known[name].hash for name in config.ablations],
         "the code of reports changed": [code_of("report")],
         "its templates or published numbers changed": [
@@ -134,7 +140,7 @@ def planned_config(file: Path, changes: Sequence[str], against: Path | None) -> 
             raise SpecError(f"--set {change}: write KEY=VALUE, such as train.recipe.steps=2000")
         _set(raw, key, parse_yaml(value, f"--set {key}"), f"--set {change}")
     if against:
-        raw["name"] = Config.read(against).name
+        raw["name"] = Config.read(find_config(against)).name
     where = " ".join([str(file), *(f"--set {change}" for change in changes)])
     config = checked(Config.parse(raw, where), where)
     return Asked(config, yaml.safe_dump(raw, allow_unicode=True, sort_keys=False))
@@ -175,13 +181,13 @@ def _machine(made: Plan, on: str | None, gpus: int | None, cores: int | None) ->
     device = available_device(asked)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     is_gpu = on is not None or device_kind(device) == "cuda"
-    there = 1 if on or not is_gpu else available_gpus()
+    there = 1 if on else len(gpu_names())
     return Machine(
         cpu=cpu_name(),
         device=on or model_of(device),
         is_gpu=is_gpu,
         cores=cores or usable or 1,
-        gpus=gpus or there,
+        gpus=gpus or max(1, there),
     )
 
 

@@ -130,8 +130,9 @@ def _disk(found: Outlook) -> Iterator[str]:
     for disk in found.disks:
         needed, free = size_words(disk.needed_bytes), size_words(disk.free_bytes)
         places = ", ".join(map(str, disk.folders))
+        more = " besides what is unknown" if any(need.unknown for need in found.needs) else ""
         words = "" if disk.suffices else ": THIS DOES NOT FIT, make room"
-        yield from _wrapped(f"{needed} are needed, {free} are free for {places}{words}")
+        yield from _wrapped(f"{needed} are needed{more}, {free} are free for {places}{words}")
 
 
 def _order(found: Outlook) -> Iterator[str]:

@@ -205,9 +205,10 @@ def _is_like(known: StepWork, work: StepWork) -> bool:
 def _scaled(rate: Rate, work: StepWork, devices: int) -> Rate:
     times = work.pixels / rate.work.pixels
     known = rate.work
+    shared = "" if rate.devices == devices else f" on {rate.devices} device(s)"
     source = (
         f"by the pixels of a step, from batch {known.batch} of {known.patch}x{known.patch} at "
-        f"x{known.scale}: {rate.source}"
+        f"x{known.scale}{shared}: {rate.source}"
     )
     seconds = None if rate.seconds is None else rate.seconds * times * rate.devices / devices
     return rate._replace(

@@ -6,7 +6,7 @@ they lie there are compared with the plan, and the code with what Snakemake note
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from hitsr.base.changes import flat
 from hitsr.base.errors import HitsrError, shortened
@@ -192,8 +192,18 @@ def _words(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str
         if key in _MEANT:
             yield _MEANT[key]
         else:
-            name = key.removeprefix("subject.").removeprefix("run.")
-            yield f"{name} {_value(old, key)} → {_value(new, key)}"
+            yield _change(key.removeprefix("subject.").removeprefix("run."), old, new, key)
+
+
+def _change(name: str, old: Mapping[str, object], new: Mapping[str, object], key: str) -> str:
+    return f"{name} {_value(old, key)} → {_value(new, key)}"
+
+
+def config_words(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """How a config differs from the one of the last run: "title Before → After"."""
+    old, new = flat(dict(before)), flat(dict(now))
+    changed = (key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key))
+    return _joined([_change(key, old, new, key) for key in changed])
 
 
 def _value(values: Mapping[str, object], key: str) -> str:

@@ -207,8 +207,8 @@ def test_a_plan_says_what_snakemake_does_and_why_and_writes_nothing(here: Path) 
     assert {kind for kind, _ in new} == {"train", "restore", "quality", "complexity", "latency"}
     assert {name.partition("-x2")[0] for _, name in new} == {"swinir_light.width_36"}
     assert reasons["report", "index"] == (
-        "the title or other settings of its config changed; an ablation’s file changed; shows "
-        "other results than before"
+        "title Before → After; train.recipe.learning_rate 0.001 → 0.002; an ablation’s file "
+        "changed; shows other results than before"
     )
 
     counts = {row["kind"]: (row["done"], row["to_do"]) for row in found["kinds"]}
@@ -276,11 +276,10 @@ def test_a_gpu_of_another_machine_is_planned_for_by_its_own_rates(
         subject="a", job_hash=work.hash, provenance=made, work=work, params=1,
         samples_s=(900,), device_samples_s=(900,),
     ).save(Path("results/other/rates/a.json"))  # fmt: skip
-    folders = {"reports": REPOSITORY / "reports", "ablations": REPOSITORY / "ablations"}
-    plan(Path("tiny.yaml"), on="A GPU", gpus=2, cores=8, as_json=True, **folders)
+    plan(Path("tiny.yaml"), on="A GPU", gpus=2, cores=8, as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert (found["device"], found["gpus"]) == ("A GPU", 2)
     assert found["device_hours"] == 2  # two trainings of four steps of a quarter of an hour
     assert found["clock_hours"] == 1  # on two GPUs
-    plan(Path("tiny.yaml"), on="Another GPU", as_json=True, **folders)
+    plan(Path("tiny.yaml"), on="Another GPU", as_json=True)
     assert json.loads(capsys.readouterr().out)["device_hours"] == 0
