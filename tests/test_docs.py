@@ -31,6 +31,7 @@ EXPECTED = {
     "hitsr fetch-weights": {0, 1},  # 1 without a network
     "hitsr doctor": {0, 1},  # 1 where pictures are missing
     "hitsr compare": {0, 1},
+    "hitsr verify": {0, 1},  # 1 as long as there is no list
 }
 
 
@@ -76,8 +77,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         hitsr("hitsr prepare data/Set5 --out data/Set5 --scale 2")
-        for results in ("a", "b"):
+        for results in ("a", "b", "demo"):
             hitsr(f"hitsr complexity --job {_count_job(Layout(Path('results') / results))}")
+        shutil.copy("configs/demo.yaml", Layout(Path("results/demo")).config)
     return folder
 
 

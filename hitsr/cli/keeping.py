@@ -8,11 +8,12 @@ import typer
 from typer import Argument, Option
 
 from hitsr.base.errors import SpecError
-from hitsr.base.shipped import shipped
+from hitsr.base.shipped import SHIPPED
 from hitsr.cli import options
-from hitsr.cli.options import given, say
+from hitsr.cli.options import say
 from hitsr.plan.layout import Layout
 from hitsr.plan.manifest import write_manifest
+from hitsr.specs.ablation import ablation_folders
 from hitsr.specs.config import load_config
 
 Results = Annotated[Path, Argument(help="results folder, such as results/demo")]
@@ -56,7 +57,7 @@ def _check_folder(results: Path) -> None:
 
 def archive(
     results: Results,
-    out: Annotated[Path | None, Option(help="a new file .zip, or a new folder")] = None,
+    out: Annotated[Path, Option(help="a new file .zip, or a new folder")],
     author: Annotated[
         list[str] | None,
         Option(help="'Ada Lovelace <https://orcid.org/0000-0002-1825-0097>'; repeatable"),
@@ -73,9 +74,6 @@ def archive(
     unverified: Annotated[
         bool, Option("--unverified", help="pack also what `hitsr verify` finds wrong")
     ] = False,
-    workflow: Annotated[
-        Path, Option(help="folder of the pipeline; default: here, else hitsr's", callback=shipped)
-    ] = Path("workflow"),
     ablations: options.Ablations = options.ABLATIONS,
 ) -> None:
     """Pack a results folder as an RO-Crate, for an archive with a DOI.
@@ -95,12 +93,14 @@ def archive(
     config = load_config(layout.config)
     if not author:
         raise SpecError("name who made the results: --author 'Ada Lovelace <https://orcid.org/…>'")
-    target, licence = given(out, "--out"), given(license_, "--license")
+    if license_ is None:
+        raise SpecError("name on what terms others may use the results: --license CC-BY-4.0")
     from hitsr.report import verifying
     from hitsr.report.index import Summary
     from hitsr.share import crate
 
     authors = tuple(map(crate.Author.parse, author))
+    terms = crate.License.parse(license_)
     found = verifying.verify(results)
     for problem in found.problems:
         say(f"hitsr: {problem}")
@@ -110,18 +110,25 @@ def archive(
     done = found.results.done
     described = crate.Described(
         authors=authors,
-        license=licence,
+        license=terms,
         published=(published or datetime.now()).date(),
         title=summary.title if summary else config.title,
         abstract=" ".join(summary.abstract) if summary else "",
         machine=summary.machine if summary else "",
     )
-    content = crate.content_of(layout, config, crate.Chosen(weights, pictures), workflow, ablations)
+    folders = {"workflow": [_workflow()], "ablations": ablation_folders(ablations)}
+    content = crate.content_of(layout, config, crate.Chosen(weights, pictures), folders)
     count = crate.pack(
         content,
-        target,
+        out,
         described,
         [result.job for result in done],
         [result.record for result in done],
     )
-    print(f"{target}: {count} files")
+    print(f"{out}: {count} files")
+
+
+def _workflow() -> Path:
+    """The folder of the pipeline: the one here, as Snakemake takes it, else hitsr's."""
+    here = Path("workflow")
+    return here if (here / "Snakefile").is_file() else SHIPPED / here

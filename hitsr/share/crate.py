@@ -40,7 +40,6 @@ _PROFILES = {
     "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
 }
-_APACHE = "https://spdx.org/licenses/Apache-2.0"  # of the workflow’s files, which are hitsr’s
 _TYPES = {
     ".csv": "text/csv",
     ".html": "text/html",
@@ -76,20 +75,34 @@ class Author(NamedTuple):
         return cls(*match.groups())
 
 
+class License(NamedTuple):
+    """On what terms others may use the results."""
+
+    name: str
+    url: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """ "CC-BY-4.0", or the address of a licence."""
+        if re.fullmatch(r"https?://[^<>\s]+", text):
+            return cls(text, text)
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", text):
+            return cls(text, f"https://spdx.org/licenses/{text}")
+        raise SpecError(
+            f"--license {text!r}: must be an identifier of https://spdx.org/licenses, such as "
+            "CC-BY-4.0, or an address"
+        )
+
+
 class Described(NamedTuple):
     """What people say of an archive."""
 
     authors: tuple[Author, ...]
-    license: str  # an SPDX identifier, such as CC-BY-4.0, or an address
+    license: License
     published: date
     title: str
     abstract: str
     machine: str  # in words
-
-    @property
-    def license_url(self) -> str:
-        is_url = self.license.startswith(("http://", "https://"))
-        return self.license if is_url else f"https://spdx.org/licenses/{self.license}"
 
 
 class Chosen(NamedTuple):
@@ -117,9 +130,12 @@ class Content(NamedTuple):
 
 
 def content_of(
-    layout: Layout, config: Config, chosen: Chosen, workflow: Path, ablations: Path
+    layout: Layout, config: Config, chosen: Chosen, folders: Mapping[str, Sequence[Path]]
 ) -> Content:
-    """Choose the files: results, workflow, ablations, and the code of users' own networks."""
+    """Choose the files: results, the code of users' own networks, and other folders by name.
+
+    Of files with the same name in several folders of one name, the last one is packed.
+    """
     place = config.folder.as_posix()
     own = (read_source(each.source).file for each in config.own.values())
     code = [file for file in own if file and file.suffix == ".py" and file.is_file()]
@@ -128,7 +144,7 @@ def content_of(
         for name in artefacts(layout)
         if not chosen.leaves_out(name)
     }
-    for folder, name in ((workflow, "workflow"), (ablations, "ablations")):
+    for name, folder in ((name, each) for name, several in folders.items() for each in several):
         found = (file for file in visible(folder, "**/*") if file.is_file())
         files |= {f"{name}/{file.relative_to(folder).as_posix()}": file for file in found}
     files |= {f.as_posix(): f for f in code if not f.is_absolute() and ".." not in f.parts}
@@ -209,8 +225,9 @@ def describe(
         _add(crate, author.url or f"#author-{number}", "Person", name=author.name)
         for number, author in enumerate(described.authors, 1)
     ]
-    licence = _add(crate, described.license_url, "CreativeWork", name=described.license)
-    apache = _add(crate, _APACHE, "CreativeWork", name="Apache-2.0")
+    licence = _add(crate, described.license.url, "CreativeWork", name=described.license.name)
+    ours = License.parse("Apache-2.0")  # of the pipeline’s files
+    apache = _add(crate, ours.url, "CreativeWork", name=ours.name)
     profiles = [
         _add(crate, url, "CreativeWork", name=name, version=url.rpartition("/")[2])
         for url, name in _PROFILES.items()

@@ -111,7 +111,7 @@ def read_ablations(folder: Path = FOLDER) -> dict[str, Ablation]:
     """
     if folder.exists() and not folder.is_dir():
         raise SpecError(f"{folder}: not a folder; name the folder of ablations")
-    folders = everywhere(folder) if folder == FOLDER else [folder]
+    folders = ablation_folders(folder)
     if not any(each.is_dir() for each in folders):
         raise not_shipped(folder, "--ablations")
     return {
@@ -119,6 +119,11 @@ def read_ablations(folder: Path = FOLDER) -> dict[str, Ablation]:
         for each in folders
         for name, found in Ablation.read_all(each, "ablations").items()
     }
+
+
+def ablation_folders(folder: Path = FOLDER) -> list[Path]:
+    """The folders that `read_ablations` reads; the last one that has a file of a name counts."""
+    return everywhere(folder) if folder == FOLDER else [folder]
 
 
 def pick(names: Iterable[str], known: dict[str, Ablation], where: str) -> dict[str, Ablation]:

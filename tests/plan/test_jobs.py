@@ -141,11 +141,13 @@ def test_a_file_keeps_its_stamp_where_only_the_results_folder_has_another_name(
     def saved(changes: dict, results: Path) -> dict[str, int]:
         """When the job files say that they were written."""
         plan = make_plan(planned({"ablations": [], **changes}).config, {}, results)
-        files = {job: plan.layout.job(job.kind, job.name) for job in plan.jobs}
-        for job, file in files.items():
+        stamps = {}
+        for job in plan.jobs:
+            file = plan.layout.job(job.kind, job.name)
             job.save(file)
             assert job.is_saved(file)
-        return {f"{job.kind} {job.name}": at.stat().st_mtime_ns for job, at in files.items()}
+            stamps[f"{job.kind} {job.name}"] = file.stat().st_mtime_ns
+        return stamps
 
     before = saved({}, tmp_path / "first")
     (tmp_path / "first").rename(tmp_path / "second")
