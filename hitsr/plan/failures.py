@@ -84,6 +84,19 @@ def continued_in(log: Path) -> str | None:
     return _joined(_after(said, "hitsr: ")) if status == TO_BE_CONTINUED else None
 
 
+def is_worth_repeating(log: Path, is_elsewhere: bool) -> bool:
+    """Whether the failed job with this log may succeed if it is started again at once.
+
+    A killed job may, as where memory ran out beside others. One that said what is wrong would say
+    it again. `is_elsewhere`: a cluster ran it, which may also have taken the machine away, log
+    unfinished, or have told a training to save itself and go on.
+    """
+    _, status = _end(log)
+    if status in (None, TO_BE_CONTINUED):
+        return is_elsewhere
+    return status > 128
+
+
 def _end(log: Path) -> tuple[list[str], int | None]:
     """What a job said, and its exit status; None if the log does not have it."""
     try:

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from hitsr.base.errors import TO_BE_CONTINUED
-from hitsr.plan.failures import MARK, continued_in, failure_lines, failures, reason_in
+from hitsr.plan.failures import (
+    MARK,
+    continued_in,
+    failure_lines,
+    failures,
+    is_worth_repeating,
+    reason_in,
+)
 from hitsr.plan.planning import Plan
 
 BOX = """\
@@ -78,6 +85,24 @@ def test_a_training_that_is_saved_did_not_fail(tmp_path: Path) -> None:
     assert continued_in(log) == "a: step 1 of 9 is saved"
     log.write_text(f"hitsr: no luck\n{MARK}1\n")
     assert continued_in(log) is None
+
+
+@pytest.mark.parametrize(
+    ("end", "here", "elsewhere"),
+    [
+        (f"{MARK}1", False, False),  # it said what is wrong
+        (f"{MARK}137", True, True),
+        (f"{MARK}{TO_BE_CONTINUED}", False, True),
+        ("step 3", False, True),  # the machine is gone
+    ],
+)
+def test_only_killed_jobs_are_worth_repeating(
+    tmp_path: Path, end: str, here: bool, elsewhere: bool
+) -> None:
+    log = tmp_path / "a.log"
+    log.write_text(f"step 1\n{end}\n")
+    assert is_worth_repeating(log, is_elsewhere=False) == here
+    assert is_worth_repeating(log, is_elsewhere=True) == elsewhere
 
 
 @pytest.fixture

@@ -196,16 +196,34 @@ def test_the_end_of_the_screen_says_why_a_job_failed(
     place: Path, tmp_path: Path, ends: str, reason: str
 ) -> None:
     (place / PREPARED).unlink(missing_ok=True)
-    verb = tmp_path / "hitsr"
     script = ends.format(hitsr=TOOLS / "hitsr", python=sys.executable)
-    verb.write_text(f"#!/bin/sh\n{script}\n")
-    verb.chmod(0o755)
-    paths = f"{tmp_path}{os.pathsep}{TOOLS}{os.pathsep}{os.environ['PATH']}"
+    paths = in_place_of_hitsr(tmp_path, script)
     said = told(snakemake(place, PREPARED, "--configfile", "measured.yaml", PATH=paths))
+    # Nothing is repeated that would only fail again.
+    assert (tmp_path / "runs").read_text() == "run\n" * (3 if "SIGKILL" in reason else 1)
     summary = said.partition("1 failed:\n")[2]
     assert summary.splitlines()[0].startswith("  prepare test-x2: ")
     assert reason in summary.splitlines()[0]
     assert summary.splitlines()[1] == "    log: results/measured/logs/prepare/test-x2.log"
+
+
+def in_place_of_hitsr(folder: Path, script: str) -> str:
+    """Search path with a script as the command `hitsr`; a line of the file `runs` for each run."""
+    verb = folder / "hitsr"
+    verb.write_text(f"#!/bin/sh\necho run >> '{folder}/runs'\n{script}\n")
+    verb.chmod(0o755)
+    return f"{folder}{os.pathsep}{TOOLS}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_a_job_that_is_killed_twice_is_done_in_the_same_run(place: Path, tmp_path: Path) -> None:
+    (place / PREPARED).unlink(missing_ok=True)
+    third = f"""[ "$(wc -l < '{tmp_path}/runs')" = 3 ] && exec '{TOOLS}/hitsr' "$@"; kill -9 $$"""
+    paths = in_place_of_hitsr(tmp_path, third)
+    done = snakemake(place, PREPARED, "--configfile", "measured.yaml", PATH=paths)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "runs").read_text() == "run\n" * 3
+    assert "failed:\n" not in done.stderr
+    assert (place / PREPARED).is_file()
 
 
 def test_a_log_that_cannot_be_written_is_told(place: Path) -> None:
@@ -242,10 +260,10 @@ def start(place: Path) -> Iterator[Start]:
     shutil.rmtree(place / RUN, ignore_errors=True)
     started: list[subprocess.Popen[str]] = []
 
-    def run() -> subprocess.Popen[str]:
+    def run(*more: str) -> subprocess.Popen[str]:
         with (place / "said").open("w") as said:
             pipeline = subprocess.Popen(
-                [TOOLS / "snakemake", "--cores", "2", *TRAIN],
+                [TOOLS / "snakemake", "--cores", "2", *TRAIN, *more],
                 cwd=place, env=environment(), start_new_session=True, text=True,
                 stdout=subprocess.DEVNULL, stderr=said,
             )  # fmt: skip
@@ -399,7 +417,7 @@ def test_a_second_live_pipeline_is_refused(place: Path, start: Start) -> None:
 
 
 def test_a_killed_training_says_so_and_the_same_command_goes_on(place: Path, start: Start) -> None:
-    pipeline = start()
+    pipeline = start("--retries", "0")
     wait_until(lambda: is_training(place))
     trainings(pipeline)[0].kill()
     assert pipeline.wait() == 1
@@ -407,3 +425,14 @@ def test_a_killed_training_says_so_and_the_same_command_goes_on(place: Path, sta
     assert "exit status 137 (SIGKILL)" in (reason_in(log) or "")
     done = snakemake(place, *TRAIN)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_training_that_is_killed_goes_on_from_its_checkpoint_in_the_same_run(
+    unstopped: tuple[bytes, list[LogLine]], place: Path, start: Start
+) -> None:
+    pipeline = start()
+    wait_until(lambda: any((place / RUN / "checkpoints").glob("*.safetensors")))
+    trainings(pipeline)[0].kill()
+    assert pipeline.wait() == 0
+    assert results(place) == unstopped
+    assert "swinir_light-x2-s1: goes on from step " in (place / LOG).read_text()

@@ -260,6 +260,22 @@ if workflow.remote_exec:
     signal.signal(signal.SIGUSR1, lambda *_: None)
 
 
+def repeat_killed_jobs_only():
+    """Let Snakemake's `retries` repeat jobs that were killed, not those that said what is wrong."""
+    count_error = workflow.scheduler.error_callback
+
+    def error_callback(job):
+        elsewhere = not (workflow.local_exec or job.is_local)
+        logs = [Path(log) for log in job.log]
+        if is_asked_to_end.is_set() or not any(
+            is_worth_repeating(log, elsewhere) for log in logs
+        ):
+            job.attempt = job.restart_times + 1  # the last
+        count_error(job)
+
+    workflow.scheduler.error_callback = error_callback
+
+
 onstart:
     # Only now is it known that this is no dry run. The lock ends with this process: what a killed
     # pipeline left is no obstacle.
@@ -275,6 +291,7 @@ onstart:
     # Jobs that a cluster runs may be on different machines, so each is left to its own process.
     write_wanted(LAYOUT.wanted, wanted() if workflow.local_exec else [])
     end_trainings_on(signal.SIGTERM)
+    repeat_killed_jobs_only()
     # Report missing devices and data before the first job; a dry run works without either. Jobs that
     # a cluster runs find devices of their own.
     makers = PLAN.makers(
