@@ -17,7 +17,15 @@ from hitsr.base.files import write_text
 from hitsr.base.reading import read_json
 from hitsr.base.values import Count, CountOrNone, Steps, Value
 from hitsr.plan.layout import Kind
-from hitsr.plan.subjects import BuiltNetwork, Filled, Measured, Network, Scored, Upscaler
+from hitsr.plan.subjects import (
+    BuiltNetwork,
+    Filled,
+    Measured,
+    Network,
+    OtherMethod,
+    Scored,
+    Upscaler,
+)
 from hitsr.specs.config import Device, Gpus, Graph, OnMiss, Over, Side
 from hitsr.specs.network import Formulation, Scale
 from hitsr.specs.recipe import Gate, check_sharing
@@ -53,7 +61,7 @@ class BaseJob(Value):
 
     def is_saved(self, path: Path) -> bool:
         """Whether the file holds this job."""
-        return path.is_file() and path.read_text(encoding="utf-8") == self.to_json()
+        return path.is_file() and path.read_bytes() == self.to_json().encode()
 
     def save(self, path: Path) -> None:
         """Write the job file; an equal file is left alone, which keeps its time stamp.
@@ -191,6 +199,26 @@ class QualityJob(BaseJob):
     data: Path  # folder of the set, whose HR pictures `inputs["hr"]` replaces
     metrics: tuple[str, ...] = ()  # besides PSNR and SSIM, by pyiqa's names
     degradation: str | None = None  # how LR pictures were made; None: as `hitsr prepare` found
+
+    @property
+    def prepared_hash(self) -> str:
+        """Hash of the job that prepares the set, in the pipeline."""
+        scale, folder = self.subject.scale, self.data
+        return PrepareJob(
+            name=self.name, dataset=self.dataset, scale=scale, source="", folder=folder
+        ).hash
+
+    @property
+    def restored_hash(self) -> str:
+        """Hash of the job that makes the pictures, in the pipeline."""
+        assert not isinstance(self.subject, OtherMethod), self.name
+        return RestoreJob(
+            name=self.name,
+            subject=self.subject,
+            dataset=self.dataset,
+            data=self.data,
+            device="auto",
+        ).hash
 
 
 class MapJob(BaseJob):

@@ -90,6 +90,11 @@ class Layout(NamedTuple):
     def training_log(self, run: str) -> Path:
         return self.results / "weights" / run / "log.jsonl"
 
+    @staticmethod
+    def restored(pictures: Path) -> Path:
+        """Whose the pictures in a folder are."""
+        return pictures / "record.json"
+
     def map_sheet(self, dataset: str, scale: object) -> Path:
         """Attribution maps of all networks side by side."""
         return self.results / "lam" / "sheets" / f"{dataset}-x{scale}.png"

@@ -38,6 +38,7 @@ from hitsr.records.pictures import (
     PictureFile,
     PictureScore,
     QualityRecord,
+    RestoredRecord,
 )
 from hitsr.records.record import Hash, Provenance, Record
 from hitsr.records.training import GateResult, LogLine, Session, TrainingRecord, read_log
@@ -70,6 +71,7 @@ __all__ = [
     "QualityRecord",
     "Record",
     "RefinedAttribution",
+    "RestoredRecord",
     "ScalingRecord",
     "ScalingTimeRecord",
     "Session",

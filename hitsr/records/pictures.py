@@ -45,6 +45,17 @@ class DatasetRecord(Record):
     pictures: Annotated[tuple[PictureFile, ...], Field(min_length=1), NAMED_ONCE]
 
 
+class RestoredRecord(Record):
+    """Whose the upscaled pictures are that lie beside this record, in a folder of the pipeline."""
+
+    KIND = "restored"
+
+    dataset: str
+    scale: Scale
+    weights_sha256: Sha256 | None  # None: of a control, or of a user's own network
+    pictures: dict[str, Sha256]  # name -> of the file
+
+
 class ChannelScore(Value):
     """PSNR and SSIM of one picture, as far as 8-bit pictures can have them."""
 

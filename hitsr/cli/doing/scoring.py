@@ -4,13 +4,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hitsr.base.errors import DataError
+from hitsr.base.errors import DataError, RecordError
 from hitsr.data.origins import UNSTATED, check_hr, degradation_of, read_origins
 from hitsr.data.sources import find_pictures
 from hitsr.measure.quality import score_folders, signatures
 from hitsr.plan.jobs import QualityJob
+from hitsr.plan.layout import Layout
 from hitsr.plan.picture_sets import hr_folder
-from hitsr.records import DatasetRecord, PictureScore, QualityRecord
+from hitsr.records import DatasetRecord, PictureScore, QualityRecord, RestoredRecord
 from hitsr.records.provenance import provenance
 from hitsr.specs.config import Device
 
@@ -31,6 +32,8 @@ def score(job: QualityJob, device: Device = "auto") -> QualityRecord:
     hr = _named(job, job.inputs["hr"]) if "hr" in job.inputs else find_pictures(job.data, scale)[0]
     pictures = score_folders(job.inputs["sr"], hr, scale, scores)
     is_by_hand = "data" not in job.inputs and job.degradation is None
+    if "data" in job.inputs:
+        _check_restored(job, pictures)
     if is_by_hand and degradation != UNSTATED:
         _check_hr(job, pictures)
     return QualityRecord(
@@ -45,6 +48,19 @@ def score(job: QualityJob, device: Device = "auto") -> QualityRecord:
         unavailable=unavailable,
         pictures=pictures,
     )
+
+
+def _check_restored(job: QualityJob, pictures: Sequence[PictureScore]) -> None:
+    """Raise RecordError unless the pictures are those that the pipeline's job made."""
+    folder = job.inputs["sr"]
+    anew = f"; delete {folder} and rerun"
+    try:
+        made = RestoredRecord.load(Layout.restored(folder), job.restored_hash)
+    except RecordError as error:
+        raise RecordError(str(error).replace("; delete it and rerun", anew)) from None
+    for each in pictures:
+        if made.pictures.get(each.name) != each.sr_sha256:
+            raise RecordError(f"{folder}: {each.name} is not as {made.subject} made it{anew}")
 
 
 def _named(job: QualityJob, hr: Path) -> Path | dict[str, Path]:
@@ -75,5 +91,5 @@ def _degradation(job: QualityJob) -> str:
     if job.degradation is not None:
         return job.degradation
     if "data" in job.inputs:
-        return DatasetRecord.load(job.inputs["data"]).degradation
+        return DatasetRecord.load(job.inputs["data"], job.prepared_hash).degradation
     return degradation_of(job.data, job.subject.scale)
