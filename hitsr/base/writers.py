@@ -91,7 +91,7 @@ def _own_words() -> str:
 def _writer(target: Path) -> str:
     """Who holds or held the lock: "process 12, since 2026-03-01 18:20:05, on host"."""
     try:
-        return _signature(target).read_text(encoding="utf-8")
+        return _signature(target).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "another process"
 

@@ -10,6 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Sequence
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from hitsr.base.errors import HitsrError, SpecError
 from hitsr.specs.config import find_config, load_config
@@ -18,7 +19,11 @@ DEFAULT = "demo"
 
 
 def check(arguments: Sequence[str]) -> None:
-    """End the process with a sentence if Snakemake's arguments name several or invalid configs."""
+    """End the process with a sentence if Snakemake's arguments name several or invalid configs.
+
+    Likewise if Snakemake's cache cannot be written, which it would tell by a traceback.
+    """
+    _check_cache()
     given = _given(arguments)
     try:
         file = config_file(given.configfile, given.config)
@@ -26,6 +31,21 @@ def check(arguments: Sequence[str]) -> None:
             load_config(file)
     except HitsrError as error:
         sys.exit(f"hitsr: {error}")
+
+
+def _check_cache() -> None:
+    from snakemake.common import get_appdirs  # loaded already where this runs
+
+    folder = Path(get_appdirs().user_cache_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder):
+            pass
+    except OSError as error:
+        sys.exit(
+            f"hitsr: {folder}: {error.strerror}; Snakemake needs this folder: set XDG_CACHE_HOME "
+            "to one that can be written"
+        )
 
 
 def job_prefix(arguments: Sequence[str]) -> str:

@@ -111,7 +111,7 @@ def lost(layout: Layout, page: Path, shown: Iterable[BaseJob]) -> str:
     if gone and page.is_file():
         text = json.dumps([page.stat().st_mtime_ns, *gone])
         write_text(kept, hashlib.sha256(text.encode()).hexdigest())
-    return kept.read_text(encoding="utf-8") if kept.is_file() else ""
+    return kept.read_text(encoding="utf-8", errors="replace") if kept.is_file() else ""
 
 
 def _any_other(job: PrepareJob, files: Mapping[str, SeenFile], touched: Sequence[str]) -> bool:

@@ -40,7 +40,9 @@ STEPS = [job.run.recipe.steps for job in PLAN.jobs if job.kind == "train"]
 TRAIN_FIRST = 5 if max(STEPS, default=0) <= 2000 else 0
 # Places on each GPU, as the profile says, else 1; jobs count them, and their commands lease them.
 EACH = workflow.global_resources.get("places_per_gpu")
-EACH = int(getattr(EACH, "value", EACH) or 1)  # older versions of Snakemake keep the number
+EACH = int(
+    getattr(EACH, "value", EACH) or 1
+)  # older versions of Snakemake keep the number
 LEASED = " --lease {params.lease}"
 # The end of a command that also does similar jobs ahead of their turn.
 ALONG = " --along {params.wanted:q}"
@@ -59,18 +61,26 @@ TO_LOG_AND_SCREEN = (
     f" 2>&1 | ({DEAF} exec tee {{log:q}}) || {FAILED} exit $status; }}}}"
 )
 
+
+@contextmanager
+def writing(what):
+    """Tell in a sentence what cannot be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise WorkflowError(f"cannot write {what}: {error}") from None
+
+
 # Job files must exist before Snakemake looks for them, since it caches which files exist. Only the
 # main process writes them, and none that another pipeline is at work with.
 if workflow.is_main_process:
-    try:
+    with writing("job files"):
         is_in_use = has_user(LAYOUT.results)
         JOBS = [noticed(job) for job in PLAN.jobs]
         for each in JOBS:
             file = LAYOUT.job(each.kind, each.name)
             if not (is_in_use and file.is_file()):
                 each.save(file)
-    except OSError as error:
-        raise WorkflowError(f"cannot write job files: {error}") from None
 
 
 wildcard_constraints:
@@ -197,13 +207,17 @@ REPORT_PAGE = LAYOUT.report / "index.html"
 ABLATION_PAGE = LAYOUT.ablation_page("{name}")
 PAGE_RULES = ("report", "ablation_page")
 # Of each page, a text that changes when results that it shows were deleted.
-LOST = {
-    page: lost(LAYOUT, page, shown) if workflow.is_main_process else ""
-    for page, shown in (
-        (REPORT_PAGE, PLAN.reported),
-        *((LAYOUT.ablation_page(name), PLAN.asked_by(name)) for name in PLAN.ablations),
-    )
-}
+with writing("what pages show"):
+    LOST = {
+        page: lost(LAYOUT, page, shown) if workflow.is_main_process else ""
+        for page, shown in (
+            (REPORT_PAGE, PLAN.reported),
+            *(
+                (LAYOUT.ablation_page(name), PLAN.asked_by(name))
+                for name in PLAN.ablations
+            ),
+        )
+    }
 
 
 def ablation_inputs(wildcards):

@@ -28,9 +28,9 @@ rule train:
         LAYOUT.training_log("{name}"),
     log:
         LAYOUT.log("train", "{name}"),
+    priority: TRAIN_FIRST
     conda:
         own_environment
-    priority: TRAIN_FIRST
     threads: lambda wildcards: max(THREADS, processes(wildcards))
     resources:
         gpu=shared_by,
