@@ -39,10 +39,9 @@ TOLD_THREADS = str(CONFIG.train.threads) if CONFIG.train else "{threads}"
 STEPS = [job.run.recipe.steps for job in PLAN.jobs if job.kind == "train"]
 TRAIN_FIRST = 5 if max(STEPS, default=0) <= 2000 else 0
 # Places on each GPU, as the profile says, else 1; jobs count them, and their commands lease them.
+# Older versions of Snakemake keep the number itself.
 EACH = workflow.global_resources.get("places_per_gpu")
-EACH = int(
-    getattr(EACH, "value", EACH) or 1
-)  # older versions of Snakemake keep the number
+EACH = int(getattr(EACH, "value", EACH) or 1)
 LEASED = " --lease {params.lease}"
 # The end of a command that also does similar jobs ahead of their turn.
 ALONG = " --along {params.wanted:q}"
