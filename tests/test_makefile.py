@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     (folder / "ablations").mkdir()
     for name in ("softmax", ODD):
         (folder / "ablations" / f"{name}.yaml").touch()
-    for name in ("snakemake", "pytest"):
+    for name in ("snakemake", "pytest", "mkdocs"):
         (tools / name).write_text("#!/bin/sh\nprintf '<%s>' \"$@\"\n", encoding="utf-8")
         (tools / name).chmod(0o755)
     (folder / ".venv" / "installed").touch()
@@ -43,6 +43,7 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["report", f"CONFIG={ODD}.yaml"], f"<--configfile><{ODD}.yaml>"),
         (["ablation", "NAME=softmax"], "<ablation_softmax><--configfile><configs/demo.yaml>"),
         (["test"], "<-n><auto><--dist><loadscope>"),
+        (["docs"], "<build><--strict>"),
     ],
 )
 def test_targets_call_their_tools(folder: Path, arguments: list[str], called: str) -> None:
