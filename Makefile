@@ -1,5 +1,5 @@
 # Each target does all the set-up it needs: Python 3.11 or newer and a package index suffice.
-.PHONY: report ablation test lint docs latency setup
+.PHONY: report ablation test coverage lint docs latency setup
 
 PYTHON ?= python3
 CONFIG ?= configs/demo.yaml
@@ -20,6 +20,9 @@ ablation: setup ## one ablation alone, such as NAME=softmax: results/<config>/re
 
 test: setup
 	$(RUN) pytest -n auto --dist loadscope
+
+coverage: setup ## the tests again, with the branches of hitsr/ that they take: twice the time of `test`
+	$(RUN) pytest -n auto --dist loadscope --cov --cov-report=term:skip-covered
 
 docs: setup ## the site, to site/index.html: its tour is executed, its links are checked
 	$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --strict

@@ -40,7 +40,7 @@ def test_commands_in_contributing_run():
     (block,) = re.findall(r"```console\n(.*?)```", CONTRIBUTING, re.S)
     commands = [line.partition("  #")[0].split() for line in block.splitlines()]
     made = [target for tool, target, *_ in commands if tool == "make"]
-    assert {"setup", "test", "lint", "docs"} <= set(made)
+    assert {"setup", "test", "lint", "docs", "coverage"} <= set(made)
     subprocess.run(["make", "--dry-run", *made], cwd=ROOT, check=True, capture_output=True)
     tested = [path for tool, path, *_ in commands if tool == ".venv/bin/pytest"]
     assert tested
