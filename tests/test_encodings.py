@@ -35,6 +35,8 @@ def _forgets_encoding(call: ast.Call) -> bool:
     match call.func:
         case ast.Attribute(value=ast.Name(id="Image" | "os"), attr="open"):
             return False
+        case ast.Attribute(attr="open") if "force_zip64" in given:  # of zip archives
+            return False
         case ast.Attribute(attr="read_text" | "write_text"):
             return "encoding" not in given
         case ast.Attribute(attr="open") | ast.Name(id="open"):
