@@ -13,7 +13,8 @@ def left_in_queue(prefix: str) -> str | None:
     try:
         asked = subprocess.run(
             ["squeue", "--me", "--noheader", "--format", "%i %j"],
-            capture_output=True, encoding="utf-8", errors="replace", timeout=_PATIENCE_S, check=True,
+            capture_output=True, encoding="utf-8", errors="replace", check=True,
+            timeout=_PATIENCE_S,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
         return f"squeue, which tells what an earlier pipeline has left in the queue: {error}"

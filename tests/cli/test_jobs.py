@@ -356,7 +356,7 @@ def test_the_scale_is_that_of_the_run_or_of_the_weights(
     assert trained.kind == "train"
     spec.write_text(trained.run.network.to_json())
     (tmp_path / "run.json").write_text(trained.run.to_json())
-    expected = sorted((folder / "results/tiny/pictures/hit_sir-x2-s1.mine").iterdir())
+    expected = sorted((folder / "results/tiny/pictures/hit_sir-x2-s1.mine").glob("*.png"))
     for number, network in enumerate((record, tmp_path / "run.json", spec)):
         out = tmp_path / f"sr{number}"
         run("restore", network, "--weights", weights, "--data", folder / "data/mine", "--out", out,
