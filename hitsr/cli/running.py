@@ -35,7 +35,7 @@ def run(
     Results go to results/<name of the config>. Snakemake takes over this process: signals and the
     exit status are its own.
     """
-    if str(config).startswith("-"):
+    if str(config).startswith("-") and not config.is_file():
         raise SpecError(
             f"run {config}: the config comes before arguments of Snakemake: "
             f"`hitsr run {DEFAULT} {config}`"
@@ -44,7 +44,7 @@ def run(
         raise SpecError("run: needs the package snakemake; run `pip install snakemake`")
     file = find_config(config)
     load_config(file)
-    command = [sys.executable, "-m", "snakemake", "--configfile", str(file)]
+    command = [sys.executable, "-m", "snakemake", f"--configfile={file}"]
     command += ["--snakefile", str(_WORKFLOW / "Snakefile")]
     for name in profile or ():
         # Values of the workflow's profile are the stronger ones: ours replaces the default.

@@ -1,6 +1,7 @@
 """`hitsr run` becomes Snakemake, with the arguments, the profile and the tools that were meant."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,9 @@ def test_it_calls_snakemake_with_its_own_arguments(
 ) -> None:
     assert run(*given) == ""
     command, variables = started
-    expected = [sys.executable, "-m", "snakemake", "--configfile", f"{CONFIG / config}.yaml"]
-    assert command[:5] == expected
-    assert command[5:7] == ["--snakefile", f"{WORKFLOW / 'Snakefile'}"]
-    words = [word.replace(f"{WORKFLOW / 'profiles'}{os.sep}", "") for word in command[7:]]
+    expected = [sys.executable, "-m", "snakemake", f"--configfile={CONFIG / config}.yaml"]
+    assert command[:6] == [*expected, "--snakefile", f"{WORKFLOW / 'Snakefile'}"]
+    words = [word.replace(f"{WORKFLOW / 'profiles'}{os.sep}", "") for word in command[6:]]
     assert words == list(given[1:] if passed is None else passed)
     tools = variables["PATH"].split(os.pathsep)[0]
     assert tools == str(Path(sys.argv[0]).absolute().parent)
@@ -79,6 +79,12 @@ def test_wrong_use_is_told_before_anything_starts(
     (tmp_path / "wrong.yaml").write_text("nane: a")
     assert told.format(here=tmp_path) in run(*given)
     assert not started
+
+
+def test_a_config_s_name_may_begin_as_an_option_does(started: list[Any], tmp_path: Path) -> None:
+    shutil.copy(CONFIG / "demo.yaml", tmp_path / "-n.yaml")
+    assert run("./-n.yaml") == ""
+    assert "--configfile=-n.yaml" in started[0]
 
 
 def test_a_missing_snakemake_is_told(started: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
