@@ -90,17 +90,17 @@ class Seen(NamedTuple):
     while_drained: list[list[Row]]  # after the jobs that were running had ended
 
 
+def asked(*command: str) -> str:
+    """What a command of Slurm prints."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
 def queue() -> list[Row]:
-    done = subprocess.run(
-        ["squeue", "--noheader", "--format", "%i|%k|%T|%P|%l|%m|%C|%r"],
-        capture_output=True, text=True, timeout=DEADLINE_S, check=True,
-    )  # fmt: skip
-    rows = [Row(*line.split("|")) for line in done.stdout.splitlines()]
+    lines = asked("squeue", "--noheader", "--format", "%i|%k|%T|%P|%l|%m|%C|%r").splitlines()
+    rows = [Row(*line.split("|")) for line in lines]
     return [row._replace(rule=row.rule.removeprefix("rule_")) for row in rows]
-
-
-def scontrol(*words: str) -> None:
-    subprocess.run(["scontrol", *words], check=True, timeout=DEADLINE_S)
 
 
 class Watched:
@@ -206,11 +206,11 @@ def drain_and_resume(watched: Watched) -> list[list[Row]]:
     """Drain the node while jobs run and others wait, and bring it back once none runs any more."""
     node = f"NodeName={platform.node().partition('.')[0]}"
     watched.until(lambda rows: states(rows, "RUNNING") and states(rows, "PENDING"))
-    scontrol("update", node, "State=DRAIN", "Reason=test")
+    asked("scontrol", "update", node, "State=DRAIN", "Reason=test")
     watched.until(lambda rows: not states(rows, "RUNNING", "COMPLETING"))
     begin = len(watched.seen)
     watched.until(lambda _: len(watched.seen) > begin + 10)
-    scontrol("update", node, "State=RESUME")
+    asked("scontrol", "update", node, "State=RESUME")
     return watched.seen[begin:]
 
 
@@ -218,22 +218,19 @@ def cut_training(watched: Watched, folder: Path) -> None:
     """Have the training meet the limit of its time between two steps; its job starts again."""
     row = wait_for_steps(watched, folder, 0)
     with frozen_training(folder) as processes:
-        done = subprocess.run(
-            ["squeue", "--noheader", "--job", row.number, "--format", "%M"],
-            capture_output=True, text=True, timeout=DEADLINE_S, check=True,
-        )  # fmt: skip
-        *hours, minutes, _ = done.stdout.split(":")
+        spent = asked("squeue", "--noheader", "--job", row.number, "--format", "%M")
+        *hours, minutes, _ = spent.split(":")
         assert not hours
         # Limits are whole minutes. This one leaves less time than the training is warned before.
         limit = int(minutes) + WARNED_S // 60 + 1
-        scontrol("update", f"JobId={row.number}", f"TimeLimit={limit}")
+        asked("scontrol", "update", f"JobId={row.number}", f"TimeLimit={limit}")
         watched.until(lambda _: any(map(is_warned, processes)))
         taken = steps(folder)
-    watched.until(lambda rows: [r for r in states(rows, "PENDING") if r.number == row.number])
-    scontrol("update", f"JobId={row.number}", "TimeLimit=600")
+    watched.until(lambda _: "Restarts=1" in asked("scontrol", "show", "job", row.number))
+    asked("scontrol", "update", f"JobId={row.number}", "TimeLimit=600")
     # What Slurm does with a job that makes room for another.
     wait_for_steps(watched, folder, taken + 20)
-    scontrol("requeue", row.number)
+    asked("scontrol", "requeue", row.number)
 
 
 def steps(folder: Path) -> int:
