@@ -1,14 +1,17 @@
-"""Jobs in Slurm's queue that an earlier pipeline has left: its driver was killed, they were not."""
+"""Slurm's queue: what goes back into it, and what an earlier pipeline has left there."""
 
 import subprocess
 
+# 1 in jobs of the pipeline, which do nothing but their training: it may put its job back.
+REQUEUE = "HITSR_REQUEUE"
 _PATIENCE_S = 60.0
 
 
 def left_in_queue(prefix: str) -> str | None:
     """A message about jobs whose names begin so (`plan.command_line.job_prefix`); None without any.
 
-    The same jobs, submitted again, would do the same work and write the same files.
+    Of a driver that was killed they go on; the same jobs, submitted again, would do the same work
+    and write the same files.
     """
     try:
         asked = subprocess.run(

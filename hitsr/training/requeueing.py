@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hitsr.base.errors import TO_BE_CONTINUED, HitsrError, ToBeContinuedError
+from hitsr.plan.queued import REQUEUE
 from hitsr.records.checkpoint import folder_of
 from hitsr.training.stopping import watched
 
-WANTED = "HITSR_REQUEUE"  # 1 in jobs of the pipeline, which do nothing but their training
 _PATIENCE_S = 60.0  # for an answer of Slurm, and for the end of this process once it has agreed
 
 
@@ -28,7 +28,7 @@ def requeued(out: Path, say: Callable[[str], None]) -> Iterator[None]:
     no step: the next session would not either, and so on without end.
     """
     job = os.environ.get("SLURM_JOB_ID")
-    if job is None or os.environ.get(WANTED) != "1":
+    if job is None or os.environ.get(REQUEUE) != "1":
         yield
         return
     before = _saved(out)

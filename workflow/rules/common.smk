@@ -227,6 +227,19 @@ def ablation_inputs(wildcards):
     return outputs(PLAN.asked_by(name))
 
 
+def set_as_its_kind(batch, kind):
+    """Let a profile set resources and threads of batches by the kind of their jobs.
+
+    It names kinds as it names rules, since names of batches follow from the config: what it says of
+    `latency` is for every batch of latencies, and what it says of a batch comes first.
+    """
+    found, settings = workflow.get_rule(batch).resources, workflow.resource_settings
+    for name in (kind, batch):
+        found.update(settings.overwrite_resources.get(name, {}))
+        if name in settings.overwrite_threads:
+            found["_cores"] = settings.overwrite_threads[name]
+
+
 def needed_jobs(rule):
     """Jobs of a rule that will run."""
     return [job for job in workflow.dag.needrun_jobs() if job.rule.name == rule]
@@ -269,7 +282,7 @@ is_asked_to_end = threading.Event()
 if workflow.remote_exec:
     # A job of a cluster does nothing but its training, which may so be put back into the queue. The
     # signal that asks for it reaches all processes of the job: this one waits for the training.
-    os.environ["HITSR_REQUEUE"] = "1"
+    os.environ[REQUEUE] = "1"
     signal.signal(signal.SIGUSR1, lambda *_: None)
 
 

@@ -53,19 +53,6 @@ for batch, verb, jobs in batches("latency", "scaling_time"):
             + TO_LOG_AND_SCREEN
 
 
-def set_as_its_kind(batch, kind):
-    """Let a profile set resources and threads of batches by the kind of their jobs.
-
-    It names kinds as it names rules, since names of batches follow from the config: what it says of
-    `latency` is for every batch of latencies, and what it says of a batch comes first.
-    """
-    found, settings = workflow.get_rule(batch).resources, workflow.resource_settings
-    for name in (kind, batch):
-        found.update(settings.overwrite_resources.get(name, {}))
-        if name in settings.overwrite_threads:
-            found["_cores"] = settings.overwrite_threads[name]
-
-
 for batch, _, jobs in batches("complexity", "scaling", "latency", "scaling_time"):
     set_as_its_kind(batch, jobs[0].kind)
 
