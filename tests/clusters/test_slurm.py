@@ -120,7 +120,7 @@ class Watched:
                 return rows
             assert not is_over, f"the pipeline ended; then the queue was {rows}"
             assert time.monotonic() < latest, rows
-            time.sleep(0.3)
+            time.sleep(0.5)
 
 
 @contextmanager
@@ -224,13 +224,19 @@ def cut_training(watched: Watched, folder: Path) -> None:
         # Limits are whole minutes. This one leaves less time than the training is warned before.
         limit = int(minutes) + WARNED_S // 60 + 1
         asked("scontrol", "update", f"JobId={row.number}", f"TimeLimit={limit}")
-        watched.until(lambda _: any(map(is_warned, processes)))
         taken = steps(folder)
-    watched.until(lambda _: "Restarts=1" in asked("scontrol", "show", "job", row.number))
+        # Some versions of Slurm wake what they warn, and it puts its job back at once.
+        watched.until(lambda _: any(map(is_warned, processes)) or is_back(row))
+    watched.until(lambda _: is_back(row))
     asked("scontrol", "update", f"JobId={row.number}", "TimeLimit=600")
     # What Slurm does with a job that makes room for another.
     wait_for_steps(watched, folder, taken + 20)
     asked("scontrol", "requeue", row.number)
+
+
+def is_back(row: Row) -> bool:
+    """Whether a job was put back into the queue, once."""
+    return "Restarts=1" in asked("scontrol", "show", "job", row.number)
 
 
 def steps(folder: Path) -> int:
