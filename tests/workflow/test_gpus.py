@@ -112,6 +112,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> Path:
     while not (begun := [pid for name, pid in beginnings(folder) if name.startswith("latency")]):
         assert stopped.poll() is None
         time.sleep(0.02)
+    time.sleep(1)  # in which others would begin if they could
     stopped.kill()
     stopped.wait()
     os.kill(int(begun[0]), signal.SIGKILL)
@@ -168,6 +169,10 @@ def test_nothing_runs_beside_a_timing(machine: Path) -> None:
     assert len(timing.gpus) == 1
     others = [*ran, *endings(machine, "notes before")]
     others.remove(timing)
+    # Before the timing that was stuck all others ended, and none began after it.
+    before = [name for name, _ in beginnings(machine, "notes before")]
+    assert before[-1] == timing.name
+    assert sorted(before[:-1]) == sorted(each.name for each in endings(machine, "notes before"))
     assert {each.name.partition(" ")[0] for each in others} >= {"prepare", "quality", "restore"}
     assert not [each for each in others if each.begun < timing.ended and each.ended > timing.begun]
 
