@@ -77,7 +77,11 @@ def plan(
     """
     file, reports, known_ablations = find_config(config), shipped(options.REPORTS), read_ablations()
     asked = planned_config(file, changes or [], against)
-    made = make_plan(_on_gpu(asked.config) if on else asked.config, known_ablations)
+    planned = _on_gpu(asked.config) if on else asked.config
+    # Others cost time, and no job of theirs is shown; all are known where a name is none of them.
+    own = {name: known_ablations[name] for name in planned.ablations if name in known_ablations}
+    is_known = len(own) == len(planned.ablations)
+    made = make_plan(planned, own if is_known else known_ablations)
     machine = _machine(made, on, gpus, cores)
     results, threads = made.layout.results, _threads(made, machine)
     standing = None

@@ -1,5 +1,6 @@
 """In which order jobs are done: what waits for what, the longest chain, the time on a machine."""
 
+import bisect
 import heapq
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -75,21 +76,27 @@ def clock_seconds(
 ) -> float:
     """How long a machine takes that starts each work as soon as it has room, in their order."""
     cores, gpus, now = machine.cores, machine.gpus, 0.0
-    ends: dict[int, float] = {}
-    waiting = list(range(len(works)))
-    running: list[tuple[float, int, int, int]] = []  # end, number, cores, GPUs
-    while waiting or running:
-        for number in list(waiting):
-            needed = _room(works[number], machine, threads)
-            is_ready = all(ends.get(need, now + 1) <= now for need in works[number].needs)
-            if is_ready and needed[0] <= cores and needed[1] <= gpus:
+    rooms = [_room(work, machine, threads) for work in works]
+    lacks = [len(work.needs) for work in works]  # needs that have not ended
+    waiters: dict[int, list[int]] = {}
+    for number, work in enumerate(works):
+        for need in work.needs:
+            waiters.setdefault(need, []).append(number)
+    ready = [number for number, count in enumerate(lacks) if not count]
+    running: list[tuple[float, int]] = []  # end, number
+    while ready or running:
+        for number in list(ready) if cores else ():
+            needed = rooms[number]
+            if needed[0] <= cores and needed[1] <= gpus:
                 cores, gpus = cores - needed[0], gpus - needed[1]
-                waiting.remove(number)
-                end = now + _seconds(works[number], seconds)
-                heapq.heappush(running, (end, number, *needed))
-        now, number, used_cores, used_gpus = heapq.heappop(running)
-        ends[number] = now
-        cores, gpus = cores + used_cores, gpus + used_gpus
+                ready.remove(number)
+                heapq.heappush(running, (now + _seconds(works[number], seconds), number))
+        now, ended = heapq.heappop(running)
+        cores, gpus = cores + rooms[ended][0], gpus + rooms[ended][1]
+        for number in waiters.get(ended, ()):
+            lacks[number] -= 1
+            if not lacks[number]:
+                bisect.insort(ready, number)
     return now
 
 

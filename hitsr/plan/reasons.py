@@ -22,6 +22,7 @@ from hitsr.records.training import TrainingRecord
 
 State = Literal["done", "to do", "failed", "to be continued"]
 _NEVER = "was not made yet"
+_UNFINISHED = "was not finished when the pipeline ended"
 _CHANGES_SHOWN = 6
 # What a change of a field's value means.
 _MEANT = {"subject.content": "your own network’s file changed"}
@@ -74,12 +75,16 @@ def _step_of(plan: Plan, job: Job, standings: Mapping[Path, Standing] | None) ->
     standing = standings.get(job.output) if standings is not None else None
     if standing is not None and not standing.is_wanted:
         return Step(job.kind, job.name, "done", "", job)
-    reason = _why(plan.layout, job, standing) if standing else _NEVER
-    done = _continues_at(job) if isinstance(job, TrainJob) else 0
-    if done:
-        assert isinstance(job, TrainJob)
-        words = f"goes on from step {done} of {job.run.recipe.steps}"
-        return Step(job.kind, job.name, "to be continued", words, job, done)
+    reason, waits = _NEVER, False
+    if standing and standings:
+        read = (standings.get(path) for path in job.inputs.values())
+        waits = any(each.is_wanted for each in read if each)
+        reason = _why(plan.layout, job, standing, waits)
+    # Of other pictures, or other weights to start from, a training starts anew.
+    if isinstance(job, TrainJob) and not waits and (done := _continues_at(job)):
+        words = [] if reason == _NEVER else [reason]
+        words.append(_goes_on(done, job.run.recipe.steps))
+        return Step(job.kind, job.name, "to be continued", "; ".join(words), job, done)
     return Step(job.kind, job.name, "to do", reason, job)
 
 
@@ -108,8 +113,14 @@ def _continues_at(job: TrainJob) -> int:
     return 0
 
 
-def _why(layout: Layout, job: Job, standing: Standing) -> str:
-    """Why an existing plan's job would be done now."""
+def _goes_on(done: int, steps: int) -> str:
+    if done == steps:
+        return "its results are written again from its last checkpoint"
+    return f"goes on from step {done} of {steps}"
+
+
+def _why(layout: Layout, job: Job, standing: Standing, waits: bool) -> str:
+    """Why a job would be done now; `waits`: what it reads would be made too."""
     assert job.output is not None
     if not job.output.exists():
         if recorded(job.output) is None:
@@ -125,7 +136,7 @@ def _why(layout: Layout, job: Job, standing: Standing) -> str:
             known = {"its code changed": [code_of(job.kind)]}
             return "; ".join(_changed_values(job.output, known)) or _GIVEN
         case "ok":
-            return "needs what is made anew"
+            return "needs what is made anew" if waits else _UNFINISHED
         case other:
             return _STATUS.get(other, other)
 

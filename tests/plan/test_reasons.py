@@ -60,9 +60,15 @@ def training(plan: Plan) -> TrainJob:
     return job
 
 
-def stands(plan: Plan, status: str = "missing") -> dict[tuple[str, str], Step]:
-    """Where jobs stand if Snakemake says this of each, and that it would be made."""
-    said = {job.output: Standing(job.kind, status, True) for job in plan.reported if job.output}
+def stands(
+    plan: Plan, status: str = "missing", done: tuple[str, ...] = ("prepare",)
+) -> dict[tuple[str, str], Step]:
+    """Where jobs stand if Snakemake says this of each, and would make all but some kinds."""
+    said = {
+        job.output: Standing(job.kind, status, job.kind not in done)
+        for job in plan.reported
+        if job.output
+    }
     return {(step.kind, step.name): step for step in steps_of(plan, said, {})}
 
 
@@ -97,6 +103,8 @@ def test_a_training_with_a_checkpoint_goes_on_from_there(plan: Plan) -> None:
     step = stands(plan)["train", RUN]
     assert (step.state, step.steps_done) == ("to be continued", 6)
     assert step.reason == "goes on from step 6 of 9"
+    step = stands(plan, done=())["train", RUN]  # its pictures may be others then
+    assert (step.state, step.steps_done) == ("to do", 0)
 
 
 def test_a_training_goes_on_from_no_checkpoint_of_another_training(plan: Plan) -> None:
@@ -111,7 +119,9 @@ def test_results_of_a_finished_training_are_written_again_by_the_same_code_alone
 ) -> None:
     job = training(plan)
     save_checkpoint(job, 9, job.hash, code=code)
-    assert stands(plan)["train", RUN].steps_done == done
+    step = stands(plan)["train", RUN]
+    assert step.steps_done == done
+    assert ("written again from its last checkpoint" in step.reason) == (done == 9)
 
 
 def test_a_damaged_checkpoint_is_passed_over(plan: Plan) -> None:
@@ -137,5 +147,6 @@ def test_what_snakemake_says_in_words_of_its_own_is_passed_on(plan: Plan) -> Non
         job.output.touch()
     said = stands(plan, "something new")
     assert said["quality", f"{RUN}.a"].reason == "something new"
-    said = stands(plan, "ok")
+    said = stands(plan, "ok", done=())
     assert said["quality", f"{RUN}.a"].reason == "needs what is made anew"
+    assert said["prepare", "a-x2"].reason == "was not finished when the pipeline ended"
