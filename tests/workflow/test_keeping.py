@@ -76,6 +76,7 @@ CLOCK_FIELDS = {
     (_TIMED, r"peak_memory_bytes"): "of a process, which the system gives pages as it has them",
     (_TIMED, r"(before|after)\..*"): "clocks and load of the machine",
     (_TIMED, r"session"): "names forwards that took turns, one random name for each process",
+    (_TIMED, r"settings\..*"): "ways to compute, of which the fastest depends on the threads",
     (_TIMED, r"provenance\.(threads|command)"): "timings use all cores of the run",
 }
 
