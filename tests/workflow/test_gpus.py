@@ -136,7 +136,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> Path:
 
 
 def is_stuck(folder: Path) -> bool:
-    """Whether nothing but maps is at work, and Snakemake knows of the end of all others."""
+    """Whether only maps are at work, or jobs that just begin; of others Snakemake knows the end."""
     notes = folder / "notes"
     if not notes.is_file():
         return False
@@ -206,6 +206,6 @@ def test_each_job_sees_its_gpus_alone_or_shares_its_place(machine: Path, names: 
 def test_only_what_ran_is_done_again_after_a_kill(machine: Path) -> None:
     finished = {each.name for each in endings(machine, "notes before")}
     ran, again = (beginnings(machine, file) for file in ("notes before", "notes"))
-    assert {name.partition(" ")[0] for name in finished} >= {"prepare", "train", "restore"}
+    assert {name.partition(" ")[0] for name in finished} >= {"prepare", "train"}
     assert {name.partition(" ")[0] for name in ran - finished} == {"lam"}
     assert ran & again == ran - finished
