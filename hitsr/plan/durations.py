@@ -1,8 +1,7 @@
 """How long the jobs of a plan will take: from records that lie in results folders, else unknown.
 
 A training's time is that of its steps (`plan.rates`). That of another job is told by the record of
-the very job, or else by those of jobs of its kind, on a device of the same model. Restores leave no
-record, so their time is unknown.
+the very job, or else by those of jobs of its kind, on a device of the same model.
 """
 
 import json
@@ -21,6 +20,7 @@ from hitsr.plan.jobs import (
     MapJob,
     PrepareJob,
     QualityJob,
+    RestoreJob,
     TimeGrowthJob,
     TimeJob,
     TrainJob,
@@ -118,7 +118,7 @@ def _of_training(
 
 def _times_in(results: Path) -> Iterator[Took]:
     """Times of a folder's records; they are not checked, since the report does that."""
-    patterns = ("records/*/*.json", "lam/*/record.json")
+    patterns = ("records/*/*.json", "lam/*/record.json", "pictures/*/record.json")
     for file in (path for pattern in patterns for path in visible(results, pattern)):
         try:
             record = json.loads(file.read_bytes())
@@ -137,6 +137,8 @@ def _shape(job: BaseJob) -> tuple[Any, ...] | None:
     match job:
         case PrepareJob():
             return ("dataset",)
+        case RestoreJob():
+            return ("restored", job.subject.name)
         case QualityJob():
             return ("quality", len(job.metrics))
         case MapJob():
@@ -160,6 +162,8 @@ def _recorded_shape(record: Mapping[str, Any]) -> tuple[Any, ...]:
         case "quality":
             others = {name for each in record["pictures"] for name in each.get("others", ())}
             return (kind, len(others | {*record.get("unavailable", ())}))
+        case "restored":
+            return (kind, record["subject"])
         case "attribution":
             is_refined = any(each["refined"] for each in record["windows"])
             return (kind, record["network"], record["scale"], is_refined)
@@ -180,7 +184,7 @@ def _amount(job: BaseJob, sizes: Sizes) -> float | None:
     dataset = getattr(job, "dataset", None)
     pictures = sizes.get(dataset) if dataset else None
     match job:
-        case PrepareJob() | QualityJob():
+        case PrepareJob() | RestoreJob() | QualityJob():
             return sum(map(prod, pictures)) if pictures else None
         case MapJob():
             if pictures is None:
@@ -196,7 +200,7 @@ def _recorded_amount(record: Mapping[str, Any], results: Path) -> float:
     match kind:
         case "dataset":
             return float(sum(prod(each["hr_size"]) for each in record["pictures"]))
-        case "quality":
+        case "quality" | "restored":
             name = file_name(f"{record['dataset']}-x{record['scale']}")
             prepared = json.loads(Layout(results).output("prepare", name).read_bytes())
             return float(sum(prod(each["hr_size"]) for each in prepared["pictures"]))

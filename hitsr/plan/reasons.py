@@ -22,6 +22,7 @@ from hitsr.records.training import TrainingRecord
 
 State = Literal["done", "to do", "failed", "to be continued"]
 _NEVER = "was not made yet"
+_DELETED = "its result was deleted"
 _UNFINISHED = "was not finished when the pipeline ended"
 _CHANGES_SHOWN = 6
 # What a change of a field's value means.
@@ -82,7 +83,7 @@ def _step_of(plan: Plan, job: Job, standings: Mapping[Path, Standing] | None) ->
         reason = _why(plan.layout, job, standing, waits)
     # Of other pictures, or other weights to start from, a training starts anew.
     if isinstance(job, TrainJob) and not waits and (done := _continues_at(job)):
-        words = [] if reason == _NEVER else [reason]
+        words = [] if reason in (_NEVER, _DELETED) else [reason]
         words.append(_goes_on(done, job.run.recipe.steps))
         return Step(job.kind, job.name, "to be continued", "; ".join(words), job, done)
     return Step(job.kind, job.name, "to do", reason, job)
@@ -126,7 +127,7 @@ def _why(layout: Layout, job: Job, standing: Standing, waits: bool) -> str:
         if recorded(job.output) is None:
             return _NEVER
         changes = _changes(layout, job)
-        return _joined(changes) if changes else "its result was deleted"
+        return _joined(changes) if changes else _DELETED
     if changes := _changes(layout, job):
         return _joined(changes)
     match standing.status:

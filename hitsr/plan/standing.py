@@ -87,12 +87,15 @@ def _stand_in(results: Path) -> Iterator[Path]:
     Links stand for all that is around the results folder and around the folders above it.
     """
     here = Path.cwd()
+    outside = {here, *here.parents}
     with TemporaryDirectory(prefix="hitsr-plan-") as top:
         place, folder = Path(top), Path(here.anchor)
         for part in (here / results).parts[1:]:
             with suppress(OSError):  # a folder that is not there, or cannot be listed
                 for name in {*os.listdir(folder)} - {part, _STATE.name}:
-                    (place / name).symlink_to(folder / name)
+                    # Locks of results, hidden beside them, are no links: they are written.
+                    if folder in outside or not name.startswith("."):
+                        (place / name).symlink_to(folder / name)
             place, folder = place / part, folder / part
             place.mkdir()
             if folder == here and _STATE.is_dir():

@@ -16,6 +16,7 @@ from hitsr.records import (
     PictureScore,
     Provenance,
     QualityRecord,
+    RestoredRecord,
 )
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec
@@ -79,16 +80,29 @@ def test_the_record_of_the_very_job_comes_first(results: Path) -> None:
     assert found.basis == "measured"
 
 
-def test_nothing_is_known_of_other_devices_unseen_pictures_and_restores(results: Path) -> None:
+def test_a_restore_takes_as_long_as_others_of_the_same_weights(results: Path) -> None:
+    layout = Layout(results.parent / "other")
+    RestoredRecord(
+        subject="bicubic-x2", job_hash="restored", provenance=provenance(2), dataset="Set5",
+        scale=2, weights_sha256=None, pictures={},
+    ).save(Layout.restored(layout.output("restore", "bicubic-x2.Set5")))  # fmt: skip
+    restore = RestoreJob(
+        name="a", subject=BICUBIC, dataset="Set14", data=Path("data"), device="cpu"
+    )
+    took, sizes = recorded_times(results), {"Set14": [(80, 60)]}
+    found = duration_of(restore, 0, HERE, 1, (), took, sizes)
+    assert found
+    assert found.seconds == 8
+    other = restore.model_copy(update={"subject": BICUBIC.model_copy(update={"scale": 3})})
+    assert duration_of(other, 0, HERE, 1, (), took, sizes) is None
+
+
+def test_nothing_is_known_of_other_devices_and_unseen_pictures(results: Path) -> None:
     took = recorded_times(results)
     sizes = {"Set14": [(40, 30)]}
     other = HERE._replace(cpu="Another CPU")
     assert duration_of(quality(), 0, other, 1, (), took, sizes) is None
     assert duration_of(quality(), 0, HERE, 1, (), took, {}) is None
-    restore = RestoreJob(
-        name="a", subject=BICUBIC, dataset="Set14", data=Path("data"), device="cpu"
-    )
-    assert duration_of(restore, 0, HERE, 1, (), took, sizes) is None
 
 
 def test_a_training_takes_the_steps_that_are_left() -> None:
