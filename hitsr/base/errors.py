@@ -41,9 +41,14 @@ _REPR = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, _LONGEST, _LONGEST
 
 
+def printable(text: str) -> str:
+    """Text of a user in one line: line breaks, controls and bytes that are no UTF-8 are escaped."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def cut(text: str) -> str:
-    """Text of a user for an error message: at most 100 characters."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    """Text of a user for an error message: at most 100 characters, in one line."""
+    return printable(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}...")
 
 
 def shortened(value: object) -> str:

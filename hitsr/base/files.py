@@ -4,11 +4,13 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from io import BufferedReader
 from pathlib import Path
 
 # Names of temporary files: short, so that they fit wherever the file's own name does; hidden and of
@@ -112,6 +114,18 @@ def size_words(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
+def content_of(path: Path, most: int) -> bytes:
+    """The content of a file; OSError, which names it, if it has more than `most` bytes.
+
+    An OSError too for a device or pipe, which may have no end, or may never begin.
+    """
+    with _opened(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {size_words(most)}", str(path))
+    return content
+
+
 def visible(folder: Path, pattern: str) -> list[Path]:
     """Paths below a folder that match, sorted, but for hidden ones.
 
@@ -122,14 +136,23 @@ def visible(folder: Path, pattern: str) -> list[Path]:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hex."""
-    with path.open("rb") as file:
+    """SHA-256 of a file's content, in hex; OSError as `content_of`, for a file of any size."""
+    with _opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _opened(path: Path) -> BufferedReader:
+    """A file, opened to be read; to open a pipe would wait for whoever writes to it."""
+    if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+        raise OSError(errno.EINVAL, "it is a device or pipe", str(path))
+    return path.open("rb")  # which says of a folder that it is one
 
 
 def no_file(path: Path) -> str:
     """Why a path, which is not that of a file, is none."""
-    return f"{path}: is a folder; name a file in it" if path.is_dir() else f"{path}: no such file"
+    if path.is_dir():
+        return f"{path}: is a folder; name a file in it"
+    return f"{path}: is a device or pipe; name a file" if path.exists() else f"{path}: no such file"
 
 
 def _umask() -> int:

@@ -5,6 +5,7 @@ end. Snakemake reads configs too, with a loader of its own: it accepts all that 
 """
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -14,12 +15,16 @@ from typing import Any
 import yaml
 
 from hitsr.base.errors import DataError, SpecError, cut, shortened
+from hitsr.base.files import content_of
 
 UTF_8 = "utf-8-sig"  # of files that users edit: some editors put a byte order mark first
+_MOST_YAML = 10**6  # bytes; a person wrote them, and the largest file here has 9,000
+MOST_JSON = 2**28  # bytes; what is known of a set of 100,000 pictures takes 40 million
 _DEEPEST = 50  # levels of nesting; Python's own limit would end in a traceback
 _TOO_DEEP = f"values are nested more than {_DEEPEST} levels deep"
 _TWICE = "key {} is given twice; keep one"
 _MOST = 100_000  # values, each counted wherever an alias repeats it
+_LONGEST_NUMBER = 1000  # characters; 1:1:1… takes time by the square of them
 _DIGITS = 19  # of whole numbers in JSON, with a sign: below 2^63
 _TAG = "tag:yaml.org,2002:"
 # 010 is octal and 1:30 sexagesimal in YAML 1.1, and neither is in YAML 1.2.
@@ -32,7 +37,7 @@ def read_yaml(path: Path) -> Any:
     Raises SpecError with the file, the line and what to write instead if the file is missing or
     malformed, or could be misread.
     """
-    return read_json(path) if path.suffix == ".json" else parse_yaml(_text(path), str(path))
+    return read_json(path) if path.suffix == ".json" else parse_yaml(_text(path, _MOST_YAML), str(path))
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -52,7 +57,7 @@ def parse_yaml(text: str, where: str) -> Any:
 def read_json(path: Path) -> Any:
     """The plain data in a JSON file; SpecError as `read_yaml`."""
     try:
-        return parse_json(_text(path))
+        return parse_json(_text(path, MOST_JSON))
     except ValueError as error:
         raise SpecError(f"{path}: {error}") from None
 
@@ -65,9 +70,14 @@ def parse_json(data: bytes | str) -> Any:
     """
     try:
         text = data.decode(UTF_8) if isinstance(data, bytes) else data
-        return json.loads(text, parse_int=_whole, object_pairs_hook=_mapping)
+        found = json.loads(text, parse_int=_whole, object_pairs_hook=_mapping)
+        if r"\ud" in text.lower():
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
     except UnicodeDecodeError:
         raise ValueError("not text") from None
+    except UnicodeEncodeError:
+        raise ValueError("half of a character, such as \\ud800") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -84,16 +94,20 @@ def _whole(digits: str) -> int:
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file of the repository, by column; DataError if it cannot be read."""
     try:
-        with path.open(encoding=UTF_8, newline="") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", "not UTF-8")
-        raise DataError(f"{path}: {why}; restore it from the repository") from None
+        text = content_of(path, _MOST_YAML).decode(UTF_8)
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    except OSError as error:
+        why = error.strerror
+    except UnicodeDecodeError:
+        why = "not UTF-8"
+    except csv.Error as error:  # such as a field of 131,073 characters
+        why = str(error)
+    raise DataError(f"{path}: {why}; restore it from the repository")
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, most: int) -> str:
     try:
-        return path.read_text(encoding=UTF_8)
+        return content_of(path, most).decode(UTF_8)
     except FileNotFoundError:
         where = "" if path.is_absolute() else f" in {Path.cwd()}"
         raise SpecError(f"{path}: no such file{where}") from None
@@ -128,7 +142,8 @@ class _Loader(yaml.SafeLoader):
         is_alias = isinstance(event, yaml.AliasEvent)
         if is_alias and event.anchor not in self.anchors:
             raise _problem(event, f"alias {shortened(event.anchor)} repeats no anchor")
-        if getattr(event, "tag", None) not in (None, "!", f"{_TAG}str"):
+        allowed = (None, "!", f"{_TAG}str" if isinstance(event, yaml.ScalarEvent) else "!")
+        if getattr(event, "tag", None) not in allowed:
             raise _problem(event, f"tag {shortened(event.tag)}: leave it out; text goes in quotes")
         node = super().compose_node(parent, index)
         assert node is not None
@@ -157,9 +172,12 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        is_number = node.tag in (f"{_TAG}int", f"{_TAG}float")
         try:
+            if is_number and len(node.value) > _LONGEST_NUMBER:
+                raise ValueError
             return super().construct_object(node, deep)
-        except ValueError:  # a number of thousands of digits
+        except (ValueError, OverflowError):  # a number of hundreds of digits
             raise _problem(node, f"{shortened(node.value)} cannot be read as a value") from None
 
     def number(self, node: yaml.ScalarNode) -> float:

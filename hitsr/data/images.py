@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from hitsr.base.errors import DataError
-from hitsr.base.files import write_bytes
+from hitsr.base.files import content_of, write_bytes
 from hitsr.data.png import picture_only
-from hitsr.plan.picture_sets import EXTENSIONS, is_picture
+from hitsr.plan.picture_sets import DECODERS, EXTENSIONS, MOST_BYTES, is_picture
 
 Samples: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]  # grey (h, w) or RGB (h, w, 3)
 Picture: TypeAlias = NDArray[np.uint8]
@@ -61,12 +61,17 @@ def read_image(path: Path) -> Picture:
     return decode_image(read_bytes(path), path)
 
 
-def read_bytes(path: Path) -> bytes:
-    """The raw bytes of a file; DataError if it is missing or cannot be read."""
+def read_bytes(path: Path, where: str = "") -> bytes:
+    """The raw bytes of a file; DataError if it is missing, cannot be read, or is a device or pipe.
+
+    Errors begin with `where`, by default the path.
+    """
     try:
-        return path.read_bytes()
+        return content_of(path, MOST_BYTES)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}; check the path") from error
+        raise DataError(
+            f"{where or path}: cannot be read: {error.strerror}; check the path"
+        ) from error
 
 
 def decode_image(data: bytes, path: Path) -> Picture:
@@ -90,7 +95,7 @@ def open_picture(data: bytes, where: str) -> Iterator[ImageFile.ImageFile]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")  # about sizes and damaged EXIF
-            with Image.open(BytesIO(picture_only(data))) as image:
+            with Image.open(BytesIO(picture_only(data)), formats=DECODERS) as image:
                 _check_size(image, len(data), where)
                 _scale_key(image)
                 # MPO: a phone's JPEG with a preview or depth map behind it; the first counts.
@@ -103,7 +108,8 @@ def open_picture(data: bytes, where: str) -> Iterator[ImageFile.ImageFile]:
         raise DataError(f"{where}: {error}; cut it into smaller pictures") from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{where}: truncated or damaged, or not a picture; fetch it again"
+            f"{where}: truncated or damaged, or not a picture of type png, jpeg, webp, tiff or "
+            "bmp; fetch it again, or convert it"
         ) from error
     except _DAMAGE as error:
         raise DataError(f"{where}: truncated or damaged ({error}); fetch it again") from error

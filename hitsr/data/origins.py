@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic import Field, PositiveInt, ValidationError
 
 from hitsr.base.errors import DataError
-from hitsr.base.files import write_text
+from hitsr.base.files import content_of, write_text
+from hitsr.base.reading import MOST_JSON
 from hitsr.base.values import Value
 from hitsr.data.images import PREPARE_AGAIN
 from hitsr.plan.picture_sets import lr_folder
@@ -46,7 +47,7 @@ def read_origins(lr: Path) -> Origins:
     """What is known of a folder of LR pictures; DataError if the file is damaged."""
     path = origins_file(lr)
     try:
-        return Origins.model_validate_json(path.read_bytes())
+        return Origins.model_validate_json(content_of(path, MOST_JSON))
     except FileNotFoundError:
         return Origins()
     except (OSError, ValidationError) as error:

@@ -20,6 +20,7 @@ from safetensors.numpy import save
 
 from hitsr.base.errors import DataError
 from hitsr.base.files import write_bytes
+from hitsr.base.reading import parse_json
 from hitsr.data.images import Picture, decode_image, read_bytes
 from hitsr.data.origins import Origins, check_hr, read_origins
 from hitsr.data.sources import Pair, check_sizes, pairs
@@ -134,7 +135,7 @@ def _open_current(path: Path, made_from: dict[str, object]) -> Packed | None:
         file: Any = safe_open(path, framework="numpy")
         samples = file.get_slice(_SAMPLES)
         height, width, channels = samples.get_shape()
-        described = json.loads((file.metadata() or {}).get("hitsr", "null"))
+        described = parse_json((file.metadata() or {}).get("hitsr", "null"))
         whole = samples[:, :]
     except (OSError, ValueError, SafetensorError):
         return None

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from hitsr.base.changes import differing, flat
-from hitsr.base.errors import SpecError, WeightsError
+from hitsr.base.errors import SpecError, WeightsError, cut, shortened
 from hitsr.base.files import write_bytes
 from hitsr.models.backbone import create
 from hitsr.models.published_names import published_names
@@ -116,16 +116,17 @@ def _unwrapped(entries: Mapping[Any, Any], where: str) -> tuple[Mapping[str, Ten
     for usual in (_is_averaged, _is_usual, lambda _: True):
         chosen = [names for names in found if usual(names)]
         if len(chosen) == 1:
-            left = ", ".join(name for names, name in named.items() if names != chosen[0])
-            return found[chosen[0]], f"takes {named[chosen[0]]}, not {left}" if left else ""
+            others = [cut(name) for names, name in named.items() if names != chosen[0]]
+            said = f"takes {cut(named[chosen[0]])}, not {_some(others)}" if others else ""
+            return found[chosen[0]], said
         if chosen:
-            listed = ", ".join(named[names] for names in chosen[:5])
+            listed = ", ".join(cut(named[names]) for names in chosen[:5])
             raise WeightsError(f"{where}: holds several networks, {listed}; save one alone")
     if not entries:
         return {}, ""
-    others = list(_leaves(entries))
+    leaves = list(_leaves(entries))
     raise WeightsError(
-        f"{where}: not named tensors: {', '.join(others[:5])}{_instead(entries, others, where)}"
+        f"{where}: not named tensors: {', '.join(leaves[:5])}{_instead(entries, leaves, where)}"
     )
 
 
@@ -159,9 +160,13 @@ def _leaves(entries: Mapping[Any, Any], above: str = "") -> Iterator[str]:
     """Dotted names of what is no named tensor."""
     for key, value in entries.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{above}{key}.")
+            yield from _leaves(value, f"{above}{_said(key)}.")
         elif not (isinstance(key, str) and isinstance(value, Tensor)):
-            yield f"{above}{key}"
+            yield f"{above}{_said(key)}"
+
+
+def _said(key: object) -> str:
+    return cut(key) if isinstance(key, str) else shortened(key)
 
 
 def _is_usual(names: tuple[str, ...]) -> bool:
@@ -222,15 +227,17 @@ def _ours(
 
 
 def _twice(where: str, name: str, meant: str) -> WeightsError:
-    return WeightsError(f"{where}: {name} is {meant} for a second time")
+    return WeightsError(f"{where}: {cut(name)} is {cut(meant)} for a second time")
 
 
 def _check_numbers(key: str, value: Tensor, where: str) -> None:
     if value.is_meta or value.is_sparse or not value.is_floating_point():
         kind = "no values" if value.is_meta else f"{value.layout} {value.dtype}"
-        raise WeightsError(f"{where}: {key} holds {kind}, not plain floats; save it as such")
+        raise WeightsError(f"{where}: {cut(key)} holds {kind}, not plain floats; save it as such")
     if not value.float().isfinite().all():
-        raise WeightsError(f"{where}: {key} is not finite: the weights diverged or are damaged")
+        raise WeightsError(
+            f"{where}: {cut(key)} is not finite: the weights diverged or are damaged"
+        )
 
 
 def _check_said(said: Mapping[str, Any], model: nn.Module, where: str) -> None:
@@ -280,7 +287,7 @@ def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) ->
 
 def _some(keys: list[str], most: int = 8) -> str:
     rest = f" and {len(keys) - most} more" if len(keys) > most else ""
-    return "; ".join(keys[:most]) + rest
+    return "; ".join(map(cut, keys[:most])) + rest
 
 
 def _title(model: nn.Module) -> str:

@@ -4,7 +4,6 @@ Two formats are read: safetensors, and PyTorch's checkpoints (zip or older) of t
 values. Any other content is refused by name.
 """
 
-import json
 import pickle
 import warnings
 import zipfile
@@ -17,9 +16,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from hitsr.base.errors import WeightsError
+from hitsr.base.errors import WeightsError, cut
 from hitsr.base.files import no_file
+from hitsr.base.reading import parse_json
 
+# A small file may hold much: mappings that hold each other, a tensor that repeats one number, zeros
+# that are compressed. The state of a training has some thousand entries.
+_MOST_ENTRIES, _DEEPEST = 100_000, 50
+_MOST_RATIO, _LITTLE = 4, 2**20  # bytes for each byte of the file; bytes that any file may hold
 _PICKLE, _ZIP = b"\x80", b"PK"
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # of PyTorch's format before zip
 _FETCH_AGAIN = "download it again"
@@ -78,7 +82,7 @@ def belongs_to(path: Path) -> Mapping[str, Any]:
     except (SafetensorError, OSError):
         return {}  # reading the tensors will raise with the reason
     try:
-        found = json.loads(written)
+        found = parse_json(written)
     except ValueError:
         found = None
     if not isinstance(found, dict):
@@ -124,7 +128,43 @@ def _pickled(path: Path, head: bytes) -> Mapping[Any, Any]:
         raise WeightsError(f"{path}: {reason}") from None
     if not isinstance(loaded, Mapping):
         raise WeightsError(f"{path}: holds {type(loaded).__name__}, not a state dict")
+    _check_extent(loaded, path)
     return loaded
+
+
+def _check_extent(loaded: Mapping[Any, Any], path: Path) -> None:
+    """Raise WeightsError if reading all entries would take time or memory without reason.
+
+    Entries are counted wherever they repeat; a tensor under two names counts once.
+    """
+    level: list[Mapping[Any, Any]] = [loaded]
+    sizes: dict[tuple[Any, ...], int] = {}
+    count = depth = 0
+    while level:
+        depth, inner = depth + 1, []
+        for mapping in level:
+            count += len(mapping)
+            if count > _MOST_ENTRIES or depth > _DEEPEST:
+                raise WeightsError(
+                    f"{path}: not a checkpoint: it holds more than {_MOST_ENTRIES:,} entries, or "
+                    f"more than {_DEEPEST} levels of them; ask its author for a state dict"
+                )
+            for value in mapping.values():
+                if isinstance(value, Mapping):
+                    inner.append(value)
+                elif isinstance(value, torch.Tensor) and value.layout == torch.strided:
+                    sizes[value.data_ptr(), *value.shape] = value.nbytes
+        level = inner
+    _check_size(sum(sizes.values()), path)
+
+
+def _check_size(size: int, path: Path) -> None:
+    """Raise WeightsError if a file would take far more memory than its size."""
+    if size > max(_LITTLE, path.stat().st_size * _MOST_RATIO):
+        raise WeightsError(
+            f"{path}: not a checkpoint: it would take more than {_MOST_RATIO} times its size in "
+            f"memory; {_FETCH_AGAIN}, or save its state dict with torch.save again"
+        )
 
 
 def _check_archive(path: Path) -> None:
@@ -132,7 +172,8 @@ def _check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+            size = sum(info.file_size for info in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError):
         raise WeightsError(
             f"{path}: not a checkpoint: the end of the file is missing; {_FETCH_AGAIN}"
         ) from None
@@ -144,6 +185,7 @@ def _check_archive(path: Path) -> None:
         raise WeightsError(
             f"{path}: not a checkpoint: it is an archive of {len(names)} other files; unpack it"
         )
+    _check_size(size, path)
 
 
 def _other_objects(path: Path) -> str:
@@ -152,7 +194,9 @@ def _other_objects(path: Path) -> str:
         names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except Exception:  # it reads archives alone, and of damaged ones raises anything
         names = []
-    return f"holds {', '.join(names[:3])}" if names else "holds other objects or is damaged"
+    return (
+        f"holds {', '.join(map(cut, names[:3]))}" if names else "holds other objects or is damaged"
+    )
 
 
 def _kind(head: bytes) -> str:

@@ -7,13 +7,13 @@ attribution maps wait as a whole, until the pipeline starts their job.
 
 import glob
 import hashlib
-import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from hitsr.base.files import sha256, write_bytes, write_text
+from hitsr.base.files import content_of, sha256, write_bytes, write_text
+from hitsr.base.reading import MOST_JSON, parse_json
 from hitsr.plan.fingerprint import code_of
 from hitsr.plan.jobs import Job, MapJob, RestoreJob
 
@@ -54,7 +54,7 @@ def is_kept(job: Job) -> bool:
     if isinstance(job, FolderJob):
         return kept_file(job).is_dir() and _read(_done(job)) == _state(job)
     try:
-        return bool(json.loads(kept_file(job).read_bytes())["job_hash"] == job.hash)
+        return bool(parse_json(content_of(kept_file(job), MOST_JSON))["job_hash"] == job.hash)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -11,6 +11,10 @@ from pathlib import Path
 from hitsr.base.errors import DataError
 
 EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff")
+# Of Pillow's, for files of any name: some others start programs, as EPS does Ghostscript.
+DECODERS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
+# Of a file. No WebP, BMP or plain TIFF can be larger; a file may be without taking any disk.
+MOST_BYTES = 2**32
 
 # Names of folders with full-size pictures; a set's first of these is used. BasicSR's GTmod12 comes
 # before `original`, since its LR pictures were made from GTmod12.
@@ -108,7 +112,8 @@ def _subfolders(folder: Path, pattern: str) -> Iterator[Path]:
     """Folders directly in a folder whose whole name matches, in upper or lower case."""
     if folder.is_dir():
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir())
+            # Path's own is_dir, as an entry's raises for a link that leads to itself.
+            names = sorted(entry.name for entry in entries if Path(entry).is_dir())
         yield from (folder / n for n in names if re.fullmatch(pattern, n, re.IGNORECASE))
 
 

@@ -16,8 +16,9 @@ from typing import NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from hitsr.base.errors import DataError
-from hitsr.base.files import sha256, write_text
+from hitsr.base.files import content_of, sha256, write_text
 from hitsr.base.progress import Progress
+from hitsr.base.reading import MOST_JSON
 from hitsr.base.values import Value
 from hitsr.plan.jobs import BaseJob, PrepareJob
 from hitsr.plan.layout import Layout
@@ -72,7 +73,7 @@ def noticed(job: J) -> J:
     if not isinstance(job, PrepareJob) or job.seen is None:
         return job
     try:
-        seen = SeenPictures.model_validate_json(job.seen.read_bytes())
+        seen = SeenPictures.model_validate_json(content_of(job.seen, MOST_JSON))
         hr, lr = _today(job)
     except (OSError, ValidationError, DataError):  # not prepared yet, or preparing tells why not
         return job

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, StrictBool
 from safetensors import SafetensorError, safe_open
 
-from hitsr.base.errors import RecordError, SpecError
+from hitsr.base.errors import RecordError, SpecError, in_one_line, printable
 from hitsr.base.files import visible
 from hitsr.base.reading import parse_json
 from hitsr.base.values import Value
@@ -89,4 +89,5 @@ def read_header(path: Path) -> CheckpointHeader:
             metadata = (file.metadata() or {})[KEY]
         return CheckpointHeader.parse(parse_json(metadata), str(path))
     except (OSError, SafetensorError, SpecError, ValueError, KeyError) as error:
-        raise RecordError(f"{path}: not a checkpoint of this version of hitsr ({error})") from None
+        reason = printable(in_one_line(error))
+        raise RecordError(f"{path}: not a checkpoint of this version of hitsr ({reason})") from None

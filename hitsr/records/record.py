@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
 
 from hitsr.base.errors import RecordError, SpecError, shortened
-from hitsr.base.files import write_text
-from hitsr.base.reading import parse_json
+from hitsr.base.files import content_of, write_text
+from hitsr.base.reading import MOST_JSON, parse_json
 from hitsr.base.values import Value
 
 Hash = str
@@ -84,7 +84,7 @@ class Record(Value):
     def _read(path: Path) -> dict[str, Any]:
         """The plain data in a record's file."""
         try:
-            data = parse_json(path.read_bytes())
+            data = parse_json(content_of(path, MOST_JSON))
         except OSError as error:
             problem = error.strerror or str(error)
         except ValueError as error:

@@ -1,13 +1,14 @@
 """Records of training runs, and the lines of their logs."""
 
+import hashlib
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, StrictBool
 
 from hitsr.base.errors import RecordError, SpecError, shortened
-from hitsr.base.files import sha256
-from hitsr.base.reading import UTF_8, parse_json
+from hitsr.base.files import content_of
+from hitsr.base.reading import MOST_JSON, UTF_8, parse_json
 from hitsr.base.values import Value
 from hitsr.records.pictures import BICUBIC_LR
 from hitsr.records.record import Decibels, Hash, Record
@@ -103,8 +104,8 @@ def read_log(path: Path, record: TrainingRecord | None = None) -> list[LogLine]:
     than the record.
     """
     try:
-        text = path.read_text(encoding=UTF_8)
-        digest = sha256(path)
+        content = content_of(path, MOST_JSON)
+        text, digest = content.decode(UTF_8), hashlib.sha256(content).hexdigest()
     except FileNotFoundError:
         raise RecordError(f"{path}: no such file; {_REMEDY}") from None
     except (OSError, UnicodeDecodeError) as error:

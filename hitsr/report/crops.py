@@ -1,14 +1,16 @@
 """Cut windows out of pictures, by rules that favour no network, and encode them for the page."""
 
-import io
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from hitsr.base.errors import DataError
+from hitsr.base.files import content_of
+from hitsr.plan.picture_sets import DECODERS, MOST_BYTES
 
 Array = NDArray[np.uint8]  # (h, w, 3)
 
@@ -27,9 +29,9 @@ class Box(NamedTuple):
 def read(path: Path) -> Array:
     """(h, w, 3) uint8, turned as EXIF says; DataError if it is no picture."""
     try:
-        with Image.open(path) as image:
+        with Image.open(BytesIO(content_of(path, MOST_BYTES)), formats=DECODERS) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
+    except Exception as error:  # decoders raise many kinds
         raise DataError(f"{path}: cannot be read ({error}); rerun restore") from None
 
 
@@ -95,7 +97,7 @@ def overview(image: Array) -> bytes:
 
 
 def _webp(picture: Image.Image, *, is_lossless: bool, quality: int, method: int) -> bytes:
-    buffer = io.BytesIO()
+    buffer = BytesIO()
     picture.save(
         buffer, "WEBP", lossless=is_lossless, quality=quality, method=method, exact=is_lossless
     )

@@ -13,7 +13,8 @@ from typing import Literal, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from hitsr.base.errors import HitsrError, WeightsError, did_you_mean
-from hitsr.base.files import sha256, write_bytes, write_text
+from hitsr.base.files import content_of, sha256, write_bytes, write_text
+from hitsr.base.reading import MOST_JSON
 from hitsr.models.checkpoints import check_weights
 from hitsr.plan.needs import read_sources
 from hitsr.plan.subjects import find_weights
@@ -106,7 +107,7 @@ def _checksums(folder: Path) -> dict[str, dict[Literal["url", "sha256"], str]]:
     if not path.is_file():
         return {}
     try:
-        return _ADAPTER.validate_json(path.read_bytes())
+        return _ADAPTER.validate_json(content_of(path, MOST_JSON))
     except ValidationError:
         raise WeightsError(f"{path}: damaged; delete it") from None
 

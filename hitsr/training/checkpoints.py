@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from hitsr.base.changes import flat
-from hitsr.base.errors import RecordError
+from hitsr.base.errors import RecordError, in_one_line
 from hitsr.base.files import sha256, sweep, sync_folder, write_bytes
+from hitsr.records import LogLine
 from hitsr.records.checkpoint import (
     CHECKPOINT_NAME,
     KEY,
@@ -113,14 +114,24 @@ def _read(path: Path) -> tuple[Identity, Checkpoint]:
     """A checkpoint and what it is of; RecordError if it is damaged or of another version."""
     matched = CHECKPOINT_NAME.fullmatch(path.name)
     assert matched
-    if sha256(path)[:16] != matched[2]:
+    try:
+        digest = sha256(path)[:16]
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
+    if digest != matched[2]:
         raise RecordError(f"{path}: damaged checkpoint: its content has another hash than its name")
     header = read_header(path)
-    with safe_open(path, "pt") as file:
-        # Copies: what is read from the file later would change or end with it.
-        names = file.keys()
-        tensors = {name: file.get_tensor(name).clone() for name in names}
-    log = tensors.pop(_LOG).numpy().tobytes()
+    try:
+        with safe_open(path, "pt") as file:
+            # Copies: what is read from the file later would change or end with it.
+            names = file.keys()
+            tensors = {name: file.get_tensor(name).clone() for name in names}
+        log = tensors.pop(_LOG).numpy().tobytes()
+        for line in log.splitlines():
+            LogLine.model_validate_json(line)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        reason = in_one_line(error)
+        raise RecordError(f"{path}: not a checkpoint of this version of hitsr ({reason})") from None
     return header.identity, Checkpoint(header.position, log, tensors)
 
 

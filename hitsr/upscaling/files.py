@@ -6,7 +6,6 @@ Colour where alpha is zero is first replaced by the nearest visible one: it is a
 black, and the network would mix it into visible edges.
 """
 
-import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar, cast
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from hitsr.base.errors import DataError, HitsrError
 from hitsr.base.files import write_bytes
 from hitsr.base.progress import Progress
-from hitsr.data.images import Samples
+from hitsr.data.images import Samples, read_bytes
 from hitsr.models.backbone import SuperResolver
 from hitsr.runtime.tensors import check_finite
 from hitsr.upscaling.in_order import in_order
@@ -129,17 +128,10 @@ def _is_kept(target: Path, overwrite: bool) -> bool:
 
 def _bytes_of(path: Path) -> bytes:
     """The bytes of a picture file; DataError for what cannot be read, or not to its end."""
-    try:
-        kind = path.stat().st_mode
-        if stat.S_ISDIR(kind):
-            raise DataError(f"{shown(path)}: is a folder without a picture, or cannot be read")
-        if not stat.S_ISREG(kind):
-            raise DataError(f"{shown(path)}: is a device or pipe; save it as a file")
-        check_suffix(path)
-        return path.read_bytes()
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-        raise DataError(f"{shown(path)}: {problem}; check the path") from error
+    if path.is_dir():
+        raise DataError(f"{shown(path)}: is a folder without a picture, or cannot be read")
+    check_suffix(path)
+    return read_bytes(path, shown(path))
 
 
 def upscale_bytes(

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from hitsr.base.errors import DataError
 from hitsr.base.shipped import SHIPPED
+from hitsr.data.images import read_bytes
 from hitsr.upscaling.tasks import Tell, UpscaleTask, shown
 from hitsr.upscaling.user_pictures import FileFormat, UserPicture, decode, encode
 
@@ -71,7 +72,7 @@ def _embedded(path: Path) -> tuple[str, tuple[int, int]]:
 
     Files that browsers display are embedded byte for byte, others converted to PNG.
     """
-    data = path.read_bytes()
+    data = read_bytes(path, shown(path))
     picture = decode(data, shown(path))
     file_format = picture.format
     if file_format not in _SHOWN:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from hitsr.base.errors import DataError
+from hitsr.base.errors import DataError, printable
 from hitsr.base.files import visible
 from hitsr.upscaling.user_pictures import FORMATS, SUFFIXES, FileFormat, format_of
 
@@ -68,7 +68,7 @@ def check_suffix(path: Path) -> None:
 
 def shown(path: Path) -> str:
     """A path for people: line breaks and bytes that are no UTF-8 are escaped."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(path))
+    return printable(str(path))
 
 
 def _no_picture(path: Path) -> str:

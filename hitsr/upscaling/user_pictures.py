@@ -85,7 +85,7 @@ def decode(data: bytes, where: str) -> UserPicture:
     more than 16 bits, floats, several pages or frames, and premultiplied alpha.
     """
     with open_picture(data, where) as image:
-        file_format = _format(where, image)
+        file_format = _format(image)
         deep = is_deep(image)
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             _check_tiff(where, image, deep)
@@ -139,11 +139,8 @@ def check_holds(picture: UserPicture, file_format: FileFormat, where: str, scale
         raise DataError(f"{where}: {reason}; choose --format png")
 
 
-def _format(where: str, image: ImageFile.ImageFile) -> FileFormat:
-    found = "jpeg" if image.format == "MPO" else str(image.format).lower()
-    if found not in FORMATS:
-        raise DataError(f"{where}: is {found}; want one of {', '.join(FORMATS)}")
-    return cast(FileFormat, found)
+def _format(image: ImageFile.ImageFile) -> FileFormat:
+    return cast(FileFormat, "jpeg" if image.format == "MPO" else str(image.format).lower())
 
 
 def _check_tiff(where: str, image: TiffImagePlugin.TiffImageFile, deep: bool) -> None:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from hitsr.base.files import replacing, sha256, visible, write_bytes, write_text
+from hitsr.base.files import (
+    content_of,
+    no_file,
+    replacing,
+    sha256,
+    visible,
+    write_bytes,
+    write_text,
+)
 
 
 def _refuse(code: int):
@@ -223,3 +231,24 @@ def test_hidden_files_and_what_lies_in_hidden_folders_are_not_found(tmp_path: Pa
     ]
     assert visible(tmp_path, "*.part") == []
     assert visible(tmp_path / ".d", "*") == [tmp_path / ".d/e.json"]  # asked for by name
+
+
+def test_what_may_have_no_end_is_neither_read_nor_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for read in (sha256, lambda path: content_of(path, 9)):
+        for name in ("pipe", "link"):
+            with pytest.raises(OSError, match=f"it is a device or pipe: '.*{name}'"):
+                read(tmp_path / name)
+    assert no_file(tmp_path / "pipe").endswith("pipe: is a device or pipe; name a file")
+    assert no_file(tmp_path / "none").endswith("none: no such file")
+
+
+def test_a_file_is_read_up_to_its_limit(tmp_path: Path):
+    (tmp_path / "a").write_bytes(b"123")
+    assert content_of(tmp_path / "a", 3) == b"123"
+    with pytest.raises(OSError, match=r"it has more than 0\.0 MB: '.*a'"):
+        content_of(tmp_path / "a", 2)
+    os.truncate(tmp_path / "a", 2**40)  # takes no disk
+    with pytest.raises(OSError, match="it has more than"):
+        content_of(tmp_path / "a", 3)

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,10 @@ def test_yaml_is_read_as_it_looks(text: str, data: Any, tmp_path: Path):
         ("a: !!python/tuple [1]", "tag 'tag:yaml.org,2002:python/tuple': leave it out"),
         ("a: !!int x", "tag 'tag:yaml.org,2002:int': leave it out"),
         ("a: !mine {b: 1}", "tag '!mine': leave it out"),
+        ("a: !!str [1]", "tag 'tag:yaml.org,2002:str': leave it out"),
+        ("a: !!str {b: 1}", "tag 'tag:yaml.org,2002:str': leave it out"),
+        ("a: " + "1:" * 200_000 + "1", ":1' cannot be read as a value (line 1)"),
+        ("a: " + "1:" * 400 + "1.5", ":1.5' cannot be read as a value (line 1)"),
         ("a: *b", "alias 'b' repeats no anchor (line 1)"),
         ("a: &a [*a]", "alias 'a' repeats what it is part of (line 1)"),
         ("a: " + "9" * 5000, "9' cannot be read as a value (line 1)"),
@@ -127,6 +132,7 @@ def test_what_is_no_file_is_told(read: Any, tmp_path: Path):
         ('{"b": [{"a": 1, "a": 2}]}', "key 'a' is given twice; keep one"),
         ("[" * 30000, "nested too deeply"),
         ('{"a": ' + "9" * 5000 + "}", "a whole number of 5000 digits"),
+        (r'{"a": ["\uD800"]}', "half of a character, such as \\ud800"),
         (b"\xff{}", "not text in UTF-8 (byte 0)"),
     ],
 )
@@ -140,6 +146,19 @@ def test_malformed_json_is_told(text: str | bytes, told: str, tmp_path: Path):
 def test_all_of_json_is_read(tmp_path: Path):
     text = '{\n\t"a": "\\ud83d\\ude00\\/\x7f\u2028", "010": 1e-3\n}'
     assert _read(text, tmp_path, "a.json") == {"a": "\U0001f600/\x7f\u2028", "010": 1e-3}
+
+
+def test_files_without_end_or_reason_are_not_read(tmp_path: Path):
+    (tmp_path / "a.yaml").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "b.json")
+    for name in ("a.yaml", "b.json"):
+        with pytest.raises(SpecError, match=f"{name}: cannot be read: it is a device or pipe; nam"):
+            read_yaml(tmp_path / name)
+    with pytest.raises(SpecError, match=r"c\.yaml: cannot be read: it has more than 1\.0 MB; name"):
+        _read("#" * (10**6 + 1), tmp_path, "c.yaml")
+    (tmp_path / "d.csv").write_text("a\n" + "b" * 200_000)
+    with pytest.raises(DataError, match=r"d\.csv: field larger than field limit"):
+        read_csv(tmp_path / "d.csv")
 
 
 def test_yaml_tags_cannot_run_code(tmp_path: Path):

@@ -18,6 +18,7 @@ from hitsr.data.images import (
     write_png,
 )
 from hitsr.data.png import SIGNATURE, Chunk, packed
+from hitsr.report import crops
 
 
 def noise(*shape: int, seed: int = 0) -> Picture:
@@ -223,6 +224,27 @@ def test_a_damaged_byte_in_a_png_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(data)
     with pytest.raises(DataError, match=r"a\.png: truncated or damaged"):
         read_image(tmp_path / "a.png")
+
+
+def test_no_program_is_started_for_a_file_that_only_claims_to_be_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow would give PostScript to Ghostscript, and read many formats that nobody asked for."""
+    monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("started a program"))
+    for form in ("EPS", "GIF", "PPM", "ICO", "TGA", "PCX"):
+        (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(noise(5, 4, 3)), form))
+        with pytest.raises(DataError, match=r"a\.png: .* not a picture of type png, jpeg, webp"):
+            read_image(tmp_path / "a.png")
+        with pytest.raises(DataError, match=r"a\.png: cannot be read"):
+            crops.read(tmp_path / "a.png")
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    for name in list_pictures(tmp_path).values():
+        with pytest.raises(DataError, match="cannot be read: it is a device or pipe; check the"):
+            read_image(name)
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hitsr.data.bicubic import imresize
 from hitsr.data.images import Picture, read_image, write_png
 from hitsr.data.origins import UNSTATED, degradation_of, origins_file
 from hitsr.data.sources import find_pictures, pairs, prepare, read_pair
+from hitsr.plan.picture_sets import hr_folder, lr_folder
 
 NAMES = ("0001", "img_002", "Aisazu'NihaIrarenai")
 
@@ -387,3 +388,11 @@ def test_a_damaged_lr_is_told_with_what_makes_it_again(folder: Path) -> None:
     lr.unlink()
     complete(folder)
     assert lr.read_bytes() == whole
+
+
+def test_a_link_that_leads_to_itself_is_no_folder(tmp_path: Path) -> None:
+    lay(tmp_path, "HR/{name}.png", None)
+    for name in ("loop", "LR"):
+        (tmp_path / name).symlink_to(name)
+    assert hr_folder(tmp_path, 2) == tmp_path / "HR"
+    assert lr_folder(tmp_path, 2) is None

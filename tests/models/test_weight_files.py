@@ -5,6 +5,7 @@ import json
 import zipfile
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_other_objects_are_named_and_no_advice_is_given_to_load_them(tmp_path: P
     assert "weights_only" not in str(e.value)
 
 
-@pytest.mark.parametrize("metadata", ["x", "[1]", "null"])
+@pytest.mark.parametrize("metadata", ["x", "[1]", "null", "[" * 100_000, '{"a": 1, "a": 2}'])
 def test_damaged_metadata_of_ours_are_refused(metadata: str, tmp_path: Path):
     (tmp_path / "a.safetensors").write_bytes(save(STATE, {"hitsr": metadata}))
     with pytest.raises(WeightsError, match=r"metadata `hitsr`.* are damaged"):
@@ -107,3 +108,63 @@ def test_metadata_are_read_from_ours_alone(tmp_path: Path):
     ):
         file.write_bytes(data)
         assert belongs_to(file) == expected
+
+
+def _laughs() -> dict[str, Any]:
+    """Two to the power of 40 entries, of which each mapping is stored once."""
+    found: dict[str, Any] = {"x": torch.ones(1)}
+    for _ in range(40):
+        found = {"a": found, "b": found}
+    return found
+
+
+def _endless() -> dict[str, Any]:
+    found: dict[str, Any] = {"x": torch.ones(1)}
+    found["again"] = found
+    return found
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (_laughs(), "holds more than 100,000 entries, or more than 50 levels of them; ask"),
+        (_endless(), "holds more than 100,000 entries, or more than 50 levels of them; ask"),
+        ({"a": torch.zeros(1).expand(10**6, 10**6)}, "would take more than 4 times its size in"),
+    ],
+    ids=["laughs", "endless", "repeated"],
+)
+def test_a_small_file_that_holds_without_reason_is_refused(
+    content: object, told: str, zipped: bool, tmp_path: Path
+):
+    (tmp_path / "a.pth").write_bytes(_saved(content, zipped))
+    with pytest.raises(WeightsError, match=rf"a\.pth: not a checkpoint: it {told}"):
+        read_weights(tmp_path / "a.pth")
+
+
+def test_a_compressed_checkpoint_is_read_unless_it_is_a_bomb(tmp_path: Path):
+    for value, is_refused in ((torch.zeros(10**6), True), (torch.rand(10**5), False)):
+        with (
+            zipfile.ZipFile(io.BytesIO(_saved({"a": value}))) as saved,
+            zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED) as archive,
+        ):
+            for name in saved.namelist():
+                archive.writestr(name, saved.read(name))
+        if is_refused:
+            with pytest.raises(WeightsError, match="more than 4 times its size"):
+                read_weights(tmp_path / "a.pth")
+        else:
+            assert torch.equal(read_weights(tmp_path / "a.pth").entries["a"], value)
+
+
+def test_weights_that_stand_under_several_names_are_counted_once(tmp_path: Path):
+    state = {"weight": torch.rand(10**6)}
+    names = ("params", "params_ema", "state_dict", "best", "last", "model")
+    (tmp_path / "a.pth").write_bytes(_saved(dict.fromkeys(names, state)))
+    assert set(read_weights(tmp_path / "a.pth").entries) == set(names)
+
+
+def test_a_device_is_no_file_of_weights(tmp_path: Path):
+    (tmp_path / "a.pth").symlink_to("/dev/zero")
+    with pytest.raises(WeightsError, match=r"a\.pth: is a device or pipe; name a file"):
+        read_weights(tmp_path / "a.pth")

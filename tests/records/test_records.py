@@ -237,10 +237,10 @@ def test_a_folder_or_an_unreadable_file_is_told(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(RecordError, match=r"not a record \(Is a directory\)"):
         LatencyRecord.load(tmp_path)
 
-    def refuse(_: Path) -> bytes:
+    def refuse(_: Path, __: int) -> bytes:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("hitsr.records.record.content_of", refuse)
     with pytest.raises(RecordError, match=r"a\.json: not a record \(Permission denied\)"):
         LatencyRecord.load(tmp_path / "a.json")
 

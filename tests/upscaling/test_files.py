@@ -263,11 +263,11 @@ def test_what_cannot_be_read_or_written_is_named(tmp_path: Path):
     odd.touch()
     for source, told in (
         (loop, "loop.png: cannot be read: Too many levels of symbolic links; check the path"),
-        (pipe, "pipe.png: is a device or pipe; save it as a file"),
+        (pipe, "pipe.png: cannot be read: it is a device or pipe; check the path"),
         (folder, "folder.png: is a folder without a picture, or cannot be read"),
         (absent, "absent.png: cannot be read: No such file or directory; check the path"),
         (text, "text.txt: not a known picture format; it must be png"),
-        (odd, r"line\n\udcff.png: truncated or damaged, or not a picture; fetch it again"),
+        (odd, r"line\n\udcff.png: truncated or damaged, or not a picture of type png, jpeg"),
     ):
         reason = _refused(Repeat(), source, tmp_path / "out.png")
         assert reason.startswith(f"{tmp_path}/{told}")

@@ -201,7 +201,10 @@ def _tiff(samples: np.ndarray, **options: object) -> bytes:
     [
         (encoded(Image.new("CMYK", (4, 4)), "jpeg"), "samples are CMYK"),
         (encoded(Image.new("F", (4, 4)), "tiff"), "convert"),
-        (encoded(Image.new("RGB", (4, 4)), "gif"), "is gif; want one of png"),
+        (
+            encoded(Image.new("RGB", (4, 4)), "gif"),
+            "not a picture of type png, jpeg",
+        ),
         (b"no picture", "not a picture"),
         (encode(made(3), "png", "a")[:-40], "damaged"),
         (encode(made(3, np.uint16), "png", "a")[:-60], "damaged"),
