@@ -120,8 +120,9 @@ def content_of(path: Path, most: int) -> bytes:
     An OSError too for a device or pipe, which may have no end, or may never begin.
     """
     with _opened(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
+        size = os.fstat(file.fileno()).st_size  # to read a number of bytes takes memory for all
+        content = b"" if size > most else file.read()
+    if max(size, len(content)) > most:
         raise OSError(errno.EFBIG, f"it has more than {size_words(most)}", str(path))
     return content
 

@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageEr
 
 from hitsr.base.errors import DataError
 from hitsr.base.files import content_of, write_bytes
-from hitsr.data.png import picture_only
+from hitsr.base.png import picture_only
 from hitsr.plan.picture_sets import DECODERS, EXTENSIONS, MOST_BYTES, is_picture
 
 Samples: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]  # grey (h, w) or RGB (h, w, 3)
@@ -88,7 +88,7 @@ def decode_image(data: bytes, path: Path) -> Picture:
 def open_picture(data: bytes, where: str) -> Iterator[ImageFile.ImageFile]:
     """Open a picture file with Pillow; decoding errors inside the block become DataError.
 
-    What lies in a PNG beside the picture is left out: `hitsr.data.png` reads it. Raises DataError,
+    What lies in a PNG beside the picture is left out: `hitsr.base.png` reads it. Raises DataError,
     which names `where`, for a damaged file, for an animation or several pages, and for a picture so
     large that an attack is suspected.
     """

@@ -128,11 +128,15 @@ def _in_zip(archive: zipfile.ZipFile) -> Iterator[_Entry]:
         name, refusal = info.filename, ""
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             refusal = f"{shortened(name)} is a link or device"  # 0: of a system without such modes
+        elif not name:
+            refusal = "an entry has no name"
+        elif info.header_offset < 0:
+            refusal = f"{shortened(name)} would begin before it does"
         elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             # The library unpacks others without a limit of memory.
             refusal = f"{shortened(name)} is compressed otherwise than by deflate"
         file = Member(name, info.file_size, partial(archive.open, info))
-        yield _Entry(name, refusal, None if info.is_dir() else file)
+        yield _Entry(name, refusal, None if name.endswith("/") else file)
 
 
 def _in_tar(archive: tarfile.TarFile) -> Iterator[_Entry]:

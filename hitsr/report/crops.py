@@ -1,5 +1,6 @@
 """Cut windows out of pictures, by rules that favour no network, and encode them for the page."""
 
+import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from PIL import Image, ImageOps
 
 from hitsr.base.errors import DataError
 from hitsr.base.files import content_of
+from hitsr.base.png import picture_only
 from hitsr.plan.picture_sets import DECODERS, MOST_BYTES
 
 Array = NDArray[np.uint8]  # (h, w, 3)
@@ -29,7 +31,11 @@ class Box(NamedTuple):
 def read(path: Path) -> Array:
     """(h, w, 3) uint8, turned as EXIF says; DataError if it is no picture."""
     try:
-        with Image.open(BytesIO(content_of(path, MOST_BYTES)), formats=DECODERS) as image:
+        data = picture_only(content_of(path, MOST_BYTES))
+        with (
+            warnings.catch_warnings(action="ignore"),  # about damaged EXIF
+            Image.open(BytesIO(data), formats=DECODERS) as image,
+        ):
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except Exception as error:  # decoders raise many kinds
         raise DataError(f"{path}: cannot be read ({error}); rerun restore") from None

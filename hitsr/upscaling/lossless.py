@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from hitsr.base.png import SIGNATURE, Chunk, packed
 from hitsr.data.images import Samples
-from hitsr.data.png import SIGNATURE, Chunk, packed
 from hitsr.upscaling.exif import (
     LONG,
     UNDEFINED,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from PIL import ImageFile
 
 from hitsr.base.errors import DataError
-from hitsr.data.png import Chunk, chunks, inflated
+from hitsr.base.png import Chunk, chunks, inflated
 from hitsr.upscaling.exif import (
     RESOLUTION_UNIT,
     X_RESOLUTION,

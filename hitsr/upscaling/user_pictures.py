@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from hitsr.base.errors import DataError
+from hitsr.base.png import picture_only
 from hitsr.data.images import Samples, is_deep, open_picture, orientation_of, upright
-from hitsr.data.png import picture_only
 from hitsr.upscaling.exif import exif_block
 from hitsr.upscaling.lossless import png_file, tiff_file
 from hitsr.upscaling.metadata import (

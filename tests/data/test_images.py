@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from hitsr.base.errors import DataError
+from hitsr.base.png import SIGNATURE, Chunk, packed
 from hitsr.data.images import (
     EXTENSIONS,
     Picture,
@@ -17,7 +18,6 @@ from hitsr.data.images import (
     read_image,
     write_png,
 )
-from hitsr.data.png import SIGNATURE, Chunk, packed
 from hitsr.report import crops
 
 

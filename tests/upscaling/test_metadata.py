@@ -10,7 +10,7 @@ import tifffile
 from PIL import ExifTags, Image
 
 from hitsr.base.errors import DataError
-from hitsr.data.png import Chunk, chunks, packed
+from hitsr.base.png import Chunk, chunks, packed
 from hitsr.upscaling.exif import Value, read_exif
 from hitsr.upscaling.user_pictures import FileFormat, UserPicture, decode, encode
 

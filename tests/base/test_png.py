@@ -2,7 +2,7 @@ import zlib
 
 import pytest
 
-from hitsr.data.png import SIGNATURE, Chunk, chunks, inflated, packed, picture_only
+from hitsr.base.png import SIGNATURE, Chunk, chunks, inflated, packed, picture_only
 
 XMP = b"XML:com.adobe.xmp\0\0\0\0\0<xmp/>"
 NEEDED = [
