@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from hitsr.base.errors import SpecError, cut, did_you_mean, shortened
 from hitsr.base.files import visible
@@ -78,8 +79,14 @@ class Value(BaseModel):
         return {_stem(path): cls.read(path) for path in visible(folder, "*.yaml")}
 
     def to_json(self) -> str:
-        """Indented JSON that ends with a newline."""
-        return self.model_dump_json(indent=2) + "\n"
+        """Indented JSON that ends with a newline; SpecError for text that is no UTF-8."""
+        try:
+            return self.model_dump_json(indent=2) + "\n"
+        except PydanticSerializationError as error:
+            raise SpecError(
+                f"a name is no UTF-8, which files of results need ({error}); rename that file or "
+                "folder"
+            ) from None
 
 
 def _stem(path: Path) -> str:

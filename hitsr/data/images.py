@@ -5,6 +5,7 @@ in super-resolution benchmarks.
 """
 
 import struct
+import unicodedata
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
-from hitsr.base.errors import DataError
+from hitsr.base.errors import DataError, printable
 from hitsr.base.files import content_of, write_bytes
 from hitsr.base.png import picture_only
 from hitsr.plan.picture_sets import DECODERS, EXTENSIONS, MOST_BYTES, is_picture
@@ -168,7 +169,8 @@ def write_png(path: Path, image: Picture) -> None:
 def list_pictures(folder: Path) -> dict[str, Path]:
     """The pictures directly in a folder: stem -> path, sorted by stem; hidden files are skipped.
 
-    Raises DataError if the folder is missing or holds no picture, or if two pictures share a stem.
+    Raises DataError if the folder is missing or holds no picture, if two pictures share a stem, and
+    for a name that does not fit into one line of text, as records hold it.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; check the path, or {PREPARE_AGAIN}")
@@ -176,6 +178,12 @@ def list_pictures(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if not is_picture(path.name) or path.is_dir():
             continue
+        if any(unicodedata.category(each) in ("Cc", "Cs") for each in path.name):
+            name = printable(path.name)
+            raise DataError(
+                f"{folder}: {name}: a name with line breaks, controls or bytes that are no UTF-8 "
+                "cannot stand in records; rename it"
+            )
         if path.stem in found:
             raise DataError(
                 f"{folder}: {found[path.stem].name} and {path.name} share a name; keep one"

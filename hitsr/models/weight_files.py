@@ -102,7 +102,8 @@ def _safetensors(path: Path) -> Mapping[str, Any]:
         return load_file(path)
     except SafetensorError as error:
         raise WeightsError(
-            f"{path}: not a checkpoint: incomplete or damaged safetensors ({error}); {_FETCH_AGAIN}"
+            f"{path}: not a checkpoint: incomplete or damaged safetensors ({cut(str(error))}); "
+            f"{_FETCH_AGAIN}"
         ) from None
 
 

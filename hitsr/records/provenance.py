@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from hitsr.base.errors import printable
 from hitsr.base.shipped import SHIPPED
 from hitsr.records import Provenance
 
@@ -123,4 +124,4 @@ def _threads() -> int:
 def _command(argv: list[str]) -> str:
     """The command line, in which absolute paths are reduced to their last part."""
     shown = [Path(part).name if os.path.isabs(part) else part for part in argv]
-    return shlex.join([Path(argv[0]).name, *shown[1:]])
+    return shlex.join([Path(argv[0]).name, *map(printable, shown[1:])])

@@ -160,7 +160,13 @@ def frames(evidence: Estimates) -> dict[str, pd.DataFrame]:
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    """The table as text, in which no name is a formula to a spreadsheet: `=1` becomes `'=1`."""
+    plain = frame.map(lambda cell: f"'{cell}" if _is_formula(cell) else cell)
+    return str(plain.to_csv(index=False, lineterminator="\n"))
+
+
+def _is_formula(cell: object) -> bool:
+    return isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
 def _training(evidence: Estimates) -> pd.DataFrame:

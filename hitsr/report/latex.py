@@ -9,7 +9,7 @@ _ESCAPES = str.maketrans(
         "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
         "%": r"\%", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
         "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "∞": r"$\infty$", "·": r"$\cdot$",
-        "\u202f": r"\,", "\u00a0": "~", "–": "--", "’": "'",
+        "\u202f": r"\,", "\u00a0": "~", "–": "--", "’": "'", "\n": " ",
     }
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from hitsr.report.pdf_fonts import use_light_fonts
 
@@ -116,6 +117,8 @@ def inline(panel: Panel) -> Markup:
 
 def _saved(figure: Figure, kind: Literal["svg", "pdf"]) -> bytes:
     buffer = io.BytesIO()
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a set may have dollars in its name
     with mpl.rc_context(_SETTINGS):
         figure.savefig(buffer, format=kind, metadata=_NO_METADATA[kind], transparent=True)
     return buffer.getvalue()

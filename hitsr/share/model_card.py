@@ -3,6 +3,9 @@
 It states only what records say; anything else is "Not recorded." or "Not measured.".
 """
 
+import html
+import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -19,7 +22,7 @@ _USAGE = {
     "safetensors": """\
 import hitsr
 
-model = hitsr.from_pretrained("{folder}")  # (b, 3, h, w) in [0, 1] -> x{scale}
+model = hitsr.from_pretrained({folder})  # (b, 3, h, w) in [0, 1] -> x{scale}
 large = hitsr.upscale(model, picture)  # (h, w, 3) uint8; in tiles if memory is short""",
     "onnx": """\
 import onnxruntime
@@ -65,6 +68,7 @@ def model_card(
     `folder` is the name of the exported folder, shown in the usage example.
     """
     network, scale = subject.network, subject.scale
+    usage = _USAGE.get(export_format, "")
     parts = [
         "---\nlibrary_name: hitsr\npipeline_tag: image-to-image\n"
         f"tags:\n- super-resolution\n- {network.name}\n---",
@@ -72,7 +76,7 @@ def model_card(
         f"Upscales RGB pictures {scale} times; {params:,} parameters.",
         _use_in_basicsr(subject, folder, training)
         if export_format == "basicsr"
-        else f"```python\n{_USAGE[export_format].format(folder=folder, scale=scale)}\n```",
+        else f"```python\n{usage.format(folder=json.dumps(folder), scale=scale)}\n```",
         "## Training",
         _training(training) if training else "Not recorded.",
         "## Metrics",
@@ -157,11 +161,17 @@ def _metrics(records: Sequence[QualityRecord]) -> str:
         ssim = [picture.ssim for picture in record.pictures]
         mean = f"{sum(finite) / len(finite):.3f}" if len(finite) == len(psnr) else "infinite"
         rows.append((record.dataset, str(len(psnr)), mean, f"{sum(ssim) / len(ssim):.4f}"))
-    signatures = sorted({s.replace("|", "\\|") for r in records for s in r.signatures.values()})
+    signatures = sorted({_plain(s) for r in records for s in r.signatures.values()})
     table = _table(("set", "pictures", "PSNR (dB)", "SSIM"), rows)
     return table + "\n\nMeasured as " + "; ".join(signatures) + "."
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown and HTML leave as it is: names of sets and devices may have any letter."""
+    in_html = html.escape(" ".join(text.splitlines()), quote=False)
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", in_html)

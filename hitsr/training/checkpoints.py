@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hitsr.base.changes import flat
-from hitsr.base.errors import RecordError, in_one_line
+from hitsr.base.errors import RecordError, cut, in_one_line, printable, shortened
 from hitsr.base.files import sha256, sweep, sync_folder, write_bytes
 from hitsr.records import LogLine
 from hitsr.records.checkpoint import (
@@ -130,7 +130,7 @@ def _read(path: Path) -> tuple[Identity, Checkpoint]:
         for line in log.splitlines():
             LogLine.model_validate_json(line)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        reason = in_one_line(error)
+        reason = printable(in_one_line(error))
         raise RecordError(f"{path}: not a checkpoint of this version of hitsr ({reason})") from None
     return header.identity, Checkpoint(header.position, log, tensors)
 
@@ -154,5 +154,12 @@ def _difference(found: Identity, wanted: Identity) -> str:
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     if len(keys) > 1 and "job_hash" in keys:
         keys.remove("job_hash")  # which is also of the fields of the run
-    said = [_HASHES.get(key) or f"{key} was {before.get(key)}, is {after.get(key)}" for key in keys]
+    said = [
+        _HASHES.get(key) or f"{key} was {_word(before.get(key))}, is {_word(after.get(key))}"
+        for key in keys
+    ]
     return "; ".join(said[:4])
+
+
+def _word(value: object) -> str:
+    return cut(value) if isinstance(value, str) else shortened(value)

@@ -16,7 +16,7 @@ from hitsr.measure.scaling import fit_power_law
 from hitsr.plan.batches import cost_batches, rule_name, time_name
 from hitsr.plan.failures import MARK
 from hitsr.plan.jobs import Job, PrepareJob, QualityJob, TimeJob
-from hitsr.plan.layout import Kind
+from hitsr.plan.layout import Kind, file_name
 from hitsr.plan.planning import make_plan
 from hitsr.records import (
     AttributionRecord,
@@ -384,7 +384,7 @@ class Folder:
         grey_db: float | None = None,  # of the first picture, on its grey samples
     ) -> None:
         """Scores, and the pictures they are of."""
-        name = f"{method}.{dataset}"
+        name = file_name(f"{method}.{dataset}")
         job = self.job("quality", name)
         assert isinstance(job, QualityJob)
         if isinstance(psnr_db, float | int):
