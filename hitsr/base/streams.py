@@ -1,6 +1,7 @@
 """Standard output and error: in UTF-8, whatever the locale, and whoever reads them."""
 
 import errno
+import re
 import sys
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import Any
@@ -14,6 +15,11 @@ def use_utf_8() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # tests and notebooks have others
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
+def for_terminal(text: str) -> str:
+    """Text that moves no cursor and sets no colour, whatever names of files are in it."""
+    return re.sub(r"[\0-\x08\x0b-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], text)
 
 
 class _Unread(FileIO):

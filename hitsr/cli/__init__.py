@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from hitsr.base.errors import TO_BE_CONTINUED, HitsrError, ToBeContinuedError
-from hitsr.base.streams import survive_readers, use_utf_8
+from hitsr.base.streams import for_terminal, survive_readers, use_utf_8
 from hitsr.base.values import explained
 from hitsr.cli import (
     attribution,
@@ -107,15 +107,15 @@ def main() -> None:
     except UnicodeEncodeError as error:  # a path of a config or job
         sys.exit(f"hitsr: {error.object!r}: no path in this locale's encoding; set PYTHONUTF8=1")
     except ToBeContinuedError as error:
-        print(f"hitsr: {error}", file=sys.stderr)
+        print(for_terminal(f"hitsr: {error}"), file=sys.stderr)
         sys.exit(TO_BE_CONTINUED)
     except HitsrError as error:
-        sys.exit(f"hitsr: {error}")
+        sys.exit(for_terminal(f"hitsr: {error}"))
     except OSError as error:
-        sys.exit(
-            f"hitsr: {error.filename}: {error.strerror}" if error.filename else f"hitsr: {error}"
-        )
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        sys.exit(for_terminal(f"hitsr: {said}"))
     except ValidationError as error:
         if error.title not in JOBS:  # that only a fault of hitsr can cause
             raise
-        sys.exit("\n".join(f"hitsr: {line}" for line in explained(JOBS[error.title], error)))
+        said = "\n".join(f"hitsr: {line}" for line in explained(JOBS[error.title], error))
+        sys.exit(for_terminal(said))

@@ -11,6 +11,7 @@ from typer import Argument, Option
 
 from hitsr.base.errors import SpecError
 from hitsr.base.shipped import shipped
+from hitsr.base.streams import for_terminal
 from hitsr.plan.jobs import BaseJob, read_job
 from hitsr.plan.subjects import OwnNetwork
 from hitsr.records import Record
@@ -214,4 +215,4 @@ def to_json(records: Sequence[Record]) -> str:
 
 def say(line: str) -> None:
     """Print a line to stderr."""
-    print(line, file=sys.stderr)
+    print(for_terminal(line), file=sys.stderr)
