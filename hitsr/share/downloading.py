@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from hitsr.base.errors import HitsrError
+from hitsr.base.errors import HitsrError, shortened
 from hitsr.base.files import check_room, naming, size_words
 from hitsr.base.progress import Progress
 
@@ -185,13 +185,18 @@ class _Request:
             self._begin_anew("what came before is no beginning of the file")
         if not response.ok:
             return  # pooch raises
-        if response.headers.get("content-type", "").startswith("text/html"):
+        if response.status_code not in (200, 206):  # such as a redirect to nowhere
+            raise HitsrError(f"the server sent no file, but status {response.status_code}")
+        if response.headers.get("content-type", "").strip().lower().startswith("text/html"):
             raise HitsrError("the server sent a web page")
         if response.status_code != 206 and self._offset:
             self._begin_anew("the server sends the whole file again")
         elif response.status_code == 206 and not re.match(f"bytes {self._offset}-", named):
             raise HitsrError(f"asked for bytes from {self._offset}, the server sent {named!r}")
-        length = int(response.headers.get("content-length", 0))
+        announced = response.headers.get("content-length", "0")
+        if not announced.isdecimal():
+            raise HitsrError(f"the server announced {shortened(announced)} bytes")
+        length = int(announced)
         if self._is_exact and length and self._offset + length != self._most_bytes:
             raise HitsrError(
                 f"it has {self._offset + length:,} bytes, and {self._most_bytes:,} were published"
