@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from hitsr.base.errors import DataError
+from hitsr.base.files import no_file
 from hitsr.plan.layout import file_name
 from hitsr.records import AttributionRecord
 from hitsr.report.crops import lossless, overview, read
@@ -80,7 +82,7 @@ def sheet(evidence: Evidence, place: MappedSet) -> Sheet:
     folder, record = next(iter(first.values()))
     shown = record.windows[:SHOWN]
     shares = {
-        (network, index): share(_channels(where / maps.windows[index].channels))
+        (network, index): share(channels_of(where / maps.windows[index].channels))
         for network, (where, maps) in first.items()
         for index in range(len(shown))
     }
@@ -136,9 +138,13 @@ def _framed(overlay: Path) -> NDArray[np.uint8]:
     return panels[:, : panels.shape[1] // _PANELS]
 
 
-def _channels(path: Path) -> Array:
+def channels_of(path: Path) -> Array:
+    """The channels of a map, as `hitsr lam` wrote them; DataError if they cannot be read."""
+    if not path.is_file():
+        raise DataError(f"{no_file(path)}; rerun `hitsr lam`")
     try:
-        channels: Array = np.load(path)
+        # A map of the file: a header that promises more than there is takes no memory.
+        channels: Array = np.array(open_memmap(path, mode="r"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}); rerun `hitsr lam`") from None
     return channels

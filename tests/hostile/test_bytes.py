@@ -33,6 +33,7 @@ from hitsr.models.checkpoints import load_weights, metadata_of
 from hitsr.models.published_names import published_names
 from hitsr.records import LogLine, Session
 from hitsr.report import crops
+from hitsr.report.maps import channels_of
 from hitsr.specs.network import NetworkSpec
 from hitsr.specs.zoo import NETWORKS, OTHERS
 from hitsr.training.checkpoints import (
@@ -382,3 +383,17 @@ def test_pickles_run_no_code(tmp_path_factory: pytest.TempPathFactory, data: Any
     file.write_bytes(_with_pickle(_saved({}), lambda _: code) if data.draw(st.booleans()) else code)
     _loads(file)
     assert not ran.exists()
+
+
+def test_maps_hold_numbers_and_as_many_as_they_say(tmp_path: Path) -> None:
+    file, told = tmp_path / "a.npy", io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        told, {"descr": "<f4", "fortran_order": False, "shape": (10**7,) * 2}
+    )
+    objects = io.BytesIO()
+    np.save(objects, np.array([{}], dtype=object), allow_pickle=True)
+    for content in (b"", b"PK\x03\x04", told.getvalue(), objects.getvalue()):
+        file.write_bytes(content)
+        assert read(channels_of, file) is None
+    np.save(file, np.ones((3, 2, 2), np.float32))
+    assert channels_of(file).sum() == 12

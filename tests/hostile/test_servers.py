@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -63,6 +64,10 @@ def _says(status: int, body: bytes = b"", **fields: str) -> Answer:
     return answer
 
 
+def _sends(data: bytes) -> Answer:
+    return lambda request: cast(None, request.wfile.write(data))
+
+
 def _without_end(request: BaseHTTPRequestHandler) -> None:
     request.send_response(200)
     request.end_headers()
@@ -92,9 +97,9 @@ def _leads_on(request: BaseHTTPRequestHandler) -> None:
         (_says(200, b"\xff" * 99, Content_Encoding="gzip"), "gzip"),
         (_says(200, b"zz\r\n", Transfer_Encoding="chunked"), "zz|chunk|length"),
         (_says(999), "sent no file, but status 999"),
-        (lambda request: request.wfile.write(b"\xff\xfe no HTTP \r\n\r\n"), "status line|aborted"),
-        (lambda request: request.wfile.write(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 500), "Connection aborted"),
-        (lambda request: request.wfile.write(b"HTTP/1.1 200 OK\r\na:" + b"b" * 10**6), "Connection aborted"),
+        (_sends(b"\xff\xfe no HTTP \r\n\r\n"), "status line|aborted"),
+        (_sends(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 500), "Connection aborted"),
+        (_sends(b"HTTP/1.1 200 OK\r\na:" + b"b" * 10**6), "Connection aborted"),
     ],
 )  # fmt: skip
 def test_a_server_that_lies_is_told_in_a_sentence_and_leaves_no_file(
