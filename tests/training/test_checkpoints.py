@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from hitsr.records import LogLine
 from hitsr.records.checkpoint import Identity, Means, Position, folder_of
 from hitsr.specs.recipe import Recipe
 from hitsr.specs.run import RunSpec
@@ -31,6 +32,11 @@ RUN = RunSpec(
 IDENTITY = Identity(job_hash="0", run=RUN, pictures="a")
 
 
+def log_of(step: int) -> bytes:
+    line = LogLine(step=step, loss=0.5, learning_rate=1e-3, seconds=step)
+    return f"{line.model_dump_json()}\n".encode()
+
+
 def save_step(out: Path, step: int, identity: Identity = IDENTITY, kept: int = KEPT) -> Path:
     """Save a checkpoint of this step; its file."""
     position = Position(
@@ -38,7 +44,7 @@ def save_step(out: Path, step: int, identity: Identity = IDENTITY, kept: int = K
         gates=(), losses=(), last_loss=None, means=Means(settings={}, graph=False, no_graph=None),
     )  # fmt: skip
     tensors = {"weight": torch.full((3,), float(step)), "step": torch.tensor(float(step))}
-    checkpoint = Checkpoint(position, f"line of step {step}\n".encode(), tensors)
+    checkpoint = Checkpoint(position, log_of(step), tensors)
     save_checkpoint(folder_of(out), identity, checkpoint, kept)
     return next(folder_of(out).glob(f"{step:08d}-*.safetensors"))
 
@@ -57,7 +63,7 @@ def resumed(out: Path, identity: Identity = IDENTITY) -> tuple[int | None, list[
         return None, said
     assert found.tensors["weight"].tolist() == [found.position.step] * 3
     assert found.tensors["step"].shape == ()
-    assert found.log == f"line of step {found.position.step}\n".encode()
+    assert found.log == log_of(found.position.step)
     return found.position.step, said
 
 
