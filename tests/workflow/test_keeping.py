@@ -68,6 +68,7 @@ CLOCKS = {
 _TIMED = r"records/(latency|scaling_time)/.*"
 CLOCK_FIELDS = {
     (r".*\.json", r"provenance\.seconds"): "how long it took",
+    (r".*\.json", r"provenance\.command"): "of the process, which may have begun with another job",
     (r".*/log\.jsonl", r"(device_)?seconds"): "how long it took until then",
     (r"weights/.*/record\.json", r"sessions\.\d+\.seconds"): "how long it took",
     (r"weights/.*/record\.json", r"log_sha256"): "of a log that holds times",
@@ -77,7 +78,7 @@ CLOCK_FIELDS = {
     (_TIMED, r"(before|after)\..*"): "clocks and load of the machine",
     (_TIMED, r"session"): "names forwards that took turns, one random name for each process",
     (_TIMED, r"settings\..*"): "ways to compute, of which the fastest depends on the threads",
-    (_TIMED, r"provenance\.(threads|command)"): "timings use all cores of the run",
+    (_TIMED, r"provenance\.threads"): "timings use all cores of the run",
 }
 
 
