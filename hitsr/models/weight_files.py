@@ -174,7 +174,7 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             size = sum(info.file_size for info in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         raise WeightsError(
             f"{path}: not a checkpoint: the end of the file is missing; {_FETCH_AGAIN}"
         ) from None

@@ -32,18 +32,12 @@ from hitsr.models.backbone import SuperResolver
 from hitsr.models.checkpoints import load_weights, metadata_of
 from hitsr.models.published_names import published_names
 from hitsr.records import LogLine, Session
+from hitsr.records.checkpoint import Identity, Means, Position
 from hitsr.report import crops
 from hitsr.report.maps import channels_of
 from hitsr.specs.network import NetworkSpec
 from hitsr.specs.zoo import NETWORKS, OTHERS
-from hitsr.training.checkpoints import (
-    Checkpoint,
-    Identity,
-    Means,
-    Position,
-    last_checkpoint,
-    save_checkpoint,
-)
+from hitsr.training.checkpoints import Checkpoint, last_checkpoint, save_checkpoint
 from hitsr.upscaling.user_pictures import decode, encode
 
 FUZZ = run_path(str(Path(__file__).with_name("fuzzing.py")))

@@ -157,6 +157,14 @@ def test_a_compressed_checkpoint_is_read_unless_it_is_a_bomb(tmp_path: Path):
             assert torch.equal(read_weights(tmp_path / "a.pth").entries["a"], value)
 
 
+def test_an_archive_that_asks_for_a_newer_reader_is_refused(tmp_path: Path):
+    data = _saved(STATE)
+    at = data.index(b"PK\x01\x02") + 6  # the version that is needed, in tenths
+    (tmp_path / "a.pth").write_bytes(data[:at] + b"\x80" + data[at + 1 :])
+    with pytest.raises(WeightsError, match="the end of the file is missing; download it again"):
+        read_weights(tmp_path / "a.pth")
+
+
 def test_weights_that_stand_under_several_names_are_counted_once(tmp_path: Path):
     state = {"weight": torch.rand(10**6)}
     names = ("params", "params_ema", "state_dict", "best", "last", "model")
