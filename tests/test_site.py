@@ -35,8 +35,10 @@ def config() -> Any:
     return load_config(str(ROOT / "mkdocs.yml"))
 
 
-def test_the_nav_holds_every_page_of_docs_and_each_is_there(hooks, config):
-    named = set(hooks._pages(config.nav))
+def test_the_nav_holds_every_page_of_docs_once_and_each_is_there(hooks, config):
+    listed = [*hooks._pages(config.nav)]
+    named = set(listed)
+    assert len(listed) == len(named), "a page is twice in the nav of mkdocs.yml"
     pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
     assert pages - named == set(), "not in the nav of mkdocs.yml"
     assert {name for name in named if not (ROOT / name).is_file()} == set(), "no such file"
