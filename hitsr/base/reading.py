@@ -37,11 +37,9 @@ def read_yaml(path: Path) -> Any:
     Raises SpecError with the file, the line and what to write instead if the file is missing or
     malformed, or could be misread.
     """
-    return (
-        read_json(path)
-        if path.suffix == ".json"
-        else parse_yaml(_text(path, _MOST_YAML), str(path))
-    )
+    if path.suffix == ".json":
+        return read_json(path)
+    return parse_yaml(_text(path, _MOST_YAML), str(path))
 
 
 def parse_yaml(text: str, where: str) -> Any:
