@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
+from hitsr.base.errors import cut
 from hitsr.base.values import Value
 from hitsr.records.record import Decibels, Record, Sha256
 from hitsr.specs.network import Scale
@@ -17,7 +18,7 @@ BICUBIC_LR = "matlab-bicubic"  # how LR pictures were made, if none is "given"
 def _named_once(pictures: tuple[Any, ...]) -> tuple[Any, ...]:
     (name, count), *_ = Counter(picture.name for picture in pictures).most_common(1)
     if count > 1:
-        raise ValueError(f"{name} is there {count} times")
+        raise ValueError(f"{cut(name)} is there {count} times")
     return pictures
 
 

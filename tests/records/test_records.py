@@ -308,3 +308,18 @@ def test_a_run_of_an_entry_has_a_time_for_every_picture():
     run = entry.runs[0].model_copy(update={"times_ms": (1.0, 2.0)})
     with pytest.raises(ValidationError, match="2 values for 1 pictures"):
         NtireRecord.model_validate(entry.model_dump() | {"runs": [run.model_dump()]})
+
+
+def test_a_name_that_is_there_twice_is_told_in_one_line(tmp_path: Path):
+    pictures = [{"name": "a\x1b\nb", "psnr_db": 30, "ssim": 1}] * 2
+    record = {
+        "schema": "quality/2", "subject": "a", "job_hash": "a", "method": "a", "dataset": "a",
+        "provenance": {
+            "commit": None, "dirty": None, "versions": {}, "device": "cpu", "device_name": "a",
+            "threads": 1, "command": "a", "seconds": 1,
+        },
+        "scale": 2, "border": 2, "signatures": {}, "pictures": pictures,
+    }  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps(record))
+    with pytest.raises(RecordError, match=r"pictures: a\\x1b\\nb is there 2 times"):
+        QualityRecord.load(tmp_path / "a.json")
