@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 
-from hitsr.plan.jobs import TrainJob
+from hitsr.plan.jobs import read_job
 from hitsr.records import TrainingRecord
 
 pytestmark = pytest.mark.usefixtures("_heard_signals")
@@ -321,7 +321,7 @@ def test_a_training_that_is_cut_goes_on_in_the_same_job(seen: Seen) -> None:
 def test_a_training_that_is_cut_ends_in_the_same_bytes(seen: Seen, tmp_path: Path) -> None:
     """As one of a single process that was never stopped."""
     file = seen.folder / "results/trained/jobs/train/swinir_light-x2-s1.json"
-    job = TrainJob.load(file)
+    job = read_job(file, "train")
     uncut = job.model_copy(update={"gpus": 1, "output": tmp_path / "record.json"})
     uncut.save(tmp_path / "job.json")
     done = subprocess.run(

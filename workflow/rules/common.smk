@@ -240,9 +240,10 @@ def set_as_its_kind(batch, kind):
             found["_cores"] = settings.overwrite_threads[name]
 
 
-def needed_jobs(rule):
-    """Jobs of a rule that will run."""
-    return [job for job in workflow.dag.needrun_jobs() if job.rule.name == rule]
+def needed_jobs(rule, but_finished=True):
+    """Jobs of a rule that will run; else also those that have run."""
+    jobs = workflow.dag.needrun_jobs(exclude_finished=but_finished)
+    return [job for job in jobs if job.rule.name == rule]
 
 
 def wanted():
@@ -364,7 +365,7 @@ def list_files():
 
 def say_sessions():
     """Say which trainings were saved and went on, as of a cluster nobody sees it happen."""
-    for job in needed_jobs("train"):
+    for job in needed_jobs("train", but_finished=False):
         record = Path(job.output[0])
         sessions = read_json(record)["sessions"] if record.is_file() else []
         if len(sessions) > 1:
