@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[1]
 SHIPPED = ("ablations", "configs", "reports", "workflow")
 OF_SOURCES = (
     *("hitsr", *SHIPPED, "config", "examples", ".gitignore", ".snakemake-workflow-catalog.yml"),
-    *("LICENSE", "README.md", "hatch_build.py", "pyproject.toml", "requirements.lock"),
+    *("CHANGELOG.md", "CITATION.cff", "LICENSE", "README.md", "hatch_build.py"),
+    *("pyproject.toml", "requirements.lock"),
 )
 LEFTOVERS = (
     *("hitsr/__pycache__/api.pyc", "hitsr/cli/.mypy_cache/x", "results/demo/records/x.json"),
