@@ -25,10 +25,12 @@ def take_gpus(device: UsedDevice, lease: str | None) -> None:
     if not re.fullmatch(r"\d+/[1-9]\d*", lease):
         raise SpecError(f"--lease {lease}: must be PLACES/EACH, such as 1/2")
     places, each = map(int, lease.split("/"))
+    if places == 0 or device_kind(device) != "cuda":
+        return
     names, number = gpu_names(), device.partition(":")[2]
     if number:
         names = names[int(number) : int(number) + 1]
-    if places == 0 or not names or device_kind(device) != "cuda":
+    if not names:
         return
     if places < each:
         found = lease_place(names, each, say)

@@ -12,11 +12,12 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 
-from hitsr.base.errors import SpecError
+from hitsr.base.errors import HitsrError, SpecError
 from hitsr.base.leases import MOST
 from hitsr.plan.needs import available_gpus
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+_PATIENCE_S = 120.0
 
 
 @cache
@@ -26,10 +27,12 @@ def gpu_names() -> tuple[str, ...]:
     If that variable is set, by a user or by a cluster, they are those that it names. Otherwise they
     are all, by nvidia-smi; an instance of a divided GPU (MIG) counts as one. Names are UUIDs, by
     which all users of a machine mean the same GPU, or, without nvidia-smi, torch's numbers.
+    HitsrError if nvidia-smi cannot be run or does not answer.
     """
-    if sys.platform != "linux":
+    asked = os.environ.get(VISIBLE)
+    if sys.platform != "linux" or asked == "":
         return ()
-    listed, asked = _listed(), os.environ.get(VISIBLE)
+    listed = _listed()
     if asked is not None:
         return tuple(dict.fromkeys(_named(asked, listed)))
     every = [name for names in listed for name in names]
@@ -52,9 +55,16 @@ def _listed() -> list[list[str]]:
     command = shutil.which("nvidia-smi")
     if command is None:
         return []
-    done = subprocess.run(
-        [command, "-L"], capture_output=True, encoding="utf-8", errors="replace", timeout=120
-    )
+    try:
+        done = subprocess.run(
+            [command, "-L"], capture_output=True, encoding="utf-8", errors="replace",
+            timeout=_PATIENCE_S,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HitsrError(
+            f"{command} -L, which tells this machine's GPUs: {error}; mend the driver, or set "
+            f"{VISIBLE} to nothing to use no GPU"
+        ) from None
     found: list[list[str]] = []
     for kind, uuid in re.findall(r"^\s*(GPU|MIG) .*\(UUID: ([^)]+)\)", done.stdout, re.M):
         if kind == "GPU":
