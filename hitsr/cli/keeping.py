@@ -1,5 +1,7 @@
 """Verbs about results that are kept: verify, archive."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +11,7 @@ from typer import Argument, Option
 
 from hitsr.base.errors import SpecError
 from hitsr.base.shipped import SHIPPED
+from hitsr.base.writers import become_sole_user
 from hitsr.cli import options
 from hitsr.cli.options import say
 from hitsr.plan.layout import Layout
@@ -16,6 +19,7 @@ from hitsr.plan.manifest import write_manifest
 from hitsr.specs.ablation import ablation_folders
 from hitsr.specs.config import load_config
 
+_SHOWN = 5
 Results = Annotated[Path, Argument(help="results folder, such as results/demo")]
 
 
@@ -37,13 +41,16 @@ def verify(
     _check_folder(results)
     from hitsr.report import verifying
 
-    found = verifying.verify(results)
-    wrong = found.record_problems if update else found.problems
-    for problem in found.problems:
-        say(f"hitsr: {problem}")
-    if not wrong and update:
-        write_manifest(Layout(results))
+    with ExitStack() as held:
+        if update:
+            held.enter_context(_alone(results))
         found = verifying.verify(results)
+        wrong = found.record_problems if update else found.problems
+        for problem in found.problems:
+            say(f"hitsr: {problem}")
+        if not wrong and update:
+            write_manifest(Layout(results))
+            found = verifying.verify(results)
     print(f"{results}: {found.words}")
     raise typer.Exit(1 if wrong else 0)
 
@@ -53,6 +60,18 @@ def _check_folder(results: Path) -> None:
         raise SpecError(
             f"{results.absolute()}: no such folder; name a results folder such as results/demo"
         )
+
+
+@contextmanager
+def _alone(results: Path) -> Iterator[None]:
+    """Keep pipelines out of a folder inside the block; HitsrError if one is at work in it.
+
+    In a folder beside which no lock can be made, such as a read-only copy, none can work either.
+    """
+    with ExitStack() as held:
+        with suppress(OSError):
+            held.callback(become_sole_user(results))
+        yield
 
 
 def archive(
@@ -101,31 +120,37 @@ def archive(
 
     authors = tuple(map(crate.Author.parse, author))
     terms = crate.License.parse(license_)
-    found = verifying.verify(results)
-    for problem in found.problems:
-        say(f"hitsr: {problem}")
-    if found.problems and not unverified:
-        raise SpecError(f"{results}: not packed; mend what is wrong, or pack it with --unverified")
-    summary = Summary.load(layout.report)
-    done = found.results.done
-    described = crate.Described(
-        authors=authors,
-        license=terms,
-        published=(published or datetime.now()).date(),
-        title=summary.title if summary else config.title,
-        abstract=" ".join(summary.abstract) if summary else "",
-        machine=summary.machine if summary else "",
-    )
-    folders = {"workflow": [_workflow()], "ablations": ablation_folders(ablations)}
-    content = crate.content_of(layout, config, crate.Chosen(weights, pictures), folders)
-    count = crate.pack(
-        content,
-        out,
-        described,
-        [result.job for result in done],
-        [result.record for result in done],
-    )
+    with _alone(results):
+        found = verifying.verify(results)
+        for problem in found.problems:
+            say(f"hitsr: {problem}")
+        if found.problems and not unverified:
+            raise SpecError(
+                f"{results}: not packed; mend what is wrong, or pack it with --unverified"
+            )
+        summary = Summary.load(layout.report)
+        done = found.results.done
+        described = crate.Described(
+            authors=authors,
+            license=terms,
+            published=(published or datetime.now()).date(),
+            title=summary.title if summary else config.title,
+            abstract=" ".join(summary.abstract) if summary else "",
+            machine=summary.machine if summary else "",
+        )
+        folders = {"workflow": [_workflow()], "ablations": ablation_folders(ablations)}
+        content = crate.content_of(layout, config, crate.Chosen(weights, pictures), folders)
+        count = crate.pack(
+            content,
+            out,
+            described,
+            [result.job for result in done],
+            [result.record for result in done],
+        )
     print(f"{out}: {count} files")
+    if naming := crate.naming_folders(content.files, [Path.home(), Path.cwd()]):
+        few = ", ".join([*naming[:_SHOWN], *(["..."] if len(naming) > _SHOWN else [])])
+        say(f"{len(naming)} of them name folders of this machine; read them first: {few}")
 
 
 def _workflow() -> Path:

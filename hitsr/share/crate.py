@@ -151,6 +151,13 @@ def content_of(
     return Content(dict(sorted(files.items())), place)
 
 
+def naming_folders(files: Mapping[str, Path], folders: Iterable[Path]) -> list[str]:
+    """The packed files, but for pictures and weights, in which one of these folders is named."""
+    sought = [str(folder).encode() for folder in folders if folder != Path(folder.anchor)]
+    texts = (n for n in files if not n.endswith((*_COMPRESSED, ".npy")))
+    return [n for n in texts if any(folder in files[n].read_bytes() for folder in sought)]
+
+
 def pack(
     content: Content,
     out: Path,
@@ -341,9 +348,10 @@ def _sets(crate: ROCrate, content: Content, records: Iterable[Record]) -> Iterat
 
 def _other_inputs(crate: ROCrate, content: Content, jobs: Iterable[Job]) -> Iterator[Entity]:
     """Files that jobs read from elsewhere, such as released weights: by name and hash."""
-    read = {path for job in jobs for path in job.inputs.values()}
-    for path in sorted(read):
-        place = path.as_posix()
+    read = sorted({path for job in jobs for path in job.inputs.values()})
+    for number, path in enumerate(read):
+        # An absolute path would tell of folders of this machine, and lead nowhere on others.
+        place = f"{number}/{path.name}" if path.is_absolute() else path.as_posix()
         if path.is_relative_to(content.results) or place in content.files:
             continue
         there = path.is_file()

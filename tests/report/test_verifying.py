@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from hitsr.base.writers import become_sole_user
 from hitsr.cli import app
 from hitsr.plan.layout import Layout
 from hitsr.plan.manifest import write_manifest
@@ -97,6 +98,16 @@ def test_files_are_accepted_once_they_are_meant(kept: Path) -> None:
     assert verified(kept)[0] == 1
     assert verified(kept, "--update")[0] == 0
     assert verified(kept)[0] == 0
+
+
+def test_no_list_is_written_while_a_pipeline_is_at_work(kept: Path) -> None:
+    before, release = Layout(kept).manifest.read_bytes(), become_sole_user(kept)
+    (kept / "stray.txt").touch()
+    done = CliRunner().invoke(app, ["verify", str(kept), "--update"])
+    assert "is at work here; wait until it has ended" in str(done.exception)
+    assert Layout(kept).manifest.read_bytes() == before
+    release()
+    assert verified(kept, "--update")[0] == 0
 
 
 def test_a_folder_without_a_list_says_what_to_do(kept: Path) -> None:

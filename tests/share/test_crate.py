@@ -6,8 +6,19 @@ from pathlib import Path
 import pytest
 
 from hitsr.base.errors import SpecError
+from hitsr.plan.jobs import RestoreJob
 from hitsr.plan.layout import Layout
-from hitsr.share.crate import Author, Chosen, Described, License, content_of, pack
+from hitsr.plan.subjects import ControlMethod
+from hitsr.share.crate import (
+    METADATA,
+    Author,
+    Chosen,
+    Described,
+    License,
+    content_of,
+    naming_folders,
+    pack,
+)
 from hitsr.specs.config import Config
 
 CONFIG = {
@@ -82,6 +93,25 @@ def test_an_archive_replaces_a_file_and_no_folder(layout: Layout, tmp_path: Path
     assert (tmp_path / "a.zip").read_bytes()[:2] == b"PK"
     with pytest.raises(SpecError, match="renamed: is there already; delete it, or name another"):
         pack(content, tmp_path / "renamed", DESCRIBED, [], [])
+
+
+def test_folders_of_this_machine_are_told_and_not_described(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "renamed/logs/train/a.log").write_text(f"{tmp_path}/data: no such folder")
+    content = content_of(layout, Config.parse(CONFIG, "test"), Chosen(True, False), {})
+    assert naming_folders(content.files, [tmp_path, Path("/")]) == ["results/demo/logs/train/a.log"]
+    job = RestoreJob(
+        name="a",
+        subject=ControlMethod(kind="control", network_name="bicubic", scale=2),
+        dataset="a",
+        data=Path("data/a"),
+        device="cpu",
+        inputs={"weights": tmp_path / "theirs.pth"},
+    )
+    content = content._replace(files={**content.files, "workflow/Snakefile": Path("theirs.pth")})
+    pack(content, tmp_path / "crate", DESCRIBED, [job], [])
+    described = (tmp_path / "crate" / METADATA).read_text(encoding="utf-8")
+    assert "theirs.pth" in described
+    assert str(tmp_path) not in described
 
 
 @pytest.mark.parametrize(
