@@ -84,14 +84,16 @@ def continued_in(log: Path) -> str | None:
     return _joined(_after(said, "hitsr: ")) if status == TO_BE_CONTINUED else None
 
 
-def is_worth_repeating(log: Path, is_elsewhere: bool) -> bool:
+def is_worth_repeating(log: Path, is_elsewhere: bool, since_ns: int) -> bool:
     """Whether the failed job with this log may succeed if it is started again at once.
 
     A killed job may, as where memory ran out beside others. One that said what is wrong would say
     it again. `is_elsewhere`: a cluster ran it, which may also have taken the machine away, log
-    unfinished, or have told a training to save itself and go on.
+    unfinished, or have told a training to save itself and go on. A log that was last written before
+    `since_ns` is of an earlier run: the job was lost before it wrote one.
     """
-    _, status = _end(log)
+    is_of_this_run = log.is_file() and log.stat().st_mtime_ns >= since_ns
+    status = _end(log)[1] if is_of_this_run else None
     if status in (None, TO_BE_CONTINUED):
         return is_elsewhere
     return status > 128

@@ -101,8 +101,12 @@ def test_only_killed_jobs_are_worth_repeating(
 ) -> None:
     log = tmp_path / "a.log"
     log.write_text(f"step 1\n{end}\n")
-    assert is_worth_repeating(log, is_elsewhere=False) == here
-    assert is_worth_repeating(log, is_elsewhere=True) == elsewhere
+    now = log.stat().st_mtime_ns
+    assert is_worth_repeating(log, is_elsewhere=False, since_ns=now) == here
+    assert is_worth_repeating(log, is_elsewhere=True, since_ns=now) == elsewhere
+    # The same log of an earlier run says nothing of this one.
+    assert not is_worth_repeating(log, is_elsewhere=False, since_ns=now + 1)
+    assert is_worth_repeating(log, is_elsewhere=True, since_ns=now + 1)
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 # What happens around the jobs: before the first, when one fails or a signal comes, after the last.
 
 
-def needed_jobs(rule, but_finished=True):
-    """Jobs of a rule that will run; else also those that have run."""
-    jobs = workflow.dag.needrun_jobs(exclude_finished=but_finished)
-    return [job for job in jobs if job.rule.name == rule]
+def needed_jobs(rule):
+    """Jobs of a rule that will run."""
+    return [job for job in workflow.dag.needrun_jobs() if job.rule.name == rule]
 
 
 def wanted():
@@ -51,12 +50,15 @@ if workflow.remote_exec:
 def repeat_killed_jobs_only():
     """Let Snakemake's `retries` repeat jobs that were killed, not those that said what is wrong."""
     count_error = workflow.scheduler.error_callback
+    begun_ns = (
+        LAYOUT.config.stat().st_mtime_ns
+    )  # by the clock of the disk with the logs
 
     def error_callback(job):
         elsewhere = not (workflow.local_exec or job.is_local)
         logs = [Path(log) for log in job.log]
         if is_asked_to_end.is_set() or not any(
-            is_worth_repeating(log, elsewhere) for log in logs
+            is_worth_repeating(log, elsewhere, begun_ns) for log in logs
         ):
             job.attempt = job.restart_times + 1  # the last
         count_error(job)
@@ -126,9 +128,10 @@ def list_files():
 
 def say_sessions():
     """Say which trainings were saved and went on, as of a cluster nobody sees it happen."""
-    for job in needed_jobs("train", but_finished=False):
-        record = Path(job.output[0])
-        sessions = read_json(record)["sessions"] if record.is_file() else []
+    for job in workflow.dag.needrun_jobs(exclude_finished=False):
+        if job.rule.name != "train" or not workflow.dag.finished(job):
+            continue
+        sessions = read_json(Path(job.output[0]))["sessions"]
         if len(sessions) > 1:
             begins = ", ".join(str(session["first_step"]) for session in sessions)
             words = f"train {job.wildcards.name}: {len(sessions)} sessions, from steps"
