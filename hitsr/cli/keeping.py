@@ -1,5 +1,6 @@
 """Verbs about results that are kept: verify, archive."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
@@ -148,7 +149,8 @@ def archive(
             [result.record for result in done],
         )
     print(f"{out}: {count} files")
-    if naming := crate.naming_folders(content.files, [Path.home(), Path.cwd()]):
+    home = Path(os.path.expanduser("~"))  # which stays "~" for a user without one
+    if naming := crate.naming_folders(content.files, [home, Path.cwd()]):
         few = ", ".join([*naming[:_SHOWN], *(["..."] if len(naming) > _SHOWN else [])])
         say(f"{len(naming)} of them name folders of this machine; read them first: {few}")
 

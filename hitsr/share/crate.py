@@ -7,6 +7,7 @@ same files and options give the same bytes.
 """
 
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -153,7 +154,8 @@ def content_of(
 
 def naming_folders(files: Mapping[str, Path], folders: Iterable[Path]) -> list[str]:
     """The packed files, but for pictures and weights, in which one of these folders is named."""
-    sought = [str(folder).encode() for folder in folders if folder != Path(folder.anchor)]
+    absolute = (each for each in folders if each.is_absolute() and each != Path(each.anchor))
+    sought = [os.fsencode(folder) for folder in absolute]
     texts = (n for n in files if not n.endswith((*_COMPRESSED, ".npy")))
     return [n for n in texts if any(folder in files[n].read_bytes() for folder in sought)]
 

@@ -98,7 +98,9 @@ def test_an_archive_replaces_a_file_and_no_folder(layout: Layout, tmp_path: Path
 def test_folders_of_this_machine_are_told_and_not_described(layout: Layout, tmp_path: Path) -> None:
     (tmp_path / "renamed/logs/train/a.log").write_text(f"{tmp_path}/data: no such folder")
     content = content_of(layout, Config.parse(CONFIG, "test"), Chosen(True, False), {})
-    assert naming_folders(content.files, [tmp_path, Path("/")]) == ["results/demo/logs/train/a.log"]
+    assert naming_folders(content.files, [tmp_path, Path("/"), Path("~")]) == [
+        "results/demo/logs/train/a.log"
+    ]
     job = RestoreJob(
         name="a",
         subject=ControlMethod(kind="control", network_name="bicubic", scale=2),
