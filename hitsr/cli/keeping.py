@@ -61,6 +61,10 @@ def _check_folder(results: Path) -> None:
         raise SpecError(
             f"{results.absolute()}: no such folder; name a results folder such as results/demo"
         )
+    if not (results / "jobs").is_dir():
+        raise SpecError(
+            f"{results}: no results folder: no folder jobs is in it; name one such as results/demo"
+        )
 
 
 @contextmanager

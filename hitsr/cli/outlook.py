@@ -140,7 +140,7 @@ def planned_config(file: Path, changes: Sequence[str], against: Path | None) -> 
         Config.parse(raw, str(file))  # says what is wrong
     for change in changes:
         key, equals, value = change.partition("=")
-        if not equals:
+        if not (key and equals):
             raise SpecError(f"--set {change}: write KEY=VALUE, such as train.recipe.steps=2000")
         _set(raw, key, parse_yaml(value, f"--set {key}"), f"--set {change}")
     if against:

@@ -37,8 +37,8 @@ def run(
     """
     if str(config).startswith("-") and not config.is_file():
         raise SpecError(
-            f"run {config}: the config comes before arguments of Snakemake: "
-            f"`hitsr run {DEFAULT} {config}`"
+            f"run {config}: the config comes before arguments of Snakemake, as in "
+            f"`hitsr run {DEFAULT} --cores 2`"
         )
     if find_spec("snakemake") is None:
         raise SpecError("run: needs the package snakemake; run `pip install snakemake`")

@@ -250,6 +250,7 @@ def test_a_config_is_held_against_the_results_of_another(tmp_path: Path) -> None
     ("change", "words"),
     [
         ("train.recipe.steps", "write KEY=VALUE"),
+        ("=3", "write KEY=VALUE"),
         ("title.size=3", "title is 'Before' in the config; set title as a whole"),
         ("train.recipe.stepps=3", r"no field 'train.recipe.stepps'; did you mean"),
         ("train.recipe.steps=[", "not YAML"),

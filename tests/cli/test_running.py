@@ -67,8 +67,9 @@ def test_it_calls_snakemake_with_its_own_arguments(
     [
         (("dmo",), "dmo: no such file in {here}, nor a config's name; did you mean 'demo'?"),
         (
-            ("-n",),
-            "run -n: the config comes before arguments of Snakemake: `hitsr run demo -n`",
+            ("--cores", "4"),
+            "run --cores: the config comes before arguments of Snakemake, as in "
+            "`hitsr run demo --cores 2`",
         ),
         (("wrong.yaml",), "wrong.yaml: no field 'nane'; did you mean 'name'?"),
     ],

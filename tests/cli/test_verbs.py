@@ -313,6 +313,7 @@ def test_latency_record_keeps_every_sample(tmp_path: Path) -> None:
         (("quality", "--sr", "absent", "--hr", "absent", "-s", "2"), "no such folder"),
         (("collect", "absent"), "no such folder"),
         (("index", "absent"), "no such folder"),
+        (("verify", "."), "no results folder"),
         (("complexity", "mine.py:", "-s", "2"), "mine.py:: must be file.py:function"),
         (("convert", "swinir_light", "--ratios", ""), "'' is not a number"),
         (("resolve", __file__, "--ablations", __file__), "test_verbs.py: "),
