@@ -52,7 +52,7 @@ def _put_back(
 ) -> None:
     """Put a running job back into the queue, and wait until Slurm ends this process."""
     state = _answer("squeue", "--noheader", "--job", job, "--format", "%T")
-    if state != "RUNNING":
+    if "RUNNING" not in state.split():  # there may be a warning before it
         words = state.lower() or "not in the queue"
         say(f"job {job} of Slurm: {words}, so it is not put back into the queue here")
         return
