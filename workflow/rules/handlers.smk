@@ -33,7 +33,9 @@ def end_trainings_on(number):
             with suppress(psutil.Error):  # it has ended meanwhile
                 if each.cmdline()[2:4] == ["train", "--job"]:
                     each.send_signal(number)
-        before(*received)
+        # Snakemake waits there for a lock that this thread holds while it chooses jobs: the thread
+        # would wait for itself, for good.
+        threading.Thread(target=before, args=received).start()
 
     signal.signal(number, end)
 
