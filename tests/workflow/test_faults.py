@@ -401,6 +401,31 @@ def test_a_training_whose_pipeline_was_killed_is_waited_for_and_kept(
     results(place)
 
 
+def test_a_pipeline_that_is_asked_to_end_while_it_chooses_jobs_ends(place: Path) -> None:
+    """Snakemake holds a lock meanwhile, which its answer to the signal waits for."""
+    (place / "ended.yaml").write_text(yaml.safe_dump({**MEASURED, "name": "ended"}))
+    (place / "ended.smk").write_text("""
+import os, signal
+from snakemake.scheduling.job_scheduler import JobScheduler
+
+count = JobScheduler.update_available_resources
+
+
+def end_then_count(self, selected):
+    os.kill(os.getpid(), signal.SIGTERM)
+    count(self, selected)
+
+
+JobScheduler.update_available_resources = end_then_count
+
+
+include: "workflow/Snakefile"
+""")
+    words = ("complexity_x2", "--snakefile", "ended.smk", "--configfile", "ended.yaml")
+    said = told(snakemake(place, *words, "--workflow-profile", "profiles/default"))
+    assert "Will exit after finishing currently running jobs" in said
+
+
 def test_a_second_live_pipeline_is_refused(place: Path, start: Start) -> None:
     pipeline = start()
     wait_until(lambda: is_training(place))
