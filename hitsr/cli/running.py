@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from hitsr.base.errors import SpecError
+from hitsr.base.errors import SpecError, did_you_mean
 from hitsr.base.files import visible
 from hitsr.base.shipped import SHIPPED
 from hitsr.cli import options
@@ -47,12 +47,27 @@ def run(
     command = [sys.executable, "-m", "snakemake", f"--configfile={file}"]
     command += ["--snakefile", str(_WORKFLOW / "Snakefile")]
     for name in profile or ():
-        # Values of the workflow's profile are the stronger ones: ours replaces the default.
-        option = "--workflow-profile" if name in _PROFILES else "--profile"
-        command += [option, str(_PROFILES.get(name, name))]
+        command += _profile(name)
     # Rules call `hitsr`: the one that was called here.
     path = os.pathsep.join([str(Path(sys.argv[0]).absolute().parent), os.environ.get("PATH", "")])
     environment = {"PYTHONUTF8": "1", **os.environ, "PATH": path}
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, [*command, *(arguments or ())], environment)
+
+
+def _profile(name: str) -> list[str]:
+    """Snakemake's words for a profile of ours, or of the user's; SpecError if there is none."""
+    if name in _PROFILES:
+        # Values of the workflow's profile are the stronger ones: ours replaces the default.
+        return ["--workflow-profile", str(_PROFILES[name])]
+    from snakemake.common import get_appdirs
+
+    places = get_appdirs()
+    folders = [Path(), Path(places.user_config_dir), Path(places.site_config_dir)]
+    if not any((folder / name).exists() for folder in folders):
+        raise SpecError(
+            f"--profile {name}: neither one of hitsr's nor a folder here or in {folders[1]}; "
+            f"{did_you_mean(name, _PROFILES)}"
+        )
+    return ["--profile", name]

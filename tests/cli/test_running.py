@@ -52,6 +52,7 @@ CONFIG = SHIPPED / "configs"
 def test_it_calls_snakemake_with_its_own_arguments(
     started: list[Any], given: tuple[str, ...], config: str, passed: tuple[str, ...] | None
 ) -> None:
+    Path("mine").mkdir()
     assert run(*given) == ""
     command, variables = started
     expected = [sys.executable, "-m", "snakemake", f"--configfile={CONFIG / config}.yaml"]
@@ -70,6 +71,10 @@ def test_it_calls_snakemake_with_its_own_arguments(
             ("--cores", "4"),
             "run --cores: the config comes before arguments of Snakemake, as in "
             "`hitsr run demo --cores 2`",
+        ),
+        (
+            ("demo", "--profile", "gup"),
+            "--profile gup: neither one of hitsr's nor a folder here or in ",
         ),
         (("wrong.yaml",), "wrong.yaml: no field 'nane'; did you mean 'name'?"),
     ],
