@@ -133,7 +133,7 @@ def say_sessions():
     for job in workflow.dag.needrun_jobs(exclude_finished=False):
         if job.rule.name != "train" or not workflow.dag.finished(job):
             continue
-        sessions = read_json(Path(job.output[0]))["sessions"]
+        sessions = read_json(Path(job.output[0])).get("sessions", [])
         if len(sessions) > 1:
             begins = ", ".join(str(session["first_step"]) for session in sessions)
             words = f"train {job.wildcards.name}: {len(sessions)} sessions, from steps"
