@@ -225,7 +225,7 @@ def test_a_link_to_nothing_and_a_folder_without_access_are_told(full, monkeypatc
     def refuse(self: Path, *_: object) -> bytes:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     monkeypatch.setattr(os, "lstat", refuse)
     assert "Permission denied" in _read(full.plan.layout, [full.plan.find(path)]).reasons[path]
 
