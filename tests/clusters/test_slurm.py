@@ -318,6 +318,20 @@ def test_a_training_that_is_cut_goes_on_in_the_same_job(seen: Seen) -> None:
     assert said.count(f"job {number} of Slurm goes back into the queue") == 1
 
 
+def test_no_process_of_a_job_outlives_it(seen: Seen) -> None:
+    """Neither those that were ended by a signal while they told of an error."""
+    left = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cwd() == str(seen.folder):
+                left.append(process)
+    _, alive = psutil.wait_procs(left, timeout=DEADLINE_S / 10)
+    commands = [process.cmdline() for process in alive]
+    for process in alive:
+        process.kill()
+    assert commands == []
+
+
 def test_a_training_that_is_cut_ends_in_the_same_bytes(seen: Seen, tmp_path: Path) -> None:
     """As one of a single process that was never stopped."""
     file = seen.folder / "results/trained/jobs/train/swinir_light-x2-s1.json"

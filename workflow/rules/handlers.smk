@@ -23,6 +23,18 @@ def wanted():
             )
 
 
+def end_beside(*received, end=JobScheduler.exit_gracefully):
+    """Snakemake's answer to SIGTERM, in a thread of its own.
+
+    It takes a lock that the thread of the signal holds while it chooses jobs or tells of errors, and
+    would wait for itself, for good: in a pipeline, and in a job of a cluster.
+    """
+    threading.Thread(target=end, args=received).start()
+
+
+JobScheduler.exit_gracefully = end_beside
+
+
 def end_trainings_on(number):
     """Pass a signal to end on to trainings, which save themselves; then do as Snakemake does."""
     before = signal.getsignal(number)
@@ -33,9 +45,7 @@ def end_trainings_on(number):
             with suppress(psutil.Error):  # it has ended meanwhile
                 if each.cmdline()[2:4] == ["train", "--job"]:
                     each.send_signal(number)
-        # Snakemake waits there for a lock that this thread holds while it chooses jobs: the thread
-        # would wait for itself, for good.
-        threading.Thread(target=before, args=received).start()
+        before(*received)
 
     signal.signal(number, end)
 
