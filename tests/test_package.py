@@ -10,6 +10,7 @@ import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import pytest
@@ -31,36 +32,9 @@ LEFTOVERS = (
     *("hitsr/__pycache__/api.pyc", "hitsr/cli/.mypy_cache/x", "results/demo/records/x.json"),
     *("workflow/.snakemake/log", "configs/.snakemake/x", "data/x.png", "weights/x.pth"),
 )
-CONFIG: dict[str, Any] = {
-    "name": "tiny",
-    "title": "A run of seconds",
-    "networks": ["hit_sir"],
-    "data": {
-        "root": "data/tiny",
-        "source": "wheels",
-        "train": "train",
-        "validation": "test",
-        "test": ["test"],
-    },
-    "train": {
-        "scales": [2],
-        "device": "cpu",
-        "changes": {"depths": [1], "width": 24, "windows.base": 4, "windows.ratios": [1]},
-        "recipe": {"steps": 1, "batch": 1, "patch": 8, "learning_rate": 1e-3},
-    },
-    "efficiency": {
-        "scales": [2],
-        "output_size": [48, 32],
-        "latency": {
-            "scales": [2],
-            "formulations": ["fused"],
-            "warmup": 0,
-            "samples": 1,
-            "device": "cpu",
-        },
-    },
-    "ablations": ["mine"],
-}
+CONFIG: dict[str, Any] = run_path(str(ROOT / "tests/tiny.py"))["tiny"](
+    "tiny", "A run of seconds", networks=["hit_sir"], ablations=["mine"]
+)
 ABLATION = """
 question: Does a softmax matter here?
 base: hit_sir

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from runpy import run_path
 from typing import Any, NamedTuple
 
 import pytest
@@ -22,30 +23,12 @@ import yaml
 REPOSITORY = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
 DEADLINE_S = 1800  # far above what any step takes: it only ends what hangs
-CONFIG: dict[str, Any] = {
-    "name": "trained",
-    "title": "One training on four GPUs",
-    "networks": ["swinir_light"],
-    "data": {
-        "root": "data",
-        "source": "wheels",
-        "train": "train",
-        "validation": "test",
-        "test": ["test"],
-    },
-    "train": {
-        "scales": [2],
-        "device": "cuda",
-        "gpus": 4,
-        "threads": 4,
-        "recipe": {"steps": 1, "batch": 4, "parts": 4, "patch": 8, "learning_rate": 1e-3},
-    },
-    "efficiency": {
-        "scales": [2],
-        "output_size": [48, 32],
-        "latency": {"scales": [2], "warmup": 0, "samples": 1, "device": "cpu"},
-    },
-}
+CONFIG: dict[str, Any] = run_path(str(REPOSITORY / "tests/tiny.py"))["tiny"](
+    "trained",
+    "One training on four GPUs",
+    train={"device": "cuda", "gpus": 4, "threads": 4},
+    recipe={"batch": 4, "parts": 4},
+)
 COUNTED = "results/trained/records/complexity/swinir_light-x2.json"
 TRAINED = "results/trained/weights/swinir_light-x2-s1/record.json"
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from runpy import run_path
 from typing import Any, NamedTuple
 
 import psutil
@@ -30,40 +31,12 @@ TOOLS = Path(sys.executable).parent
 DEADLINE_S = 1800  # far above what any step takes: it only ends what hangs
 WARNED_S = 240  # before the limit of its time, a training is told
 # Two processes train in one task of Slurm.
-CONFIG: dict[str, Any] = {
-    "name": "trained",
-    "title": "One training in the jobs of a cluster",
-    "networks": ["swinir_light"],
-    "data": {
-        "root": "data",
-        "source": "wheels",
-        "train": "train",
-        "validation": "test",
-        "test": ["test"],
-    },
-    "train": {
-        "scales": [2],
-        "device": "cpu",
-        "gpus": 2,
-        "threads": 2,
-        "checkpoint_every": 20,
-        "changes": {"depths": [1], "width": 24, "windows.base": 4, "windows.ratios": [1]},
-        "recipe": {
-            "steps": 300,
-            "batch": 2,
-            "parts": 2,
-            "patch": 8,
-            "learning_rate": 1e-3,
-            "log_every": 1,
-            "validate_every": 150,
-        },
-    },
-    "efficiency": {
-        "scales": [2],
-        "output_size": [48, 32],
-        "latency": {"scales": [2], "warmup": 0, "samples": 1, "device": "cpu"},
-    },
-}
+CONFIG: dict[str, Any] = run_path(str(REPOSITORY / "tests/tiny.py"))["tiny"](
+    "trained",
+    "One training in the jobs of a cluster",
+    train={"gpus": 2, "threads": 2, "checkpoint_every": 20},
+    recipe={"steps": 300, "batch": 2, "parts": 2, "log_every": 1, "validate_every": 150},
+)
 TRAINING = Path("results/trained/weights/swinir_light-x2-s1")
 
 

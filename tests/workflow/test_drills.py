@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from csv import DictReader
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import psutil
@@ -35,45 +36,13 @@ pytestmark = pytest.mark.usefixtures("_heard_signals")
 REPOSITORY = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
 DEADLINE_S = 1800  # far above what any step takes: it only ends what hangs
-CONFIG: dict[str, Any] = {
-    "name": "drill",
-    "title": "A drill",
-    "networks": ["swinir_light"],
-    "data": {
-        "root": "data/tiny",
-        "source": "wheels",
-        "train": "train",
-        "validation": "test",
-        "test": ["test"],
-    },
-    "train": {
-        "scales": [2],
-        "device": "cpu",
-        "checkpoint_every": 5,
-        "changes": {"depths": [1], "width": 24, "windows.base": 4, "windows.ratios": [1]},
-        "recipe": {
-            "steps": 40,
-            "batch": 1,
-            "patch": 8,
-            "learning_rate": 1e-3,
-            "log_every": 1,
-            "validate_every": 40,
-            "ema": 0.9,
-        },
-    },
-    "efficiency": {
-        "scales": [2],
-        "output_size": [48, 32],
-        "latency": {
-            "scales": [2],
-            "formulations": ["fused"],
-            "warmup": 0,
-            "samples": 1,
-            "device": "cpu",
-        },
-    },
-    "lam": {"sets": ["test"], "scales": [2], "crop": 48},
-}
+CONFIG: dict[str, Any] = run_path(str(REPOSITORY / "tests/tiny.py"))["tiny"](
+    "drill",
+    "A drill",
+    train={"checkpoint_every": 5},
+    recipe={"steps": 40, "log_every": 1, "validate_every": 40, "ema": 0.9},
+    lam={"sets": ["test"], "scales": [2], "crop": 48},
+)
 RESULTS = Path("results/drill")
 PAGE = RESULTS / "report/index.html"
 RUN = RESULTS / "weights/swinir_light-x2-s1"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import numpy as np
@@ -25,46 +26,20 @@ from hitsr.specs.ablation import read_ablations
 from hitsr.specs.config import load_config
 
 REPOSITORY = Path(__file__).parents[2]
-TINY: dict[str, Any] = {
-    "name": "tiny",
-    "title": "A run of seconds",
-    "networks": ["swinir_light", "hit_sir"],
-    "own": {"mine": {"source": "examples/own_network.py:build", "scales": [2]}},
-    "data": {
-        "root": "data/tiny",
-        "source": "wheels",
-        "train": "train",
-        "validation": "test",
-        "test": ["test"],
-    },
-    "train": {
-        "scales": [2],
+TINY: dict[str, Any] = run_path(str(REPOSITORY / "tests/tiny.py"))["tiny"](
+    "tiny",
+    "A run of seconds",
+    networks=["swinir_light", "hit_sir"],
+    own={"mine": {"source": "examples/own_network.py:build", "scales": [2]}},
+    data={"root": "data/tiny"},
+    train={
         "changes": {"depths": [2], "width": 24, "windows.base": 4, "windows.ratios": [1, 2]},
-        "recipe": {
-            "steps": 4,
-            "batch": 1,
-            "patch": 8,
-            "learning_rate": 1e-3,
-            "milestones": [2],
-            "log_every": 2,
-            "validate_every": 4,
-        },
     },
-    "efficiency": {
-        "scales": [2],
-        "output_size": [48, 32],
-        "latency": {
-            "scales": [2],
-            "formulations": ["fused"],  # written as in the paper, HiT-SIR takes its time
-            "warmup": 0,
-            "samples": 1,
-            "device": "cpu",
-        },
-    },
-    "lam": {"sets": ["test"], "scales": [2], "crop": 48},
-    "scaling": {"over": ["window"]},
-    "ablations": ["softmax"],
-}
+    recipe={"steps": 4, "milestones": [2], "log_every": 2, "validate_every": 4},
+    lam={"sets": ["test"], "scales": [2], "crop": 48},
+    scaling={"over": ["window"]},
+    ablations=["softmax"],
+)
 SHEET = "results/tiny/lam/sheets/test-x2.png"
 # Released weights, and nothing trained.
 UNTRAINED: dict[str, Any] = {
